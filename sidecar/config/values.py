@@ -1,0 +1,209 @@
+"""Text → value, one function a kind; each says what is wrong and how to mend it.
+
+They raise `ValueError` with what follows the variable's name: "is not a duration: 'abc'. …".
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from sidecar.core.refresh_policy import RefreshWindow
+from sidecar.core.sealing import Key, parse_keys
+
+_Word = TypeVar("_Word", bound=StrEnum)
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST_SECONDS = 366 * 24 * 3600.0
+
+
+class CookieMode(StrEnum):
+    """What the browser holds: only the session cookie, or `argocd.token` too."""
+
+    OPAQUE = "opaque"
+    MIRROR = "mirror"
+
+
+class LogLevel(StrEnum):
+    """From which level on log lines are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """An address to listen on; without a host, all addresses of both IP families."""
+
+    host: str | None
+    port: int
+
+    def __str__(self) -> str:
+        host = self.host or ""
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+
+def listen(text: str) -> Listen:
+    """`:8080`, `127.0.0.1:8080`, `[::1]:8080`."""
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]/\s]*)):(\d{1,5})", text)
+    if not match or int(match[3]) > 65535:
+        raise ValueError(f"is not an address to listen on: {text!r}. Write :8080 or 127.0.0.1:8080")
+    return Listen(match[1] or match[2] or None, int(match[3]))
+
+
+def duration(text: str) -> float:
+    """A length of time in seconds, from `30s`, `5m`, `1h30m`."""
+    if re.fullmatch(r"(\d{1,9}(\.\d{1,3})?(ms|s|m|h))+", text):
+        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+        seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+        if seconds <= _LONGEST_SECONDS:
+            return seconds
+    raise ValueError(f"is not a duration: {text!r}. Write 30s, 5m or 1h30m")
+
+
+def positive_duration(text: str) -> float:
+    """A length of time that is not zero."""
+    seconds = duration(text)
+    if seconds <= 0:
+        raise ValueError(f"must be longer than nothing: {text!r}. Write 30s, 5m or 1h30m")
+    return seconds
+
+
+def refresh_window(text: str) -> RefreshWindow:
+    """A share of a token's life, `25%`, or a length, `2m`."""
+    percent = re.fullmatch(r"(\d{1,2}(?:\.\d)?)%", text)
+    try:
+        if not percent:
+            return RefreshWindow(seconds=positive_duration(text))
+    except ValueError:
+        percent = None
+    if not percent or not 1 <= float(percent[1]) <= 50:
+        raise ValueError(
+            f"is neither a share of 1% to 50% nor a duration: {text!r}. Write 25% or 2m"
+        )
+    return RefreshWindow(share=float(percent[1]) / 100)
+
+
+def public_url(text: str) -> str:
+    """Where browsers see Argo CD: scheme, host, port and root path, without an ending `/`."""
+    try:
+        parts = urlsplit(text)
+        bad = parts.port == 0
+    except ValueError:
+        parts, bad = urlsplit(""), True
+    if (
+        bad
+        or parts.scheme not in ("http", "https")
+        or not re.fullmatch(r"[A-Za-z0-9.\-:\[\]]+", parts.netloc)
+        or not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*/?", parts.path)
+        or parts.query
+        or parts.fragment
+    ):
+        raise ValueError(
+            f"is not the address of a site: {text!r}. Write https://argocd.example.org, "
+            "with Argo CD's root path if it has one"
+        )
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+
+
+def issuer(text: str) -> str:
+    """The provider's issuer, to the letter: tokens must name the same."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError(
+            f"is not an issuer: {text!r}. Write the https address that the provider's tokens "
+            "have as `iss`"
+        )
+    _refuse_user_name(parts.netloc)
+    return text
+
+
+def upstream(text: str) -> str:
+    """Where Argo CD listens: scheme, host and port."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not host or parts.path.strip("/") or parts.query:
+        raise ValueError(
+            f"is not the address of a server: {text!r}. Write http://127.0.0.1:8090, without a path"
+        )
+    _refuse_user_name(parts.netloc)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _refuse_user_name(netloc: str) -> None:
+    if "@" in netloc:
+        raise ValueError("must not have a user name in it. Write the address without")
+
+
+def store_url(text: str) -> str:
+    """The store's address: `memory://`, `redis://`, `rediss://` or `unix://`."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = urlsplit(""), None
+    fits = {
+        "memory": text == "memory://",
+        "redis": bool(host),
+        "rediss": bool(host),
+        "unix": parts.path.startswith("/"),
+    }
+    if not fits.get(parts.scheme, False):
+        raise ValueError(
+            f"is not an address: {masked(text)!r}. "
+            f"Write {_guess(text)}, rediss://…, unix:///… or memory://"
+        )
+    return text
+
+
+def _guess(text: str) -> str:
+    host = re.fullmatch(r"(?:[a-z]+://)?([A-Za-z0-9.-]+(?::\d+)?)", text)
+    return f"redis://{host[1]}/0" if host and host[1] else "redis://redis:6379/0"
+
+
+def masked(url: str) -> str:
+    """An address as it may be shown: no user name, no password, no query."""
+    head, at, tail = url.rpartition("@")
+    shown = f"{head.partition('//')[0]}//***@{tail}" if at else url
+    return shown.partition("?")[0]
+
+
+def scopes(text: str) -> tuple[str, ...]:
+    """The scopes to ask for, separated by spaces or commas."""
+    found = tuple(text.replace(",", " ").split())
+    if any(not re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", scope) for scope in found):
+        raise ValueError(f"has a scope that is none: {text!r}. Write openid profile email groups")
+    if "openid" not in found:
+        raise ValueError(f"lacks the scope openid: {text!r}. Write openid profile email groups")
+    return found
+
+
+def session_keys(text: str) -> tuple[Key, ...]:
+    """The key ring: `id:base64 of 32 bytes`, separated by commas or lines."""
+    return tuple(parse_keys(text))
+
+
+def client_id(text: str) -> str:
+    """The client's id at the provider."""
+    if not re.fullmatch(r"[\x20-\x7e]{1,512}", text):
+        raise ValueError(f"is not a client id: {text!r}. Copy it from the provider")
+    return text
+
+
+def one_of(words: type[_Word]) -> Callable[[str], _Word]:
+    """A reader for one of an enumeration's words."""
+
+    def read(text: str) -> _Word:
+        try:
+            return words(text)
+        except ValueError:
+            known = ", ".join(words)
+            raise ValueError(f"is not one of {known}: {text!r}. Write one of them") from None
+
+    return read

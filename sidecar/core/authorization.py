@@ -1,0 +1,243 @@
+"""A login attempt: state, nonce, PKCE, the request to the provider, the safe way back."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
+from enum import StrEnum
+from urllib.parse import urlencode, urlsplit
+
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from sidecar.core.heads import Paths, clean_path
+from sidecar.core.sealing import KeyRing, Label
+from sidecar.errors import LoginRefused, RecordBroken, StoreUnavailable
+
+ATTEMPT_RANDOM_BYTES = 3 * 32
+ATTEMPT_LIFE_SECONDS = 600.0
+MAX_RETURN_URL_LENGTH = 2048
+
+
+class OfflineAccess(StrEnum):
+    """How a refresh token is asked for (OpenID Connect Core section 11)."""
+
+    AUTO = "auto"
+    """The scope `offline_access` where the provider lists it; Google's own way there."""
+    ALWAYS = "always"
+    """The scope, listed or not."""
+    CONSENT = "consent"
+    """The scope and `prompt=consent`, for providers that give none without."""
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginAttempt:
+    """What a browser carries, sealed, from `/auth/login` to `/auth/callback`."""
+
+    state: str = field(repr=False)
+    nonce: str = field(repr=False)
+    code_verifier: str = field(repr=False)
+    return_url: str
+    redirect_uri: str
+    started_at: float
+
+    @property
+    def state_hash(self) -> str:
+        """The state's SHA-256: names the attempt's cookie and its mark in the store."""
+        return hash_state(self.state)
+
+    def seal(self, ring: KeyRing, prefix: str, *, random: bytes) -> str:
+        """The value of the attempt's cookie; `random` is `SEAL_RANDOM_BYTES` long."""
+        plain = json.dumps(astuple(self)).encode()
+        sealed = ring.seal(plain, Label(prefix, "login", self.state_hash), random=random)
+        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+
+
+def new_attempt(return_url: str, redirect_uri: str, *, now: float, random: bytes) -> LoginAttempt:
+    """An attempt with fresh secrets from `random`, which is `ATTEMPT_RANDOM_BYTES` long."""
+    if len(random) != ATTEMPT_RANDOM_BYTES:
+        raise ValueError(f"an attempt needs {ATTEMPT_RANDOM_BYTES} random bytes")
+    state, nonce, code_verifier = (
+        base64.urlsafe_b64encode(random[i : i + 32]).rstrip(b"=").decode() for i in (0, 32, 64)
+    )
+    return LoginAttempt(state, nonce, code_verifier, return_url, redirect_uri, now)
+
+
+def hash_state(state: str) -> str:
+    """The SHA-256 of a state, in hex."""
+    return hashlib.sha256(state.encode("utf-8", "replace")).hexdigest()
+
+
+def open_attempt(
+    cookie: str, state: str, ring: KeyRing, prefix: str, *, now: float
+) -> LoginAttempt:
+    """The attempt that `state` came back for.
+
+    Raises:
+        LoginRefused: the cookie is not the state's, not ours, or older than ten minutes.
+    """
+    refused = LoginRefused(
+        "state", "This sign-in was started in another window, or too long ago. Start it again."
+    )
+    label = Label(prefix, "login", hash_state(state))
+    try:
+        sealed = base64.urlsafe_b64decode(cookie + "=" * (-len(cookie) % 4))
+        attempt = LoginAttempt(*json.loads(ring.open(sealed, label)))
+    except (ValueError, RecordBroken, StoreUnavailable) as error:
+        raise refused from error
+    if not hmac.compare_digest(attempt.state.encode(), state.encode("utf-8", "replace")):
+        raise refused
+    if not -60 <= now - attempt.started_at <= ATTEMPT_LIFE_SECONDS:
+        raise refused
+    return attempt
+
+
+def authorization_url(
+    endpoint: str,
+    attempt: LoginAttempt,
+    *,
+    client_id: str,
+    scope: str,
+    extra: Sequence[tuple[str, str]] = (),
+) -> str:
+    """Where to send the browser: OpenID Connect Core 3.1.2.1, with PKCE (RFC 7636)."""
+    query = urlencode(
+        [
+            ("response_type", "code"),
+            ("client_id", client_id),
+            ("redirect_uri", attempt.redirect_uri),
+            ("scope", scope),
+            ("state", attempt.state),
+            ("nonce", attempt.nonce),
+            ("code_challenge", create_s256_code_challenge(attempt.code_verifier)),
+            ("code_challenge_method", "S256"),
+            *extra,
+        ]
+    )
+    return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}"
+
+
+def requested_scope(
+    scopes: Sequence[str], offline: OfflineAccess, *, issuer: str, supported: Sequence[str]
+) -> tuple[str, list[tuple[str, str]]]:
+    """The `scope` to ask for, and the parameters that make the provider give a refresh token."""
+    if issuer == "https://accounts.google.com" and offline is not OfflineAccess.NEVER:
+        return " ".join(scopes), [("access_type", "offline"), ("prompt", "consent")]
+    wanted = offline in (OfflineAccess.ALWAYS, OfflineAccess.CONSENT) or (
+        offline is OfflineAccess.AUTO and "offline_access" in supported
+    )
+    added = ["offline_access"] if wanted and "offline_access" not in scopes else []
+    extra = [("prompt", "consent")] if offline is OfflineAccess.CONSENT else []
+    return " ".join([*scopes, *added]), extra
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationResponse:
+    """The query of `/auth/callback` (RFC 6749 4.1.2, RFC 9207); absent parameters are empty."""
+
+    state: str = field(repr=False)
+    code: str = field(repr=False)
+    iss: str
+    error: str
+
+
+def read_authorization_response(query: Sequence[tuple[str, str]]) -> AuthorizationResponse:
+    """The parameters of the provider's answer.
+
+    Raises:
+        LoginRefused: a parameter is there twice (RFC 6749 section 3.1), too long, or the
+            state is missing.
+    """
+    found: dict[str, str] = {}
+    for name, value in query:
+        if name not in ("state", "code", "iss", "error"):
+            continue
+        if name in found or len(value) > 8192:
+            raise LoginRefused(
+                "parameters", "The provider's answer could not be understood. Sign in again."
+            )
+        found[name] = value
+    if not found.get("state"):
+        raise LoginRefused(
+            "state", "This address only works at the end of a sign-in. Start a new one."
+        )
+    return AuthorizationResponse(
+        found["state"], found.get("code", ""), found.get("iss", ""), found.get("error", "")
+    )
+
+
+def check_authorization_response(
+    response: AuthorizationResponse, *, issuer: str, iss_required: bool
+) -> None:
+    """Refuse an answer from another provider, an error, or one without a code.
+
+    Raises:
+        LoginRefused: with the sentence for the person; `error` decides before a missing code.
+    """
+    if (response.iss or iss_required) and response.iss != issuer:
+        raise LoginRefused("iss", "The answer came from another identity provider than asked.")
+    if response.error == "access_denied":
+        raise LoginRefused(
+            "access_denied", "The sign-in was cancelled, or you may not use this.", status=403
+        )
+    if response.error in ("temporarily_unavailable", "server_error"):
+        raise LoginRefused(
+            response.error, "The identity provider has a problem. Try again soon.", status=503
+        )
+    if response.error:
+        word = response.error if re.fullmatch(r"[a-z_]{1,40}", response.error) else "other"
+        raise LoginRefused(
+            f"provider_{word}", "The identity provider refused the sign-in. Tell your operator."
+        )
+    if not response.code:
+        raise LoginRefused("code", "The provider's answer has no code in it. Sign in again.")
+
+
+def safe_return_url(given: str, bases: Sequence[str], paths: Paths) -> str:
+    """The address to go to after a login: `given` if it is ours, the first base if empty.
+
+    An address is ours when scheme, host and port are a base's, its path lies in the base's
+    on an exact boundary, and it is none of the sidecar's own endpoints. A path alone is
+    taken below the first base's origin.
+
+    Raises:
+        LoginRefused: for any other address, or one that parsers could read differently.
+    """
+    refused = LoginRefused("return_url", "The address to return to is not part of this site.")
+    if not given:
+        return bases[0]
+    if len(given) > MAX_RETURN_URL_LENGTH or not re.fullmatch(r"[!-\[\]-~]+", given):
+        raise refused  # printable ASCII without space and backslash
+    if given.startswith("/") and not given.startswith("//"):
+        given = origin(bases[0]) + given
+    for base in bases:
+        rest = _below(given, origin(base))
+        if rest is None:
+            continue
+        path = clean_path(rest if rest.startswith("/") else "/" + rest)
+        base_path = urlsplit(base).path.rstrip("/")
+        if path is None or paths.own(path) is not None:
+            continue
+        if path == base_path or path.startswith(base_path + "/"):
+            return given
+    raise refused
+
+
+def origin(url: str) -> str:
+    """Scheme and authority of an address, in lower case (RFC 6454)."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def _below(url: str, base_origin: str) -> str | None:
+    """What follows `base_origin` in `url`, None where it is another origin.
+
+    Compared as text, not parsed: no parser's idea of userinfo, ports or hosts comes in.
+    """
+    head, rest = url[: len(base_origin)], url[len(base_origin) :]
+    if head.lower() != base_origin or (rest and rest[0] not in "/?#"):
+        return None
+    return rest

@@ -1,0 +1,161 @@
+"""Cookies as Go reads them; our own; and `argocd.token` in chunks, as Argo CD writes it."""
+
+import hashlib
+import json
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+TOKEN_COOKIE = "argocd.token"  # noqa: S105 - a name
+_FAMILY = "argocd-token-refresh"
+# util/http/http.go of Argo CD: the length of one Set-Cookie line, and how many there may be.
+_MAX_COOKIE_LENGTH = 4093
+_MAX_CHUNKS = 20
+_MAX_CRUMBS = 500
+_WHITE = " \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Crumb:
+    """One `name=value` of a Cookie header; `raw` is its text as it came."""
+
+    name: str
+    value: str
+    raw: str
+
+
+def crumbs(cookie_headers: Iterable[str]) -> list[Crumb]:
+    """The cookies of all Cookie headers, in order, split at `;` as Go's net/http does it."""
+    return [
+        Crumb(name.strip(_WHITE), value.strip(_WHITE), raw.strip(_WHITE))
+        for header in cookie_headers
+        for raw in header.split(";", _MAX_CRUMBS)
+        for name, _, value in [raw.partition("=")]
+        if raw.strip(_WHITE)
+    ]
+
+
+def is_ours(crumb: Crumb) -> bool:
+    """Whether a cookie is the sidecar's, of this or another Argo CD on the host: never sent up."""
+    return crumb.name.removeprefix("__Host-").startswith(_FAMILY)
+
+
+def is_token(crumb: Crumb) -> bool:
+    """Whether Argo CD would take a cookie for a part of its token (its JoinCookies: by prefix)."""
+    return crumb.name.startswith(TOKEN_COOKIE)
+
+
+def joined(kept: Iterable[Crumb]) -> str:
+    """A Cookie header of these, each as it came."""
+    return "; ".join(crumb.raw for crumb in kept)
+
+
+class CookieJar:
+    """The names and flags of the sidecar's own cookies, for one public URL.
+
+    Two Argo CDs on one host have different names. With https they carry `__Host-`, so that
+    no sibling host can set them (RFC 6265bis 4.1.3.2).
+    """
+
+    def __init__(self, public_url: str) -> None:
+        self.secure = public_url.startswith("https:")
+        digest = hashlib.sha256(public_url.encode()).hexdigest()[:8]
+        self.session = f"{'__Host-' if self.secure else ''}{_FAMILY}-{digest}"
+        self._login = f"{self.session}-login-"
+
+    def login(self, state_hash: str, started_at: float) -> str:
+        """The name of an attempt's cookie: its age first, so that the oldest sorts first."""
+        return f"{self._login}{int(started_at):010x}-{state_hash[:16]}"
+
+    def logins(self, found: Iterable[Crumb]) -> list[Crumb]:
+        """The cookies of unfinished logins, the oldest first."""
+        return sorted(
+            (crumb for crumb in found if crumb.name.startswith(self._login)),
+            key=lambda crumb: crumb.name,
+        )
+
+    def login_of(self, found: Iterable[Crumb], state_hash: str) -> Crumb | None:
+        """The cookie of the attempt with this state, None where it is not there."""
+        ending = f"-{state_hash[:16]}"
+        return next((c for c in self.logins(found) if c.name.endswith(ending)), None)
+
+    def sessions(self, found: Iterable[Crumb]) -> list[str]:
+        """The values of the session cookie, a few at most: a sibling host may have added some."""
+        return [crumb.value for crumb in found if crumb.name == self.session][:4]
+
+    def set(self, name: str, value: str, *, max_age_seconds: float) -> str:
+        """A Set-Cookie line for one of our cookies."""
+        secure = "; Secure" if self.secure else ""
+        return (
+            f"{name}={value}; Path=/; Max-Age={int(max_age_seconds)}; "
+            f"HttpOnly; SameSite=Lax{secure}"
+        )
+
+    def clear(self, name: str) -> str:
+        """A Set-Cookie line that ends one of our cookies."""
+        return self.set(name, "", max_age_seconds=0)
+
+
+def token_cookie_lines(token: str, *, root_path: str, secure: bool) -> list[str]:
+    """Argo CD's own Set-Cookie lines for a token (its MakeCookieMetadata), chunked if long.
+
+    Empty when the token is longer than Argo CD would take: then nothing is mirrored.
+    """
+    flags = _token_flags(root_path, secure=secure)
+    size = _MAX_COOKIE_LENGTH - (len(TOKEN_COOKIE) + 3) - (len(flags) + 2)
+    parts = [token[i : i + size] for i in range(0, len(token), size)]
+    if len(parts) > _MAX_CHUNKS:
+        return []
+    if len(parts) > 1:
+        parts[0] = f"{len(parts)}:{parts[0]}"
+    names = [TOKEN_COOKIE, *(f"{TOKEN_COOKIE}-{i}" for i in range(1, len(parts)))]
+    return [f"{name}={part}; {flags}" for name, part in zip(names, parts, strict=True)]
+
+
+def clear_token_lines(
+    found: Iterable[Crumb], *, root_path: str, secure: bool, keep: int = 0
+) -> list[str]:
+    """Set-Cookie lines that end a browser's `argocd.token` cookies, but the first `keep`."""
+    current = {TOKEN_COOKIE, *(f"{TOKEN_COOKIE}-{i}" for i in range(1, keep))} if keep else set()
+    flags = _token_flags(root_path, secure=secure)
+    names = sorted({crumb.name for crumb in found if is_token(crumb)} - current)
+    return [
+        f"{name}=; Max-Age=0; {flags}"
+        for name in names
+        if re.fullmatch(r"argocd\.token(-\d{1,2})?", name)
+    ]
+
+
+def _token_flags(root_path: str, *, secure: bool) -> str:
+    flags = [f"path=/{root_path.strip('/')}", "SameSite=lax", "httpOnly"]
+    return "; ".join([*flags, "Secure"] if secure else flags)
+
+
+def join_token(found: Sequence[Crumb]) -> str:
+    """The token in a browser's `argocd.token` cookies (Argo CD's JoinCookies); "" if broken."""
+    values = {crumb.name: crumb.value.strip('"') for crumb in found if is_token(crumb)}
+    first = values.get(TOKEN_COOKIE, "")
+    count, colon, rest = first.partition(":")
+    if not colon:
+        return first
+    if not count.isascii() or not count.isdigit() or not 1 <= int(count[:3]) <= _MAX_CHUNKS:
+        return ""
+    return rest + "".join(values.get(f"{TOKEN_COOKIE}-{i}", "") for i in range(1, int(count)))
+
+
+def says_local(token: str) -> bool:
+    """Whether a token calls itself one of Argo CD's own; not verified, Argo CD does that."""
+    parts = token.split(".")
+    if len(parts) != 3 or len(parts[1]) > 16384:
+        return False
+    try:
+        claims = json.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(claims, dict) and claims.get("iss") == "argocd"
+
+
+def without(found: Iterable[Crumb], *, tokens: bool) -> Iterator[Crumb]:
+    """The cookies that may go up: none of ours, and with `tokens` no `argocd.token*` either."""
+    return (c for c in found if not is_ours(c) and not (tokens and is_token(c)))

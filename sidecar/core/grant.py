@@ -1,0 +1,97 @@
+"""A grant: one lineage of refresh tokens at the provider, with its current tokens."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+
+from sidecar.core.tokens import TokenSet
+
+GRANT_ID_BYTES = 16
+
+
+class Sharing(StrEnum):
+    """Who shares a grant: one browser session, or all sessions of a user (Dex)."""
+
+    PER_SESSION = "per-session"
+    PER_USER = "per-user"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A refresh was about to be asked for: with which refresh token (its SHA-256), and when.
+
+    It is written before the request and taken back by every definite answer, so one that is
+    still there says that a process died, or never heard what the provider did.
+    """
+
+    refresh_token_hash: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A grant as it is sealed. `version` counts its changes; `ends_at` is by the store's clock.
+
+    Its tokens go to no other provider than `issuer`, and to no other client than `client_id`.
+    """
+
+    id: str
+    user_tag: str
+    version: int
+    issuer: str
+    client_id: str
+    subject: str
+    sharing: Sharing
+    tokens: TokenSet
+    ends_at: float
+    nonce: str = ""
+    provider_sid: str = ""
+    intent: Intent | None = None
+
+    def to_bytes(self) -> bytes:
+        """The part that is sealed; id, user tag and version are bound by the seal's label."""
+        fields = asdict(self)
+        for name in ("id", "user_tag", "version"):
+            del fields[name]
+        return json.dumps(fields, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, grant_id: str, user_tag: str, version: int, plain: bytes) -> "Grant":
+        """The grant whose sealed part was `plain`."""
+        fields = json.loads(plain)
+        intent = fields.pop("intent")
+        return cls(
+            id=grant_id,
+            user_tag=user_tag,
+            version=version,
+            sharing=Sharing(fields.pop("sharing")),
+            tokens=TokenSet(**fields.pop("tokens")),
+            intent=Intent(**intent) if intent else None,
+            **fields,
+        )
+
+    def with_tokens(self, tokens: TokenSet) -> "Grant":
+        """The next version, with these tokens and no open intent."""
+        return replace(self, version=self.version + 1, tokens=tokens, intent=None)
+
+    def with_intent(self, *, now: float) -> "Grant":
+        """The next version, about to present its refresh token."""
+        intent = Intent(refresh_token_hash(self.tokens.refresh_token), now)
+        return replace(self, version=self.version + 1, intent=intent)
+
+    def without_intent(self) -> "Grant":
+        """The next version, whose refresh token is known not to be spent."""
+        return replace(self, version=self.version + 1, intent=None)
+
+    @property
+    def answer_unknown(self) -> bool:
+        """Whether its refresh token was presented and no answer is known."""
+        return self.intent is not None and self.intent.refresh_token_hash == refresh_token_hash(
+            self.tokens.refresh_token
+        )
+
+
+def refresh_token_hash(refresh_token: str) -> str:
+    """The SHA-256 of a refresh token, which tells two apart without showing either."""
+    return hashlib.sha256(refresh_token.encode()).hexdigest()

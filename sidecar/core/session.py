@@ -1,0 +1,96 @@
+"""A browser's login: its cookie value, its record, and why it may end."""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sidecar.core.sealing import KeyRing
+
+SESSION_SECRET_BYTES = 32
+_USER_AGENT_LENGTH = 200
+
+
+class EndReason(StrEnum):
+    """Why a session is over; the label of `argocd_token_refresh_forced_logins_total`."""
+
+    ENDED_BY_PROVIDER = "ended_by_provider"
+    LOST_ANSWER = "lost_answer"
+    WRONG_ANSWER = "wrong_answer"
+    NO_REFRESH_TOKEN = "no_refresh_token"  # noqa: S105 - a word
+    IDLE = "idle"
+    ABSOLUTE = "absolute"
+    LOGOUT = "logout"
+    REPLACED = "replaced"
+    UNREADABLE = "unreadable"
+    OTHER_PROVIDER = "other_provider"
+
+
+def user_tag(issuer: str, client_id: str, subject: str) -> str:
+    """The tag that all records of one user carry: 128 bits of SHA-256, as base64url."""
+    named = json.dumps([issuer, client_id, subject]).encode()
+    return _base64url(hashlib.sha256(named).digest()[:16])
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKey:
+    """Where the store keeps a session: the user tag, and the SHA-256 of the cookie's secret."""
+
+    user_tag: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One browser's login. Instants are Unix seconds by the store's clock."""
+
+    key: SessionKey
+    grant_id: str
+    created_at: float
+    ends_at: float
+    user_agent: str
+    last_seen_at: float = 0.0
+
+    def to_bytes(self) -> bytes:
+        """The part that is sealed; `last_seen_at` is kept beside it."""
+        fields = [self.grant_id, self.created_at, self.ends_at, self.user_agent]
+        return json.dumps(fields).encode()
+
+    @classmethod
+    def from_bytes(cls, key: SessionKey, plain: bytes, *, last_seen_at: float) -> "Session":
+        """The session whose sealed part was `plain`."""
+        grant_id, created_at, ends_at, user_agent = json.loads(plain)
+        return cls(key, grant_id, created_at, ends_at, user_agent, last_seen_at)
+
+
+def new_session_cookie(tag: str, ring: KeyRing, *, random: bytes) -> tuple[str, SessionKey]:
+    """A cookie value `u.secret.mac` with its key; `random` is `SESSION_SECRET_BYTES` long."""
+    if len(random) != SESSION_SECRET_BYTES:
+        raise ValueError(f"a session needs {SESSION_SECRET_BYTES} random bytes")
+    secret = _base64url(random)
+    named = f"{tag}.{secret}"
+    return f"{named}.{ring.sign(named)}", _key(tag, secret)
+
+
+def read_session_cookie(value: str, ring: KeyRing) -> SessionKey | None:
+    """The key that a genuine cookie value names; None for any other, without a store trip."""
+    if len(value) > 128 or not value.isascii() or value.count(".") != 2:
+        return None
+    tag, secret, mac = value.split(".")
+    if not ring.signed(f"{tag}.{secret}", mac):
+        return None
+    return _key(tag, secret)
+
+
+def short_user_agent(user_agent: str) -> str:
+    """As much of a User-Agent as is kept to show a user which browser a session is."""
+    return "".join(c for c in user_agent if c.isprintable())[:_USER_AGENT_LENGTH]
+
+
+def _key(tag: str, secret: str) -> SessionKey:
+    return SessionKey(tag, hashlib.sha256(secret.encode()).hexdigest())
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -1,0 +1,122 @@
+"""Everything that can go wrong, one class for each different reaction.
+
+SidecarError
+├── ConfigurationError      the start stops: all faults at once, exit 2
+├── RequestMalformed        400, nothing is forwarded
+├── LoginRefused            a page a person understands; no session
+├── SessionOver             the session ended; only a new login helps
+├── TryLater                503 or 502 with Retry-After; the session is kept
+│   ├── StoreUnavailable
+│   │   └── KeyUnknown      a record sealed by a key that this replica does not have
+│   ├── ProviderUnavailable
+│   └── UpstreamUnavailable
+├── ProviderRefused         the provider said no; its class decides what follows
+├── RecordBroken            a stored record that its own key cannot open
+└── TokenInvalid            an ID token that must not be used
+"""
+
+from collections.abc import Sequence
+
+
+class SidecarError(Exception):
+    """The root of all errors that the sidecar raises itself."""
+
+
+class ConfigurationError(SidecarError):
+    """The configuration cannot be used; `faults` has one line per fault, each with its mend."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+class RequestMalformed(SidecarError):
+    """The request cannot be understood; nothing of it is forwarded."""
+
+
+class LoginRefused(SidecarError):
+    """This login attempt cannot be finished; the person may start another.
+
+    `reason` is a word for logs and metrics, `status` the HTTP status of the page, and the
+    message is the sentence for the person. None of them holds anything from the request.
+    """
+
+    def __init__(self, reason: str, sentence: str, *, status: int = 400) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+        self.status = status
+
+
+class SessionOver(SidecarError):
+    """The session has ended; only a new login helps. `reason` says why, for logs and metrics."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the session has ended: {reason}")
+        self.reason = reason
+
+
+class TryLater(SidecarError):
+    """The same request may work later; no session is ended and no cookie is cleared."""
+
+    status = 503
+
+    def __init__(self, message: str, *, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class StoreUnavailable(TryLater):
+    """The store did not answer, or not in time: an error, never a miss."""
+
+
+class KeyUnknown(StoreUnavailable):
+    """A record was sealed by a key that is not in this replica's key ring."""
+
+
+class ProviderUnavailable(TryLater):
+    """The provider did not give a usable answer.
+
+    `token_untouched` is True when it is known that the provider has not acted on the request:
+    it was never sent, or was turned away at the door. Otherwise a token may be spent.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after_seconds: float = 1.0, token_untouched: bool = False
+    ) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.token_untouched = token_untouched
+
+
+class UpstreamUnavailable(TryLater):
+    """The upstream refused the connection or broke off before its answer."""
+
+    status = 502
+
+
+class ProviderRefused(SidecarError):
+    """The provider answered with an OAuth error (RFC 6749 section 5.2).
+
+    `error` is its JSON `error`, cleaned for logs; `over` says that the grant is at its end,
+    otherwise the operator has to mend something and the grant may live on.
+    """
+
+    def __init__(self, error: str, *, over: bool) -> None:
+        super().__init__(f"the provider refused: {error}")
+        self.error = error
+        self.over = over
+
+
+class RecordBroken(SidecarError):
+    """A stored record whose key is known does not open: forged, moved or damaged."""
+
+
+class TokenInvalid(SidecarError):
+    """An ID token failed a check of OpenID Connect Core; `check` names which.
+
+    `other_subject` is True when it belongs to another user (Core 12.2): the session must end.
+    """
+
+    def __init__(self, check: str, *, other_subject: bool = False) -> None:
+        super().__init__(f"the ID token fails its check: {check}")
+        self.check = check
+        self.other_subject = other_subject

@@ -1,0 +1,93 @@
+"""Logout: the session ends everywhere; with the grant's last, the provider and Argo CD are told."""
+
+import asyncio
+
+from structlog.typing import FilteringBoundLogger
+
+from sidecar.core.grant import Grant
+from sidecar.core.session import EndReason, SessionKey
+from sidecar.errors import KeyUnknown, ProviderRefused, SessionOver, TryLater
+from sidecar.flows.sessions import Live, Sessions
+from sidecar.flows.tasks import Tasks
+from sidecar.ports import Clock, Ended, IdentityProvider, Upstream
+
+_REVOKE_AGAIN_SECONDS = (1.0, 5.0, 25.0)
+
+
+class Logout:
+    """Ends a browser's session."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        provider: IdentityProvider,
+        upstream: Upstream,
+        *,
+        clock: Clock,
+        tasks: Tasks,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._sessions = sessions
+        self._provider = provider
+        self._upstream = upstream
+        self._clock = clock
+        self._tasks = tasks
+        self._log = log
+
+    async def log_out(self, key: SessionKey) -> str | None:
+        """End the session; the address that Argo CD sends the browser to, or "".
+
+        None when there was no live session. Other sessions of the grant are left alone: only
+        with the last one is the refresh token revoked and Argo CD told of its token.
+
+        Raises:
+            StoreUnavailable: it could not be ended; the person is to try again.
+        """
+        try:
+            live = await self._sessions.load(key)
+        except SessionOver:
+            return None
+        if live is None:
+            return None
+        # A browser that leaves here must not leave a half of a logout behind.
+        return await asyncio.shield(self._tasks.start(self._end(live), "logout"))
+
+    async def _end(self, live: Live) -> str:
+        ended = await self._sessions.end(live.session.key, live.grant.id, EndReason.LOGOUT)
+        self._log.info("logout", user=live.grant.user_tag, last=ended.last)
+        if not ended.last:
+            return ""
+        grant = self._latest(live.grant, ended)
+        if grant.tokens.refresh_token:
+            self._tasks.start(self._revoke(grant), "revoke")
+        try:
+            return await self._upstream.log_out(grant.tokens.id_token)
+        except TryLater:
+            self._log.warning("argocd_not_told", user=grant.user_tag)
+            return ""
+
+    def _latest(self, loaded: Grant, ended: Ended) -> Grant:
+        """The grant as it was when it ended: a renewal may have come in between."""
+        if ended.grant is None:
+            return loaded
+        try:
+            return self._sessions.open_grant(loaded.user_tag, loaded.id, ended.grant)
+        except (SessionOver, KeyUnknown):
+            return loaded
+
+    async def _revoke(self, grant: Grant) -> None:
+        for delay in (*_REVOKE_AGAIN_SECONDS, None):
+            try:
+                told = await self._provider.revoke(grant.tokens.refresh_token)
+            except TryLater:
+                if delay is None:
+                    self._log.error("not_revoked", user=grant.user_tag)
+                else:
+                    await self._clock.sleep(delay)
+                continue
+            except ProviderRefused as refusal:
+                self._log.error("revocation_refused", user=grant.user_tag, error=refusal.error)
+                return
+            if told:
+                self._log.info("revoked", user=grant.user_tag)
+            return

@@ -1,0 +1,410 @@
+"""The refresh grant, one at a time per grant, whatever tabs and replicas do."""
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from structlog.typing import FilteringBoundLogger
+
+from sidecar.core.grant import Grant
+from sidecar.core.id_token import Expected, IdTokenClaims
+from sidecar.core.refresh_policy import Action, RefreshWindow, decide, usable_seconds
+from sidecar.core.session import EndReason, SessionKey
+from sidecar.core.tokens import TokenResponse, renew
+from sidecar.errors import (
+    ProviderRefused,
+    ProviderUnavailable,
+    SessionOver,
+    StoreUnavailable,
+    TokenInvalid,
+    TryLater,
+)
+from sidecar.flows.sessions import Live, Sessions
+from sidecar.flows.tasks import Tasks
+from sidecar.flows.verification import verified_claims
+from sidecar.metrics import Metrics
+from sidecar.ports import Clock, IdentityProvider, SaveResult, Store, Write
+
+BACK_OFF_FIRST_SECONDS = 1.0
+BACK_OFF_MOST_SECONDS = 30.0
+_REMEMBERED_FAILURES = 20_000
+_SAVE_AGAIN_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+_LOOK_EVERY_SECONDS = (0.05, 0.1)
+_END_ATTEMPTS = 5
+
+
+_MENDS = {
+    "provider_refuses_client": "check SIDECAR_CLIENT_ID, SIDECAR_CLIENT_SECRET and the client's "
+    "settings at the provider; sessions stay",
+    "other_subject": "the provider answered a refresh with another user's token: report it",
+    "id_token_refused": "check SIDECAR_ISSUER and SIDECAR_CLIENT_ID against the provider's tokens",
+    "no_id_token_on_refresh": "make the provider return an ID token on refresh (PingFederate: "
+    "'Return ID Token On Refresh Grant'; else add the scope openid)",
+}
+
+
+class TokenMissing(TryLater):
+    """No token is usable now; `operator` says that a login may help where waiting does not."""
+
+    def __init__(self, *, retry_after_seconds: float, operator: bool) -> None:
+        super().__init__(
+            "the login could not be renewed yet", retry_after_seconds=retry_after_seconds
+        )
+        self.operator = operator
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How long each part may take, in seconds; the lease outlasts them by construction.
+
+    A request is sent in the first half of the lease, or not at all; what follows it (the
+    answer, the keys that check it, the store) fits into the second half.
+    """
+
+    provider_seconds: float = 10.0
+    keys_seconds: float = 5.0
+    store_seconds: float = 1.5
+    wait_seconds: float = 15.0
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a lease holds."""
+        return 2 * (self.provider_seconds + self.keys_seconds + 2 * self.store_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    count: int
+    retry_at: float
+    operator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsaved:
+    """New tokens that the store has not taken yet, and the refresh token that they replace."""
+
+    replaces: str = field(repr=False)
+    grant: Grant
+    write: Write
+
+
+class Refresh:
+    """Gives each request a grant whose tokens can be used, and renews it when it is due."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        store: Store,
+        provider: IdentityProvider,
+        *,
+        window: RefreshWindow,
+        timings: Timings,
+        clock: Clock,
+        random: Callable[[int], bytes],
+        tasks: Tasks,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._sessions = sessions
+        self._store = store
+        self._provider = provider
+        self._window = window
+        self._timings = timings
+        self._clock = clock
+        self._random = random
+        self._tasks = tasks
+        self._metrics = metrics
+        self._log = log
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._unsaved: dict[str, _Unsaved] = {}
+        self._failures: OrderedDict[str, _Failure] = OrderedDict()
+
+    async def current(self, key: SessionKey, *, min_life: float = 0.0) -> Live | None:
+        """The session with tokens that can go up now; None where the store has no such session.
+
+        Waits only when no token is usable (or has less than `min_life` seconds left).
+
+        Raises:
+            SessionOver: only a new login helps.
+            TryLater: no usable token now, but the session may live.
+        """
+        live = None
+        try:
+            async with asyncio.timeout(self._timings.wait_seconds):
+                while True:
+                    live = await self._load(key)
+                    if live is None or not await self._must_wait(live.grant, min_life):
+                        return live
+        except TimeoutError:
+            if live and usable_seconds(live.grant, self._clock.now()) > 0:
+                return live
+            raise TokenMissing(retry_after_seconds=1.0, operator=False) from None
+
+    async def _load(self, key: SessionKey) -> Live | None:
+        live = await self._sessions.load(key)
+        if live is None:
+            return None
+        unsaved = self._unsaved.get(live.grant.id)
+        if unsaved and unsaved.grant.version > live.grant.version:
+            return replace(live, grant=unsaved.grant)
+        return live
+
+    async def _must_wait(self, grant: Grant, min_life: float) -> bool:
+        """Whether the grant must be looked at again, after what there was to wait for."""
+        now = self._clock.now()
+        failure = self._failures.get(grant.id)
+        decision = decide(
+            grant,
+            now,
+            window=self._window,
+            min_life=min_life,
+            retry_at=failure.retry_at if failure else 0.0,
+        )
+        match decision.action:
+            case Action.USE:
+                return False
+            case Action.USE_AND_RENEW:
+                self._join(grant, min_life)
+                return False
+            case Action.BACK_OFF:
+                if usable_seconds(grant, now) > 0:
+                    return False
+                raise TokenMissing(
+                    retry_after_seconds=max(1.0, decision.retry_at - now),
+                    operator=bool(failure and failure.operator),
+                )
+            case Action.OVER:
+                await self._end(grant, EndReason.NO_REFRESH_TOKEN)
+            case Action.RENEW_FIRST:
+                # The browser may leave; the renewal goes on.
+                await asyncio.shield(self._join(grant, min_life))
+        return True
+
+    def _join(self, grant: Grant, min_life: float) -> asyncio.Task[None]:
+        """The running renewal of a grant in this process, or a new one."""
+        task = self._running.get(grant.id)
+        if task is None:
+            task = self._tasks.start(self._renew(grant, min_life), "renewal")
+            self._running[grant.id] = task
+            task.add_done_callback(lambda _: self._running.pop(grant.id, None))
+        return task
+
+    async def _renew(self, grant: Grant, min_life: float) -> None:
+        """One renewal, or the wait for the one that another replica runs."""
+        try:
+            if not await self._renew_with_lease(grant, min_life):
+                await self._follow(grant, min_life)
+        except (StoreUnavailable, ProviderUnavailable) as error:
+            self._passed(grant, error)
+        except SessionOver:
+            return  # whoever loads the session next is told
+
+    async def _renew_with_lease(self, grant: Grant, min_life: float) -> bool:
+        """Renew under the lease; False when another replica has it."""
+        owner = self._random(16).hex()
+        tag, taken_at = grant.user_tag, self._clock.monotonic()
+        held = True
+        try:
+            held = await self._store.take_lease(
+                tag, grant.id, owner, seconds=self._timings.lease_seconds
+            )
+            if held:
+                await self._ask_provider(grant, min_life, taken_at)
+            return held
+        finally:
+            if held:
+                await self._release(tag, grant.id, owner)
+
+    async def _release(self, tag: str, grant_id: str, owner: str) -> None:
+        try:
+            await self._store.release_lease(tag, grant_id, owner)
+        except StoreUnavailable:
+            self._log.warning("lease_not_released")  # it ends by itself
+
+    async def _ask_provider(self, grant: Grant, min_life: float, taken_at: float) -> None:
+        """Read again, decide again, write the intent, ask, and keep the answer."""
+        asked = await self._due(grant, min_life)
+        if asked is None:
+            return
+        was_unknown = asked.answer_unknown
+        asked = asked.with_intent(now=self._clock.now())
+        if await self._sessions.save(asked) is not SaveResult.SAVED:
+            return
+        send_before = taken_at + self._timings.lease_seconds / 2
+        try:
+            response = await self._provider.refresh(
+                asked.tokens.refresh_token, send_before=send_before
+            )
+        except ProviderUnavailable as error:
+            if error.token_untouched:
+                await self._sessions.save(asked.without_intent())
+            raise
+        except ProviderRefused as refusal:
+            await self._refused(asked, refusal, was_unknown=was_unknown)
+            return
+        await self._keep(asked, response)
+
+    async def _due(self, grant: Grant, min_life: float) -> Grant | None:
+        """The grant as stored now, None if somebody has renewed it or it must not be renewed."""
+        if grant.id in self._unsaved:
+            # What is stored has a spent refresh token; ours must get there first.
+            raise StoreUnavailable("the last renewal is not stored yet")
+        stored = await self._sessions.load_grant(grant.user_tag, grant.id)
+        if stored is None:
+            return None
+        decision = decide(stored, self._clock.now(), window=self._window, min_life=min_life)
+        due = decision.action in (Action.USE_AND_RENEW, Action.RENEW_FIRST)
+        return stored if due else None
+
+    async def _refused(self, asked: Grant, refusal: ProviderRefused, *, was_unknown: bool) -> None:
+        """The provider said no: the grant is over, or the operator has something to mend."""
+        self._metrics.renewals.labels("over" if refusal.over else "operator").inc()
+        if not refusal.over:
+            await self._sessions.save(asked.without_intent())
+            self._alarm(asked, "provider_refuses_client", error=refusal.error)
+            return
+        stored = await self._sessions.load_grant(asked.user_tag, asked.id)
+        if stored is None or stored.tokens.refresh_token != asked.tokens.refresh_token:
+            return  # a newer refresh token is there: use that
+        reason = EndReason.LOST_ANSWER if was_unknown else EndReason.ENDED_BY_PROVIDER
+        await self._end(stored, reason)
+
+    async def _end(self, grant: Grant, reason: EndReason) -> None:
+        """End a grant, unless it has got another refresh token meanwhile."""
+        refresh_token = grant.tokens.refresh_token
+        for _ in range(_END_ATTEMPTS):
+            if await self._sessions.end_grant(grant, reason):
+                self._failures.pop(grant.id, None)
+                self._log.info("grant_ended", reason=reason.value, user=grant.user_tag)
+                return
+            stored = await self._sessions.load_grant(grant.user_tag, grant.id)
+            if stored is None or stored.tokens.refresh_token != refresh_token:
+                return
+            grant = stored
+
+    async def _keep(self, asked: Grant, response: TokenResponse) -> None:
+        """Check the answer, and keep what is good of it. A new refresh token is never dropped."""
+        try:
+            claims = await self._verified(asked, response)
+        except TokenInvalid as invalid:
+            if invalid.other_subject:
+                self._metrics.renewals.labels("wrong_answer").inc()
+                self._alarm(asked, "other_subject")
+                await self._end(asked, EndReason.WRONG_ANSWER)
+                return
+            claims = None
+            self._alarm(asked, "id_token_refused", check=invalid.check)
+        except (ProviderUnavailable, ProviderRefused):
+            claims = None
+            self._passed(asked, ProviderUnavailable("the provider's keys could not be read"))
+        else:
+            if claims is None:
+                self._alarm(asked, "no_id_token_on_refresh")
+            else:
+                self._failures.pop(asked.id, None)
+        tokens = renew(asked.tokens, response, claims, now=self._clock.now())
+        await self._save(asked, asked.with_tokens(tokens))
+        self._metrics.renewals.labels("renewed" if claims else "without_id_token").inc()
+        self._log.info("renewed", user=asked.user_tag, new_id_token=claims is not None)
+
+    async def _verified(self, asked: Grant, response: TokenResponse) -> IdTokenClaims | None:
+        if response.id_token is None:
+            return None
+        expected = Expected(
+            issuer=asked.issuer,
+            client_id=asked.client_id,
+            access_token=response.access_token,
+            nonce=asked.nonce,
+            subject=asked.subject,
+        )
+        return await verified_claims(
+            self._provider, response.id_token, expected, now=self._clock.now()
+        )
+
+    async def _save(self, asked: Grant, renewed: Grant) -> None:
+        """Store new tokens; what the store does not take at once is served, and saved behind."""
+        unsaved = _Unsaved(asked.tokens.refresh_token, renewed, self._sessions.seal_grant(renewed))
+        self._unsaved[renewed.id] = unsaved
+        try:
+            await self._try_to_save(unsaved)
+        except StoreUnavailable:
+            self._log.error("renewal_not_saved_yet", user=renewed.user_tag)
+            self._tasks.start(self._save_behind(renewed.id), "save")
+
+    async def _save_behind(self, grant_id: str) -> None:
+        for attempt in itertools.count():
+            await self._clock.sleep(_SAVE_AGAIN_SECONDS[min(attempt, 4)])
+            try:
+                await self._try_to_save(self._unsaved[grant_id])
+            except StoreUnavailable:
+                continue
+            return
+
+    async def _try_to_save(self, unsaved: "_Unsaved") -> None:
+        """Save until the store took it, or has a newer or ended grant.
+
+        Raises:
+            StoreUnavailable: not known; the same write is tried again.
+        """
+        grant = unsaved.grant
+        while True:
+            result = await self._store.save_grant(grant.user_tag, grant.id, unsaved.write)
+            if result is not SaveResult.MOVED:
+                break
+            try:
+                stored = await self._sessions.load_grant(grant.user_tag, grant.id)
+            except SessionOver:
+                result = SaveResult.ENDED
+                break
+            if stored is None or stored.tokens.refresh_token != unsaved.replaces:
+                break  # it has newer tokens than those that ours replace
+            # Somebody attached a session meanwhile: our tokens belong on top of that.
+            grant = stored.with_tokens(grant.tokens)
+            unsaved = _Unsaved(unsaved.replaces, grant, self._sessions.seal_grant(grant))
+            self._unsaved[grant.id] = unsaved
+        del self._unsaved[grant.id]
+        if result is SaveResult.ENDED:
+            await self._revoke(grant)
+
+    async def _revoke(self, grant: Grant) -> None:
+        """Give back what a renewal got for a grant that has ended meanwhile."""
+        try:
+            await self._provider.revoke(grant.tokens.refresh_token)
+        except (ProviderUnavailable, ProviderRefused):
+            self._log.warning("not_revoked", user=grant.user_tag)
+
+    async def _follow(self, grant: Grant, min_life: float) -> None:
+        """Wait for the renewal that another replica runs, if no token is usable meanwhile."""
+        until = self._clock.monotonic() + self._timings.lease_seconds
+        shortest, longest = _LOOK_EVERY_SECONDS
+        while self._clock.monotonic() < until:
+            if usable_seconds(grant, self._clock.now()) > 0 and not min_life:
+                return
+            share = self._random(1)[0] / 255
+            await self._clock.sleep(shortest + share * (longest - shortest))
+            stored = await self._sessions.load_grant(grant.user_tag, grant.id)
+            if stored is None or (stored.version != grant.version and not stored.intent):
+                return
+
+    def _passed(self, grant: Grant, error: TryLater) -> None:
+        self._metrics.renewals.labels("passing").inc()
+        self._log.warning("renewal_failed", user=grant.user_tag, error=str(error))
+        self._back_off(grant, at_least=error.retry_after_seconds, operator=False)
+
+    def _alarm(self, grant: Grant, kind: str, **detail: str) -> None:
+        self._metrics.alarms.labels(kind).inc()
+        self._log.error(kind, user=grant.user_tag, mend=_MENDS[kind], **detail)
+        self._back_off(grant, at_least=BACK_OFF_FIRST_SECONDS, operator=True)
+
+    def _back_off(self, grant: Grant, *, at_least: float, operator: bool) -> None:
+        """Exponential, with full jitter, so that what failed together does not return together."""
+        before = self._failures.pop(grant.id, None)
+        count = before.count + 1 if before else 1
+        most = min(BACK_OFF_MOST_SECONDS, BACK_OFF_FIRST_SECONDS * 2 ** min(count, 16))
+        share = int.from_bytes(self._random(2)) / 65535
+        retry_at = self._clock.now() + max(at_least, most * share)
+        self._failures[grant.id] = _Failure(count, retry_at, operator)
+        while len(self._failures) > _REMEMBERED_FAILURES:
+            self._failures.popitem(last=False)

@@ -1,0 +1,42 @@
+"""Work that outlives a request: every task has an owner, and is awaited at shutdown."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+_T = TypeVar("_T")
+
+
+class Tasks:
+    """The application's own tasks. A browser that leaves cannot stop them."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
+        """Run `work` to its end, whoever waits for it."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def aclose(self, *, seconds: float) -> None:
+        """Wait for all of them, for `seconds` at most; then cancel what is left, and say so."""
+        while self._running:
+            waited = asyncio.wait(set(self._running), timeout=seconds)
+            _, late = await waited
+            if late:
+                self._log.error("work_cut_off", tasks=sorted(task.get_name() for task in late))
+                for task in late:
+                    task.cancel()
+                await asyncio.wait(late, timeout=1)
+                return
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Whoever waits for the task gets the error too; nobody has to be waiting.
+            self._log.warning("task_failed", task=task.get_name(), error=type(error).__name__)

@@ -1,0 +1,32 @@
+"""Counters and histograms, made once and passed in."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+_PREFIX = "argocd_token_refresh_"
+
+
+class Metrics:
+    """Every metric of the sidecar, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.logins = self._counter("logins", "Logins by result", "result")
+        self.renewals = self._counter("renewals", "Renewals by result", "result")
+        self.forced_logins = self._counter(
+            "forced_logins", "Sessions that ended though nobody logged out, by reason", "reason"
+        )
+        self.requests = self._counter("requests", "Proxied requests by credential", "credential")
+        self.alarms = self._counter(
+            "alarms", "What an operator has to mend, by kind; the log says what", "kind"
+        )
+        self.provider_seconds = Histogram(
+            _PREFIX + "provider_seconds",
+            "How long the provider took to answer, by endpoint",
+            ["endpoint"],
+            registry=self.registry,
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )
+        self.jwks_fetches = self._counter("jwks_fetches", "JWKS requests by result", "result")
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(_PREFIX + name, meaning, labels, registry=self.registry)

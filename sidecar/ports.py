@@ -1,0 +1,221 @@
+"""What the flows need of the outside world."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from sidecar.core.id_token import SigningKey
+from sidecar.core.session import SessionKey
+from sidecar.core.tokens import TokenResponse
+
+
+class Clock(Protocol):
+    """Time. Only the application names the real one."""
+
+    def now(self) -> float:
+        """The wall time, in Unix seconds: for what tokens and records say."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never step: for leases and deadlines. It goes on while we are paused."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored record as the store sees it: sealed, or a tombstone with its reason."""
+
+    version: int
+    write_id: str
+    sealed: bytes
+    ended: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """A session's record, and what the index says of its grant, to be checked when opened."""
+
+    session: Record
+    last_seen_at: float
+    grant_id: str
+    grant: Record | None
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A sealed record to be written: its version, its end (Unix seconds, the store's clock)."""
+
+    version: int
+    write_id: str
+    sealed: bytes
+    ends_at: float
+
+
+class SaveResult(Enum):
+    """What became of a compare-and-set."""
+
+    SAVED = auto()
+    MOVED = auto()
+    """The record has another version: somebody else wrote it."""
+    ENDED = auto()
+    """A tombstone stands there."""
+    MISSING = auto()
+    """Nothing stands there. Absence is no end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What ending a session did.
+
+    `last` says that no other session has the grant, which is ended too; `grant` is then its
+    record as it was, unless an earlier call with the same write id has ended it.
+    """
+
+    last: bool
+    grant: Record | None = None
+
+
+class Store(Protocol):
+    """Sessions and grants, where every replica finds them.
+
+    Each call is one step: it happens whole or not at all. What is written again with the
+    same write id counts once. Ends are judged by the store's own clock.
+
+    Every call raises `StoreUnavailable` when the store does not answer in time; then it is
+    not known whether the step happened.
+    """
+
+    async def now(self) -> float:
+        """The store's time, in Unix seconds."""
+        ...
+
+    async def attach(
+        self,
+        key: SessionKey,
+        session: Write,
+        grant_id: str,
+        grant: Write,
+        *,
+        idle_ends_at: float,
+    ) -> SaveResult:
+        """A new session, with the next version of its grant; version 1 makes the grant.
+
+        A session's end is the grant's at most, so the grant is written with every attach.
+        """
+        ...
+
+    async def load(self, key: SessionKey) -> StoredSession | None:
+        """A session with its grant; a tombstone is a record with a reason; None: nothing there."""
+        ...
+
+    async def load_grant(self, user_tag: str, grant_id: str) -> Record | None:
+        """A grant's record, None where nothing is."""
+        ...
+
+    async def touch(self, key: SessionKey, *, seen_at: float, idle_ends_at: float) -> None:
+        """Note that a live session was used; nothing where it is not there."""
+        ...
+
+    async def save_grant(self, user_tag: str, grant_id: str, grant: Write) -> SaveResult:
+        """Put a grant's next version in the place of `grant.version - 1`."""
+        ...
+
+    async def end_session(
+        self, key: SessionKey, grant_id: str, *, reason: str, write_id: str
+    ) -> Ended:
+        """A tombstone for a session, and for its grant if no other live session has it."""
+        ...
+
+    async def end_grant(
+        self, user_tag: str, grant_id: str, *, version: int, reason: str, write_id: str
+    ) -> SaveResult:
+        """Tombstones for a grant at `version` and all its sessions."""
+        ...
+
+    async def take_lease(self, user_tag: str, grant_id: str, owner: str, *, seconds: float) -> bool:
+        """Whether the lease of a grant is now `owner`'s."""
+        ...
+
+    async def release_lease(self, user_tag: str, grant_id: str, owner: str) -> None:
+        """Give the lease back, if it is still `owner`'s."""
+        ...
+
+    async def redeem(self, state_hash: str, *, seconds: float) -> bool:
+        """Whether this is the first time that a login's state is redeemed."""
+        ...
+
+    async def set_redeemed(self, state_hash: str, outcome: bytes) -> None:
+        """What became of a redeemed state, for those who come a second time."""
+        ...
+
+    async def redeemed(self, state_hash: str) -> bytes | None:
+        """What became of a redeemed state: empty while not known, None when not redeemed."""
+        ...
+
+    async def ping(self) -> None:
+        """Nothing, if the store answers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEndpoints:
+    """Discovery metadata (OpenID Connect Discovery 1.0 section 3), as far as it is used."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    revocation_endpoint: str = ""
+    end_session_endpoint: str = ""
+    token_endpoint_auth_methods: tuple[str, ...] = ("client_secret_basic",)
+    scopes_supported: tuple[str, ...] = ()
+    iss_parameter_supported: bool = False
+
+
+class IdentityProvider(Protocol):
+    """The OpenID provider.
+
+    Every call raises `ProviderUnavailable` when no usable answer came, `ProviderRefused`
+    when it was an OAuth error.
+    """
+
+    async def endpoints(self) -> ProviderEndpoints:
+        """The provider's metadata, fetched when first asked for."""
+        ...
+
+    async def exchange(self, code: str, *, code_verifier: str, redirect_uri: str) -> TokenResponse:
+        """The tokens for an authorization code (RFC 6749 4.1.3)."""
+        ...
+
+    async def refresh(self, refresh_token: str, *, send_before: float) -> TokenResponse:
+        """The tokens for a refresh token (RFC 6749 section 6).
+
+        Nothing is sent once `Clock.monotonic()` has passed `send_before`: that raises
+        `ProviderUnavailable` with `token_untouched`.
+        """
+        ...
+
+    async def revoke(self, refresh_token: str) -> bool:
+        """Whether the provider was told to end a grant (RFC 7009); False: it takes no such call."""
+        ...
+
+    async def signing_keys(self, id_token: str, *, again: bool = False) -> Sequence[SigningKey]:
+        """The keys that may have signed a token.
+
+        They are fetched again for an unknown `kid`, or when asked to `again`, but never more
+        often than an interval, whatever tokens come.
+        """
+        ...
+
+
+class Upstream(Protocol):
+    """The server behind the sidecar, as far as the flows talk to it."""
+
+    async def log_out(self, id_token: str) -> str:
+        """Tell it that an ID token is no longer good; where it would send the browser, or ""."""
+        ...

@@ -1,0 +1,56 @@
+"""`/healthz`, `/readyz` and `/metrics`, on a port of their own."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+Check = Callable[[], Awaitable[str]]
+
+
+class Phase(StrEnum):
+    """Where the process is in its life."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+
+
+class Admin:
+    """The operator's endpoints. `checks` name a part and give "ok" or what is wrong with it."""
+
+    def __init__(self, registry: CollectorRegistry, checks: Mapping[str, Check]) -> None:
+        self._registry = registry
+        self._checks = checks
+        self.phase = Phase.STARTING
+
+    def application(self) -> web.Application:
+        """The aiohttp application."""
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._metrics),
+            ]
+        )
+        return app
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        """503 only while starting and draining.
+
+        An outage of store or provider is detail: taking all pods out of the Service would
+        take the CLI and webhooks with it.
+        """
+        parts = {name: await check() for name, check in self._checks.items()}
+        status = 200 if self.phase is Phase.SERVING else 503
+        return web.json_response({"phase": self.phase, **parts}, status=status)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )

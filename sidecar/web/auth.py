@@ -1,0 +1,155 @@
+"""`/auth/login`, `/auth/callback`, `/auth/logout`: the flows, as a browser meets them."""
+
+from collections.abc import Sequence
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from sidecar.core.authorization import (
+    ATTEMPT_LIFE_SECONDS,
+    hash_state,
+    read_authorization_response,
+    safe_return_url,
+)
+from sidecar.core.cookies import CookieJar, Crumb, clear_token_lines, crumbs, is_token
+from sidecar.core.heads import Kind, OwnPath, Paths
+from sidecar.core.session import EndReason, short_user_agent
+from sidecar.errors import LoginRefused, SessionOver, TryLater
+from sidecar.flows.login import Login
+from sidecar.flows.logout import Logout
+from sidecar.flows.sessions import Sessions
+from sidecar.metrics import Metrics
+from sidecar.web import responses
+
+MAX_LOGINS_IN_FLIGHT = 5
+
+
+class AuthEndpoints:
+    """The sidecar's own endpoints."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        login: Login,
+        logout: Logout,
+        jar: CookieJar,
+        paths: Paths,
+        public_url: str,
+        *,
+        session_seconds: float,
+        metrics: Metrics,
+    ) -> None:
+        self._sessions = sessions
+        self._login = login
+        self._logout = logout
+        self._jar = jar
+        self._paths = paths
+        self._public_url = public_url
+        self._session_seconds = session_seconds
+        self._metrics = metrics
+        self.login_url = f"{paths.root}/auth/login"
+
+    async def answer(
+        self, own: OwnPath, request: web.BaseRequest, request_id: str
+    ) -> web.Response | None:
+        """The answer of an own endpoint; None: it is the upstream's after all."""
+        found = crumbs(request.headers.getall("Cookie", []))
+        try:
+            match own:
+                case OwnPath.LOGIN:
+                    return await self._start_login(request, found)
+                case OwnPath.CALLBACK:
+                    return await self._finish_login(request, found, request_id)
+                case OwnPath.LOGOUT:
+                    return await self._end_session(request, found, request_id)
+                case OwnPath.SIDECAR:
+                    return web.Response(status=404, text="Not found\n")
+        except LoginRefused as error:
+            return responses.login_refused(error, self.login_url, request_id=request_id)
+        except TryLater as error:
+            return responses.try_later(error, Kind.PAGE, self.login_url, request_id=request_id)
+
+    async def _start_login(self, request: web.BaseRequest, found: Sequence[Crumb]) -> web.Response:
+        if request.method not in ("GET", "HEAD"):
+            return _not_allowed("GET, HEAD")
+        given = dict(_query(request)).get("return_url", "")
+        return_url = safe_return_url(given, [self._public_url], self._paths)
+        url, attempt, sealed = await self._login.start(return_url)
+        await self._note_forced(found)
+        name = self._jar.login(attempt.state_hash, attempt.started_at)
+        cookies = [self._jar.set(name, sealed, max_age_seconds=ATTEMPT_LIFE_SECONDS)]
+        old = self._jar.logins(found)[: -MAX_LOGINS_IN_FLIGHT + 1]
+        return responses.redirect(url, [*cookies, *(self._jar.clear(c.name) for c in old)])
+
+    async def _note_forced(self, found: Sequence[Crumb]) -> None:
+        """Count a login that follows a session of which the store knows nothing any more."""
+        key = self._sessions.read_cookies(self._jar.sessions(found))
+        if key is None:
+            return
+        try:
+            if await self._sessions.load(key) is None:
+                self._metrics.forced_logins.labels(EndReason.IDLE.value).inc()
+        except (SessionOver, TryLater):
+            return  # its end was counted when it ended
+
+    async def _finish_login(
+        self, request: web.BaseRequest, found: Sequence[Crumb], request_id: str
+    ) -> web.Response:
+        if request.method != "GET":
+            return _not_allowed("GET")
+        response = read_authorization_response(_query(request))
+        cookie = self._jar.login_of(found, hash_state(response.state))
+        if cookie is None:
+            raise LoginRefused(
+                "state",
+                "This sign-in was started in another browser, or too long ago. Start it again.",
+            )
+        clear = self._jar.clear(cookie.name)
+        user_agent = short_user_agent(request.headers.get("User-Agent", ""))
+        try:
+            attempt = self._login.open_attempt(cookie.value, response.state)
+            session = await self._login.finish(response, attempt, user_agent=user_agent)
+        except LoginRefused as error:
+            refused = responses.login_refused(error, self.login_url, request_id=request_id)
+            return responses.add_cookies(refused, [clear])
+        previous = self._sessions.read_cookies(self._jar.sessions(found))
+        if previous is not None:
+            await self._login.end_previous(previous)
+        lines = [
+            self._jar.set(self._jar.session, session, max_age_seconds=self._session_seconds),
+            clear,
+            *self._clear_tokens(found),
+        ]
+        return responses.redirect(attempt.return_url, lines)
+
+    async def _end_session(
+        self, request: web.BaseRequest, found: Sequence[Crumb], request_id: str
+    ) -> web.Response | None:
+        key = self._sessions.read_cookies(self._jar.sessions(found))
+        if key is None or request.method not in ("GET", "POST"):
+            return None
+        if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
+            return responses.ask_to_log_out(
+                f"{self._paths.root}/auth/logout", request_id=request_id
+            )
+        location = await self._logout.log_out(key)
+        if location is None and any(is_token(crumb) for crumb in found):
+            return None  # a local account's logout, beside a session that has ended
+        lines = [self._jar.clear(self._jar.session), *self._clear_tokens(found)]
+        return responses.redirect(location or f"{self._public_url}/", lines)
+
+    def _clear_tokens(self, found: Sequence[Crumb]) -> list[str]:
+        return clear_token_lines(found, root_path=self._paths.root, secure=self._jar.secure)
+
+
+def _query(request: web.BaseRequest) -> list[tuple[str, str]]:
+    """The query's parameters, read from the target as it came."""
+    query = request.raw_path.partition("?")[2]
+    try:
+        return parse_qsl(query, keep_blank_values=True, max_num_fields=100)
+    except ValueError:
+        raise LoginRefused("parameters", "This address could not be understood.") from None
+
+
+def _not_allowed(methods: str) -> web.Response:
+    return web.Response(status=405, text="Method not allowed\n", headers={"Allow": methods})

@@ -1,0 +1,375 @@
+"""Every request that is not the sidecar's own: credentials in, bytes through.
+
+The data path on asyncio protocols takes this module's place; it is kept small until then.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientWebSocketResponse,
+    WSMsgType,
+    WSServerHandshakeError,
+    web,
+)
+from multidict import CIMultiDict
+from yarl import URL
+
+from sidecar.core.cookies import (
+    CookieJar,
+    Crumb,
+    clear_token_lines,
+    crumbs,
+    is_token,
+    join_token,
+    says_local,
+    token_cookie_lines,
+)
+from sidecar.core.grant import Grant
+from sidecar.core.heads import (
+    Credential,
+    Fields,
+    Kind,
+    Paths,
+    end_to_end,
+    has_client_credential,
+    upstream_fields,
+    without_renewed_token,
+)
+from sidecar.core.session import EndReason, SessionKey
+from sidecar.errors import (
+    RequestMalformed,
+    SessionOver,
+    StoreUnavailable,
+    TryLater,
+    UpstreamUnavailable,
+)
+from sidecar.flows.refresh import Refresh
+from sidecar.flows.sessions import Sessions
+from sidecar.metrics import Metrics
+from sidecar.web import responses
+
+CONNECT_FOR_SECONDS = 3.0  # argocd-server restarts its listener when its settings change
+_CONNECT_EVERY_SECONDS = 0.1
+_SETTINGS_BYTES = 1024 * 1024
+_PIECE_BYTES = 64 * 1024
+# What goes on without a login while the store or the provider is away.
+_NEEDS_NO_LOGIN = (Kind.PUBLIC, Kind.LOCAL_LOGIN, Kind.OTHER)
+_NOT_FROM_AIOHTTP = ("Server", "Date", "Content-Type")
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A request as it may go up: its fields, and what is to be done to the answer."""
+
+    kind: Kind
+    credential: Credential
+    fields: Fields
+    found: Sequence[Crumb]
+    key: SessionKey | None = None
+    grant: Grant | None = None
+
+
+class Proxy:
+    """Passes requests to the upstream, each with the credential that it should have."""
+
+    def __init__(
+        self,
+        http: ClientSession,
+        upstream: str,
+        sessions: Sessions,
+        refresh: Refresh,
+        jar: CookieJar,
+        paths: Paths,
+        public_origin: str,
+        *,
+        mirror: bool,
+        min_token_life: float,
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        metrics: Metrics,
+    ) -> None:
+        self._http = http
+        self._upstream = upstream
+        self._sessions = sessions
+        self._refresh = refresh
+        self._jar = jar
+        self._paths = paths
+        self._public_origin = public_origin
+        self._mirror = mirror
+        self._min_token_life = min_token_life
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._metrics = metrics
+
+    async def answer(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        """The upstream's answer, or the one that stands for it.
+
+        Raises:
+            TryLater: no token, no store or no upstream now.
+            RequestMalformed: a WebSocket with a session comes from another site.
+        """
+        kind = self._paths.kind(request.method, path, request.headers.get("Accept", ""))
+        passed = await self._credentials(request, kind)
+        self._metrics.requests.labels(passed.credential.value).inc()
+        if passed.credential is Credential.ENDED:
+            told = responses.session_ended(kind)
+            if told is not None:
+                return told
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._websocket(request, passed)
+        return await self._exchange(request, passed, path)
+
+    async def _credentials(self, request: web.BaseRequest, kind: Kind) -> Pass:
+        """The five rules of which credential goes up. Our own cookies never do."""
+        fields = end_to_end(list(request.headers.items()))
+        found = crumbs(value for name, value in fields if name.lower() == "cookie")
+        passed = Pass(kind, Credential.CLIENT, fields, found)
+        if has_client_credential(fields, kind):
+            return replace(passed, fields=upstream_fields(fields, found))
+        key = self._sessions.read_cookies(self._jar.sessions(found))
+        if key is None:
+            return self._without_session(passed)
+        bare = replace(passed, key=key, fields=upstream_fields(fields, found, drop_tokens=True))
+        try:
+            grant = await self._grant(key, kind)
+        except TryLater:
+            if kind in _NEEDS_NO_LOGIN:
+                return replace(bare, credential=Credential.NONE)
+            raise
+        if grant is None:
+            return replace(bare, credential=Credential.ENDED)
+        passed = replace(passed, key=key, grant=grant)
+        given = upstream_fields(fields, found, id_token=grant.tokens.id_token)
+        return replace(passed, credential=Credential.SESSION, fields=given)
+
+    def _without_session(self, passed: Pass) -> Pass:
+        """An `argocd.token` of the browser's own, or nothing: Argo CD decides."""
+        if not any(is_token(crumb) for crumb in passed.found):
+            fields = upstream_fields(passed.fields, passed.found)
+            return replace(passed, credential=Credential.NONE, fields=fields)
+        # In mirror mode a browser has copies of our tokens; without a session they are nothing.
+        drop = self._mirror and not says_local(join_token(passed.found))
+        fields = upstream_fields(passed.fields, passed.found, drop_tokens=drop)
+        return replace(passed, credential=Credential.LOCAL, fields=fields)
+
+    async def _grant(self, key: SessionKey, kind: Kind) -> Grant | None:
+        """The session's grant with a token that can go up, None when the session has ended."""
+        lasting = kind in (Kind.STREAM, Kind.COOKIE_ONLY)
+        try:
+            live = await self._refresh.current(
+                key, min_life=self._min_token_life if lasting else 0.0
+            )
+        except SessionOver:
+            return None
+        return live.grant if live else None
+
+    async def _exchange(
+        self, request: web.BaseRequest, passed: Pass, path: str
+    ) -> web.StreamResponse:
+        rewrite = self._paths.inner(path) == "/api/v1/settings" and request.method == "GET"
+        if rewrite:
+            fields = [f for f in passed.fields if f[0].lower() != "accept-encoding"]
+            passed = replace(passed, fields=[*fields, ("Accept-Encoding", "identity")])
+        answer = await self._ask_upstream(request, passed.fields)
+        try:
+            fields = await self._answer_fields(answer, passed)
+            if rewrite and answer.status == 200:
+                return await _settings(answer, fields)
+            return await _stream(request, answer, fields)
+        finally:
+            answer.close()  # gives the connection back only if the answer is whole
+
+    async def _ask_upstream(self, request: web.BaseRequest, fields: Fields) -> ClientResponse:
+        """The upstream's answer; a refused connection is tried again, since no byte was sent."""
+        url = URL(self._upstream + request.raw_path, encoded=True)
+        body = request.content if request.body_exists else None
+        until = self._monotonic() + CONNECT_FOR_SECONDS
+        while True:
+            try:
+                return await self._http.request(
+                    request.method,
+                    url,
+                    headers=CIMultiDict(fields),
+                    data=body,
+                    allow_redirects=False,
+                )
+            except ClientConnectorError as error:
+                if self._monotonic() >= until:
+                    raise UpstreamUnavailable("Argo CD cannot be reached") from error
+                await self._sleep(_CONNECT_EVERY_SECONDS)
+            except (ClientError, TimeoutError, OSError) as error:
+                raise UpstreamUnavailable("Argo CD broke off before its answer") from error
+            except ValueError as error:
+                raise RequestMalformed("a header that cannot be passed on") from error
+
+    async def _answer_fields(self, answer: ClientResponse, passed: Pass) -> Fields:
+        """The answer's fields, less what a browser must not see, plus the cookies it needs."""
+        fields = end_to_end(
+            [(n.decode("latin-1"), v.decode("utf-8", "replace"))
+             for n, v in answer.raw_headers]
+        )  # fmt: skip
+        if passed.kind is Kind.LOCAL_LOGIN and answer.status == 200:
+            return [*fields, *await self._leave_session(passed)]
+        if passed.credential is not Credential.SESSION or passed.grant is None:
+            return fields
+        fields = without_renewed_token(fields)
+        if self._mirror and passed.kind is not Kind.STREAM:
+            return self._mirrored(fields, passed.found, passed.grant.tokens.id_token, passed.kind)
+        return fields
+
+    async def _leave_session(self, passed: Pass) -> Fields:
+        """A local login takes the browser over: its session here ends."""
+        if passed.key is None:
+            return []
+        grant_id = passed.grant.id if passed.grant else ""
+        with contextlib.suppress(StoreUnavailable):  # then it ends at its idle timeout
+            await self._sessions.end(passed.key, grant_id, EndReason.REPLACED)
+        return [("Set-Cookie", self._jar.clear(self._jar.session))]
+
+    def _mirrored(
+        self, fields: Fields, found: Sequence[Crumb], id_token: str, kind: Kind
+    ) -> Fields:
+        """On pages and API answers, Argo CD's own cookie, whenever the browser's is not current."""
+        if kind is Kind.OTHER or join_token(found) == id_token:
+            return fields
+        lines = token_cookie_lines(id_token, root_path=self._paths.root, secure=self._jar.secure)
+        stale = clear_token_lines(
+            found, root_path=self._paths.root, secure=self._jar.secure, keep=len(lines)
+        )
+        kept = [(n, v) for n, v in fields if n.lower() != "cache-control"]
+        cookies = [("Set-Cookie", line) for line in (*lines, *stale)]
+        return [*kept, ("Cache-Control", "no-store"), *cookies]
+
+    async def _websocket(self, request: web.BaseRequest, passed: Pass) -> web.StreamResponse:
+        """Terminals: messages both ways until one side closes."""
+        if passed.grant and request.headers.get("Origin", "").lower() != self._public_origin:
+            # SameSite=Lax does not stop a sibling site's page from opening one.
+            raise RequestMalformed("a WebSocket from another site")
+        protocols = [
+            part.strip()
+            for value in request.headers.getall("Sec-WebSocket-Protocol", [])
+            for part in value.split(",")
+        ]
+        fields = [f for f in passed.fields if not f[0].lower().startswith("sec-websocket-")]
+        url = URL(self._upstream + request.raw_path, encoded=True)
+        try:
+            up = await self._http.ws_connect(
+                url,
+                headers=CIMultiDict(fields),
+                protocols=protocols,
+                autoping=False,
+                max_msg_size=0,
+            )
+        except WSServerHandshakeError as error:
+            return web.Response(status=error.status)
+        except (ClientError, TimeoutError, OSError) as error:
+            raise UpstreamUnavailable("Argo CD refused the terminal") from error
+        async with up:
+            down = web.WebSocketResponse(
+                protocols=[up.protocol] if up.protocol else (), autoping=False, max_msg_size=0
+            )
+            await down.prepare(request)
+            await _relay(down, up)
+        return down
+
+
+class _Passed(web.StreamResponse):
+    """An answer with the upstream's fields only: aiohttp adds none of its own."""
+
+    def __init__(self, status: int, reason: str | None, fields: Fields) -> None:
+        super().__init__(status=status, reason=reason, headers=CIMultiDict(fields))
+        self._own = {name for name in _NOT_FROM_AIOHTTP if name not in self.headers}
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        for name in self._own:
+            self.headers.pop(name, None)
+
+
+async def _stream(
+    request: web.BaseRequest, answer: ClientResponse, fields: Fields
+) -> web.StreamResponse:
+    """The answer's body as it comes: nothing is decompressed, gathered or held back."""
+    response = _Passed(answer.status, answer.reason, fields)
+    await response.prepare(request)
+    try:
+        async for piece in answer.content.iter_any():
+            await response.write(piece)
+    except ClientError:
+        # The upstream broke off: so do we, or a cut answer would look whole.
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+    await response.write_eof()
+    return response
+
+
+async def _settings(answer: ClientResponse, fields: Fields) -> web.StreamResponse:
+    """Argo CD's settings; up to 3.0 they would start a login in the browser, past the sidecar."""
+    body = await answer.content.read(_SETTINGS_BYTES)
+    while len(body) < _SETTINGS_BYTES and (more := await answer.content.read(_PIECE_BYTES)):
+        body += more
+    kept = [(n, v) for n, v in fields if n.lower() != "content-length"]
+    return web.Response(status=200, headers=CIMultiDict(kept), body=_without_pkce(body))
+
+
+def _without_pkce(body: bytes) -> bytes:
+    """The settings with the UI's own PKCE flow switched off; as they came if it is not on."""
+    try:
+        settings = json.loads(body)
+        oidc = settings["oidcConfig"]
+        if not oidc["enablePKCEAuthentication"]:
+            return body
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return body
+    oidc["enablePKCEAuthentication"] = False
+    return json.dumps(settings, separators=(",", ":")).encode()
+
+
+async def _relay(down: web.WebSocketResponse, up: ClientWebSocketResponse) -> None:
+    """Messages both ways, until one side is done; then the other is closed with its code."""
+    async with asyncio.TaskGroup() as both:
+        both.create_task(_pump(down, up))
+        both.create_task(_pump(up, down))
+
+
+async def _pump(
+    source: web.WebSocketResponse | ClientWebSocketResponse,
+    target: web.WebSocketResponse | ClientWebSocketResponse,
+) -> None:
+    with contextlib.suppress(ConnectionError):  # the other pump sees the end, too
+        await _pump_messages(source, target)
+
+
+async def _pump_messages(
+    source: web.WebSocketResponse | ClientWebSocketResponse,
+    target: web.WebSocketResponse | ClientWebSocketResponse,
+) -> None:
+    while True:
+        message = await source.receive()
+        match message.type:
+            case WSMsgType.TEXT:
+                await target.send_str(message.data)
+            case WSMsgType.BINARY:
+                await target.send_bytes(message.data)
+            case WSMsgType.PING:
+                await target.ping(message.data)
+            case WSMsgType.PONG:
+                await target.pong(message.data)
+            case _:
+                code = source.close_code or 0
+                await target.close(code=code if _may_be_sent(code) else 1000)
+                return
+
+
+def _may_be_sent(code: int) -> bool:
+    """Whether a close code is one that goes over the wire (RFC 6455 section 7.4)."""
+    return code in (1000, 1001, 1002, 1003, *range(1007, 1012)) or 3000 <= code < 5000
