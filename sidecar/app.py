@@ -61,11 +61,12 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A sidecar that serves: where its two ports are."""
+    """A sidecar that serves: where its two ports are, and the work behind its requests."""
 
     public: tuple[str, int]
     admin: tuple[str, int]
     metrics: Metrics
+    tasks: Tasks
 
 
 @asynccontextmanager
@@ -98,7 +99,7 @@ async def running(
         admin.phase = Phase.SERVING
         _say_start(config, log)
         try:
-            yield Running(public_at, admin_at, metrics)
+            yield Running(public_at, admin_at, metrics, tasks)
         finally:
             admin.phase = Phase.DRAINING
 

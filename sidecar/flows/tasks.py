@@ -23,17 +23,22 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
+    async def idle(self) -> None:
+        """Wait until nothing runs."""
+        while self._running:
+            await asyncio.wait(set(self._running))
+
     async def aclose(self, *, seconds: float) -> None:
         """Wait for all of them, for `seconds` at most; then cancel what is left, and say so."""
-        while self._running:
-            waited = asyncio.wait(set(self._running), timeout=seconds)
-            _, late = await waited
-            if late:
-                self._log.error("work_cut_off", tasks=sorted(task.get_name() for task in late))
-                for task in late:
-                    task.cancel()
-                await asyncio.wait(late, timeout=1)
-                return
+        try:
+            async with asyncio.timeout(seconds):
+                await self.idle()
+        except TimeoutError:
+            late = set(self._running)
+            self._log.error("work_cut_off", tasks=sorted(task.get_name() for task in late))
+            for task in late:
+                task.cancel()
+            await asyncio.wait(late, timeout=1)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
