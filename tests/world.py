@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import socket
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -161,6 +162,12 @@ class World:
         assert answer.status == 303, await answer.text()
         return browser
 
+    def share_cookies(self, browser: Browser, other: Browser) -> Browser:
+        """`other`, with the cookies of `browser`: stolen ones, or a second tab's."""
+        url = URL(self.base)
+        other.http.cookie_jar.update_cookies(browser.http.cookie_jar.filter_cookies(url), url)
+        return other
+
     def through(self, browser: Browser, replica: Replica) -> Browser:
         """The same browser, reaching the world through another replica."""
         return Browser(browser.http, f"http://127.0.0.1:{replica.port}")
@@ -228,8 +235,20 @@ async def plain_http() -> AsyncIterator[ClientSession]:
         yield http
 
 
+def system_now() -> float:
+    """The machine's time, for stories with real parts."""
+    return time.time()
+
+
 def free_port() -> int:
     """A loopback port that nobody has now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+async def eventually(happened: Callable[[], bool]) -> None:
+    """Until a real server's state has changed; nothing tells of it."""
+    async with asyncio.timeout(10):
+        while not happened():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""HTTP as bytes: an upstream that answers what it is told, and a client that sends what it is told."""
+"""HTTP as bytes: an upstream that answers as it is told, and a client that sends so."""
 
 import asyncio
 from collections.abc import AsyncIterator

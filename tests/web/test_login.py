@@ -53,7 +53,7 @@ async def test_every_login_has_a_new_session_and_the_one_before_ends(here: World
     browser = await here.logged_in()
     first = browser.session()
     other = await here.browser()
-    other.http.cookie_jar.update_cookies(browser.http.cookie_jar.filter_cookies(URL(here.base)))
+    here.share_cookies(browser, other)
 
     await browser.log_in()
 
@@ -65,7 +65,7 @@ async def test_every_login_has_a_new_session_and_the_one_before_ends(here: World
 async def test_a_session_id_that_an_attacker_plants_is_not_taken_over(here: World) -> None:
     attacker, victim = await here.logged_in(), await here.browser()
     planted = attacker.session()
-    victim.http.cookie_jar.update_cookies(attacker.http.cookie_jar.filter_cookies(URL(here.base)))
+    here.share_cookies(attacker, victim)
 
     await victim.log_in()
 
@@ -96,7 +96,7 @@ async def test_a_browser_keeps_a_handful_of_unfinished_logins(here: World) -> No
 async def test_a_callback_that_is_repeated_gets_a_session_on_the_same_grant(here: World) -> None:
     browser, impatient = await here.browser(), await here.browser()
     callback = await browser.sign_in()
-    impatient.http.cookie_jar.update_cookies(browser.http.cookie_jar.filter_cookies(URL(here.base)))
+    here.share_cookies(browser, impatient)
 
     answers = await asyncio.gather(browser.get(callback), impatient.get(callback))
 

@@ -1,0 +1,43 @@
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from sidecar.adapters import redis_store
+from sidecar.demo.valkey import valkey
+from tests.fakes.clock import FakeClock
+
+
+@dataclass(frozen=True)
+class ValkeyServer:
+    unix: str
+    tcp: str
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def valkey_server() -> AsyncIterator[ValkeyServer]:
+    """One server for all tests; each of them has a prefix of its own there."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    async with valkey("--port", str(port), "--bind", "127.0.0.1") as unix:
+        yield ValkeyServer(unix, f"redis://127.0.0.1:{port}/0")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"{uuid4().hex}:"
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the store wait longer than a noisy machine takes: the test is not about speed."""
+    monkeypatch.setattr(redis_store, "COMMAND_TIMEOUT_SECONDS", 10.0)
+    monkeypatch.setattr(redis_store, "CONNECT_TIMEOUT_SECONDS", 10.0)

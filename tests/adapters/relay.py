@@ -1,0 +1,104 @@
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+
+class Relay:
+    """Stands between a store and its server, and loses what a network loses."""
+
+    def __init__(self, server: str) -> None:
+        self.lead_to(server)
+        self._cuts: list[bytes] = []
+        self._answering = asyncio.Event()
+        self._answering.set()
+        self._arrivals: list[tuple[bytes, asyncio.Event]] = []
+        self._connections: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        with TemporaryDirectory(prefix="atr-") as folder:
+            socket = Path(folder, "relay")
+            listener = await asyncio.start_unix_server(self._connected, str(socket))
+            try:
+                yield f"unix://{socket}"
+            finally:
+                listener.close()
+                await self.cut_all()
+
+    def cut_the_answer_to(self, command: bytes) -> None:
+        """The server gets the next request with this word in it; nobody gets the answer."""
+        self._cuts.append(command)
+
+    def hold_answers(self) -> None:
+        """Let requests through, and keep what the server says to them."""
+        self._answering.clear()
+
+    def let_answers_go(self) -> None:
+        self._answering.set()
+
+    def arrival_of(self, command: bytes) -> asyncio.Event:
+        """Set once the server has got the next request with this word in it."""
+        arrived = asyncio.Event()
+        self._arrivals.append((command, arrived))
+        return arrived
+
+    def lead_to(self, server: str) -> None:
+        """Where new connections go."""
+        self._server = server.removeprefix("unix://")
+
+    async def cut_all(self) -> None:
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._connections.add(task)
+        try:
+            await self._relay(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # an end like any other
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_unix_connection(self._server)
+        cut = asyncio.Event()
+        ways = [
+            asyncio.create_task(self._requests(reader, server_writer, cut)),
+            asyncio.create_task(self._answers(server_reader, writer, cut)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            server_writer.close()
+
+    async def _requests(
+        self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, cut: asyncio.Event
+    ) -> None:
+        while data := await reader.read(65536):
+            for command in [command for command in self._cuts if command in data]:
+                self._cuts.remove(command)
+                cut.set()
+            server.write(data)
+            await server.drain()
+            for arrival in [(word, event) for word, event in self._arrivals if word in data]:
+                self._arrivals.remove(arrival)
+                arrival[1].set()
+
+    async def _answers(
+        self, server: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event
+    ) -> None:
+        while data := await server.read(65536):
+            await self._answering.wait()
+            if cut.is_set():
+                return  # the server has done it, and said so to nobody
+            writer.write(data)
+            await writer.drain()

@@ -1,0 +1,663 @@
+"""What every store promises, whichever it is.
+
+The stores' clock here is months away from the machine's: a store that judged an end by its
+own side's clock would be found out in every test of an end.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from sidecar.adapters.memory_store import MemoryStore
+from sidecar.adapters.redis_store import RedisStore
+from sidecar.core.session import SessionKey
+from sidecar.ports import Ended, Record, SaveResult, Store
+from tests.adapters.conftest import ValkeyServer
+from tests.adapters.records import (
+    LAPTOP,
+    PHONE,
+    TABLET,
+    USER,
+    attach,
+    ended,
+    grant_ended,
+    save,
+    version_of,
+    write,
+)
+from tests.fakes.clock import FakeClock
+
+SOON = 0.05
+
+
+@dataclass(frozen=True)
+class Time:
+    """How time passes for a store: by the test's clock, or really."""
+
+    clock: FakeClock
+    real: bool
+
+    async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(10):
+            while not await holds():
+                if self.real:
+                    await asyncio.sleep(0.005)
+                else:
+                    self.clock.advance(0.005)
+
+
+@pytest.fixture(params=["memory", "valkey", "valkey over TCP"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def store(
+    kind: str, clock: FakeClock, valkey_server: ValkeyServer, prefix: str, patient: None
+) -> AsyncIterator[Store]:
+    if kind == "memory":
+        yield MemoryStore(clock)
+        return
+    url = valkey_server.unix if kind == "valkey" else valkey_server.tcp
+    redis = RedisStore(url, prefix=prefix, clock=clock)
+    yield redis
+    await redis.aclose()
+
+
+@pytest.fixture
+def time(kind: str, clock: FakeClock) -> Time:
+    return Time(clock, real=kind != "memory")
+
+
+# Attach and load
+
+
+async def test_a_login_is_found_again_with_its_grant_in_one_load(store: Store) -> None:
+    session, grant = await write(store, sealed=b"a session"), await write(store, sealed=b"a grant")
+    now = await store.now()
+
+    result = await store.attach(LAPTOP, session, "grant", grant, idle_ends_at=now + 600)
+
+    found = await store.load(LAPTOP)
+    assert result is SaveResult.SAVED
+    assert found
+    assert found.session == Record(1, session.write_id, b"a session")
+    assert found.grant_id == "grant"
+    assert found.grant == Record(1, grant.write_id, b"a grant")
+    assert found.grant == await store.load_grant(USER, "grant")
+    assert now - 1 < found.last_seen_at < now + 60
+
+
+async def test_any_bytes_come_back_as_they_were(store: Store) -> None:
+    sealed = bytes(range(256)) * 300
+    grant = await write(store, sealed=sealed)
+
+    await store.attach(
+        LAPTOP, await write(store), "grant", grant, idle_ends_at=await store.now() + 600
+    )
+
+    record = await store.load_grant(USER, "grant")
+    assert record
+    assert record.sealed == sealed
+
+
+async def test_what_was_never_stored_is_a_miss_and_no_end(store: Store) -> None:
+    assert await store.load(LAPTOP) is None
+    assert await store.load_grant(USER, "grant") is None
+    assert await save(store, 2) is SaveResult.MISSING
+    assert await attach(store, LAPTOP, version=2) is SaveResult.MISSING
+
+    assert await store.load(LAPTOP) is None
+    assert await store.load_grant(USER, "grant") is None
+
+
+async def test_a_second_session_joins_the_grant_at_its_next_version(store: Store) -> None:
+    await attach(store, LAPTOP)
+
+    result = await attach(store, PHONE, version=2)
+
+    first, second = await store.load(LAPTOP), await store.load(PHONE)
+    assert result is SaveResult.SAVED
+    assert first
+    assert second
+    assert first.grant == second.grant
+    assert await version_of(store) == 2
+
+
+@pytest.mark.parametrize("version", [1, 2, 4])
+async def test_a_session_that_comes_with_another_version_than_the_next_is_not_made(
+    store: Store, version: int
+) -> None:
+    await attach(store, LAPTOP)
+    await save(store, 2)
+    before = await store.load_grant(USER, "grant")
+
+    result = await attach(store, PHONE, version=version)
+
+    assert result is SaveResult.MOVED
+    assert await store.load(PHONE) is None
+    assert await store.load_grant(USER, "grant") == before
+
+
+async def test_a_login_written_twice_counts_once(store: Store) -> None:
+    session, grant = await write(store), await write(store)
+    idle_ends_at = await store.now() + 600
+    await store.attach(LAPTOP, session, "grant", grant, idle_ends_at=idle_ends_at)
+    await save(store, 2)
+
+    again = await store.attach(LAPTOP, session, "grant", grant, idle_ends_at=idle_ends_at)
+
+    assert again is SaveResult.SAVED
+    assert await version_of(store) == 2
+
+
+async def test_a_session_id_that_is_taken_is_not_given_to_another_login(store: Store) -> None:
+    await attach(store, LAPTOP)
+    before = await store.load(LAPTOP)
+
+    result = await attach(store, LAPTOP, "another grant")
+
+    assert result is SaveResult.MOVED
+    assert await store.load(LAPTOP) == before
+    assert await store.load_grant(USER, "another grant") is None
+
+
+async def test_of_50_logins_at_once_on_one_grant_each_version_belongs_to_one(store: Store) -> None:
+    keys = [SessionKey(USER, f"digest{i}") for i in range(50)]
+
+    results = await asyncio.gather(*(attach(store, key) for key in keys))
+
+    loaded = [await store.load(key) for key in keys]
+    assert results.count(SaveResult.SAVED) == 1
+    assert results.count(SaveResult.MOVED) == 49
+    assert [session is not None for session in loaded] == [
+        result is SaveResult.SAVED for result in results
+    ]
+
+
+async def test_users_do_not_share_sessions_grants_or_leases(store: Store) -> None:
+    other = SessionKey("b3RoZXI", LAPTOP.digest)
+    await attach(store, LAPTOP)
+    await attach(store, other)
+    await store.take_lease(USER, "grant", "owner", seconds=60)
+
+    await store.end_grant(USER, "grant", version=1, reason="logout", write_id="end")
+
+    assert await ended(store, LAPTOP) == "logout"
+    assert await ended(store, other) == ""
+    assert await store.take_lease("b3RoZXI", "grant", "owner", seconds=60)
+
+
+# Save
+
+
+async def test_a_grants_next_version_takes_the_place_of_the_one_before(store: Store) -> None:
+    await attach(store, LAPTOP)
+    renewed = await write(store, 2, sealed=b"renewed")
+
+    result = await store.save_grant(USER, "grant", renewed)
+
+    found = await store.load(LAPTOP)
+    assert result is SaveResult.SAVED
+    assert found
+    assert found.grant == Record(2, renewed.write_id, b"renewed")
+
+
+@pytest.mark.parametrize("version", [1, 2, 4])
+async def test_another_version_than_the_next_is_not_saved(store: Store, version: int) -> None:
+    await attach(store, LAPTOP)
+    await save(store, 2)
+    before = await store.load_grant(USER, "grant")
+
+    result = await save(store, version)
+
+    assert result is SaveResult.MOVED
+    assert await store.load_grant(USER, "grant") == before
+
+
+async def test_a_version_saved_twice_counts_once(store: Store) -> None:
+    await attach(store, LAPTOP)
+    renewed = await write(store, 2)
+    await store.save_grant(USER, "grant", renewed)
+
+    again = await store.save_grant(USER, "grant", renewed)
+
+    assert again is SaveResult.SAVED
+    assert await version_of(store) == 2
+
+
+async def test_a_version_that_comes_again_after_newer_ones_does_not_replace_them(
+    store: Store,
+) -> None:
+    await attach(store, LAPTOP)
+    renewed = await write(store, 2)
+    await store.save_grant(USER, "grant", renewed)
+    await save(store, 3)
+
+    again = await store.save_grant(USER, "grant", renewed)
+
+    assert again is SaveResult.MOVED
+    assert await version_of(store) == 3
+
+
+async def test_of_50_writers_at_once_exactly_one_saves_each_version(store: Store) -> None:
+    await attach(store, LAPTOP)
+
+    for version in range(2, 6):
+        writes = [await write(store, version) for _ in range(50)]
+        results = await asyncio.gather(
+            *(store.save_grant(USER, "grant", renewed) for renewed in writes)
+        )
+
+        record = await store.load_grant(USER, "grant")
+        assert record
+        assert results.count(SaveResult.SAVED) == 1
+        assert results.count(SaveResult.MOVED) == 49
+        assert record.write_id == writes[results.index(SaveResult.SAVED)].write_id
+
+
+# Ends by time
+
+
+async def test_a_session_is_gone_at_its_idle_end_and_its_grant_stays(
+    store: Store, time: Time
+) -> None:
+    idle_ends_at = await store.now() + SOON
+    await attach(store, LAPTOP, idle_in=SOON)
+
+    await time.until(lambda: _gone(store, LAPTOP))
+
+    assert await store.now() >= idle_ends_at
+    assert await version_of(store) == 1
+
+
+async def test_a_grant_is_gone_at_its_end(store: Store, time: Time) -> None:
+    ends_at = await store.now() + SOON
+    await attach(store, LAPTOP, idle_in=SOON, ends_in=SOON)
+
+    await time.until(lambda: _grant_gone(store))
+
+    assert await store.now() >= ends_at
+    await time.until(lambda: _gone(store, LAPTOP))
+    assert await save(store, 2) is SaveResult.MISSING
+
+
+async def test_a_grant_lives_as_long_as_its_newest_version_says(store: Store, time: Time) -> None:
+    await attach(store, LAPTOP, ends_in=SOON)
+    await save(store, 2)
+    await attach(store, TABLET, "short", idle_in=2 * SOON, ends_in=2 * SOON)
+
+    await time.until(lambda: _grant_gone(store, "short"))
+
+    assert await version_of(store) == 2
+
+
+async def test_a_session_that_is_used_lives_on(store: Store, time: Time) -> None:
+    now = await store.now()
+    await attach(store, LAPTOP, idle_in=1)
+    await attach(store, PHONE, "another", idle_in=1)
+
+    await store.touch(LAPTOP, seen_at=now + 5, idle_ends_at=now + 600)
+
+    await time.until(lambda: _gone(store, PHONE))
+    found = await store.load(LAPTOP)
+    assert found
+    assert found.last_seen_at == pytest.approx(now + 5, abs=0.01)
+
+
+async def test_use_does_not_bring_back_a_session_that_is_gone(store: Store, time: Time) -> None:
+    await attach(store, LAPTOP, idle_in=SOON)
+    await time.until(lambda: _gone(store, LAPTOP))
+
+    now = await store.now()
+    await store.touch(LAPTOP, seen_at=now, idle_ends_at=now + 600)
+
+    assert await store.load(LAPTOP) is None
+
+
+async def test_use_does_not_change_a_tombstone(store: Store) -> None:
+    await attach(store, LAPTOP)
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+    tombstone = await store.load(LAPTOP)
+
+    now = await store.now()
+    await store.touch(LAPTOP, seen_at=now + 5, idle_ends_at=now - 5)
+
+    assert tombstone is not None
+    assert await store.load(LAPTOP) == tombstone
+
+
+# Ends by somebody
+
+
+async def test_ending_the_only_session_ends_its_grant_and_hands_out_its_record(
+    store: Store,
+) -> None:
+    await attach(store, LAPTOP)
+    await save(store, 2)
+    grant = await store.load_grant(USER, "grant")
+
+    result = await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    assert result == Ended(last=True, grant=grant)
+    assert await ended(store, LAPTOP) == "logout"
+    assert await grant_ended(store) == "logout"
+
+
+async def test_a_tombstone_holds_nothing_but_its_reason(store: Store) -> None:
+    await attach(store, LAPTOP)
+
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    found, grant = await store.load(LAPTOP), await store.load_grant(USER, "grant")
+    assert found
+    assert grant
+    assert found.session.sealed == grant.sealed == b""
+    assert found.session.write_id == grant.write_id == "end"
+    assert found.grant is None
+
+
+async def test_ending_one_of_two_sessions_leaves_the_grant_to_the_other(store: Store) -> None:
+    await attach(store, LAPTOP)
+    await attach(store, PHONE, version=2)
+
+    result = await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    assert result == Ended(last=False)
+    assert await ended(store, LAPTOP) == "logout"
+    assert await ended(store, PHONE) == ""
+    assert await version_of(store) == 2
+
+
+async def test_ending_the_second_of_two_sessions_ends_the_grant(store: Store) -> None:
+    await attach(store, LAPTOP)
+    await attach(store, PHONE, version=2)
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="first")
+    grant = await store.load_grant(USER, "grant")
+
+    result = await store.end_session(PHONE, "grant", reason="logout", write_id="second")
+
+    assert result == Ended(last=True, grant=grant)
+    assert await grant_ended(store) == "logout"
+
+
+async def test_of_all_sessions_ended_at_once_exactly_one_is_the_last(store: Store) -> None:
+    keys = [SessionKey(USER, f"digest{i}") for i in range(20)]
+    for version, key in enumerate(keys, start=1):
+        await attach(store, key, version=version)
+
+    results = await asyncio.gather(
+        *(store.end_session(key, "grant", reason="logout", write_id=key.digest) for key in keys)
+    )
+
+    assert [result.last for result in results].count(True) == 1
+    assert [result.grant is not None for result in results].count(True) == 1
+    assert await grant_ended(store) == "logout"
+
+
+async def test_sessions_on_other_grants_keep_no_grant_alive(store: Store) -> None:
+    await attach(store, LAPTOP)
+    await attach(store, PHONE, "another")
+
+    result = await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    assert result.last
+    assert await ended(store, PHONE) == ""
+    assert await version_of(store, "another") == 1
+
+
+async def test_a_session_that_has_idled_out_keeps_no_grant_alive(store: Store, time: Time) -> None:
+    await attach(store, LAPTOP)
+    await attach(store, PHONE, version=2, idle_in=SOON)
+    await time.until(lambda: _gone(store, PHONE))
+
+    result = await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    assert result.last
+    assert await grant_ended(store) == "logout"
+
+
+async def test_a_session_ended_twice_by_the_same_write_gives_the_same_answer_without_the_record(
+    store: Store,
+) -> None:
+    await attach(store, LAPTOP)
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    again = await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    assert again == Ended(last=True)
+
+
+async def test_the_repeated_end_of_a_session_that_was_not_the_last_does_not_become_the_last(
+    store: Store,
+) -> None:
+    await attach(store, LAPTOP)
+    await attach(store, PHONE, version=2)
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="first")
+    await store.end_session(PHONE, "grant", reason="logout", write_id="second")
+
+    again = await store.end_session(LAPTOP, "grant", reason="logout", write_id="first")
+
+    assert again == Ended(last=False)
+
+
+async def test_a_session_that_somebody_else_has_ended_is_not_ours_to_end(store: Store) -> None:
+    await attach(store, LAPTOP)
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="theirs")
+
+    result = await store.end_session(LAPTOP, "grant", reason="idle", write_id="ours")
+
+    assert result == Ended(last=False)
+    assert await ended(store, LAPTOP) == "logout"
+
+
+async def test_a_session_that_is_not_there_cannot_be_made_after_its_end(store: Store) -> None:
+    result = await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    assert result == Ended(last=False)
+    assert await ended(store, LAPTOP) == "logout"
+    assert await attach(store, LAPTOP) is SaveResult.ENDED
+    assert await store.load_grant(USER, "grant") is None
+
+
+async def test_ending_a_grant_ends_all_its_sessions_and_no_other(store: Store) -> None:
+    await attach(store, LAPTOP)
+    await attach(store, PHONE, version=2)
+    await attach(store, TABLET, "another")
+
+    result = await store.end_grant(USER, "grant", version=2, reason="over", write_id="end")
+
+    assert result is SaveResult.SAVED
+    assert await grant_ended(store) == "over"
+    assert await ended(store, LAPTOP) == "over"
+    assert await ended(store, PHONE) == "over"
+    assert await ended(store, TABLET) == ""
+    assert await version_of(store, "another") == 1
+
+
+@pytest.mark.parametrize("version", [1, 3])
+async def test_a_grant_at_another_version_is_not_ended(store: Store, version: int) -> None:
+    await attach(store, LAPTOP)
+    await save(store, 2)
+
+    result = await store.end_grant(USER, "grant", version=version, reason="over", write_id="end")
+
+    assert result is SaveResult.MOVED
+    assert await ended(store, LAPTOP) == ""
+    assert await version_of(store) == 2
+
+
+async def test_a_grant_ended_twice_by_the_same_write_has_been_ended_by_it(store: Store) -> None:
+    await attach(store, LAPTOP)
+    await store.end_grant(USER, "grant", version=1, reason="over", write_id="ours")
+
+    ours = await store.end_grant(USER, "grant", version=1, reason="over", write_id="ours")
+    theirs = await store.end_grant(USER, "grant", version=1, reason="idle", write_id="theirs")
+
+    assert ours is SaveResult.SAVED
+    assert theirs is SaveResult.ENDED
+    assert await grant_ended(store) == "over"
+
+
+async def test_a_grant_that_is_not_there_cannot_be_made_after_its_end(store: Store) -> None:
+    result = await store.end_grant(USER, "grant", version=1, reason="over", write_id="end")
+
+    assert result is SaveResult.SAVED
+    assert await attach(store, LAPTOP) is SaveResult.ENDED
+    assert await store.load(LAPTOP) is None
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+async def test_nothing_is_written_over_the_tombstone_of_a_grant(store: Store, version: int) -> None:
+    await attach(store, LAPTOP)
+    await store.end_grant(USER, "grant", version=1, reason="over", write_id="end")
+    tombstone = await store.load_grant(USER, "grant")
+
+    saved = await save(store, version)
+    attached = await attach(store, PHONE, version=version)
+
+    assert saved is SaveResult.ENDED
+    assert attached is SaveResult.ENDED
+    assert await store.load(PHONE) is None
+    assert await store.load_grant(USER, "grant") == tombstone
+
+
+async def test_the_write_that_ended_a_grant_does_not_pass_for_a_version_of_it(
+    store: Store,
+) -> None:
+    await attach(store, LAPTOP)
+    await store.end_grant(USER, "grant", version=1, reason="over", write_id="end")
+
+    result = await store.save_grant(USER, "grant", replace(await write(store, 2), write_id="end"))
+
+    assert result is SaveResult.ENDED
+
+
+async def test_a_session_id_that_has_ended_is_not_used_again(store: Store) -> None:
+    await attach(store, LAPTOP)
+    await attach(store, PHONE, version=2)
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    same_grant = await attach(store, LAPTOP, version=3)
+    another_grant = await attach(store, LAPTOP, "another")
+
+    assert same_grant is SaveResult.ENDED
+    assert another_grant is SaveResult.ENDED
+    assert await ended(store, LAPTOP) == "logout"
+    assert await version_of(store) == 2
+
+
+async def test_a_login_that_is_written_again_after_its_logout_stays_ended(store: Store) -> None:
+    session, grant = await write(store), await write(store)
+    idle_ends_at = await store.now() + 600
+    await store.attach(LAPTOP, session, "grant", grant, idle_ends_at=idle_ends_at)
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    again = await store.attach(LAPTOP, session, "grant", grant, idle_ends_at=idle_ends_at)
+
+    assert again is SaveResult.ENDED
+    assert await ended(store, LAPTOP) == "logout"
+
+
+# Leases
+
+
+async def test_a_lease_is_given_to_one_of_50_at_once(store: Store) -> None:
+    taken = await asyncio.gather(
+        *(store.take_lease(USER, "grant", f"owner{i}", seconds=60) for i in range(50))
+    )
+
+    assert taken.count(True) == 1
+
+
+async def test_a_lease_concerns_no_other_grant(store: Store) -> None:
+    await store.take_lease(USER, "grant", "owner", seconds=60)
+
+    assert await store.take_lease(USER, "another", "another owner", seconds=60)
+
+
+async def test_a_lease_is_given_back_by_its_owner(store: Store) -> None:
+    await store.take_lease(USER, "grant", "owner", seconds=60)
+
+    await store.release_lease(USER, "grant", "owner")
+
+    assert await store.take_lease(USER, "grant", "another", seconds=60)
+
+
+async def test_a_lease_is_not_given_back_by_another(store: Store) -> None:
+    await store.take_lease(USER, "grant", "owner", seconds=60)
+
+    await store.release_lease(USER, "grant", "another")
+
+    assert not await store.take_lease(USER, "grant", "another", seconds=60)
+
+
+async def test_a_lease_ends_by_itself_and_its_late_owner_does_not_take_the_next_ones(
+    store: Store, time: Time
+) -> None:
+    taken_at = await store.now()
+    await store.take_lease(USER, "grant", "slow", seconds=SOON)
+
+    await time.until(lambda: store.take_lease(USER, "grant", "next", seconds=60))
+    await store.release_lease(USER, "grant", "slow")
+
+    assert await store.now() >= taken_at + SOON - 0.002  # the server counts milliseconds
+    assert not await store.take_lease(USER, "grant", "slow", seconds=60)
+
+
+# Redeemed states
+
+
+async def test_a_state_is_redeemed_by_one_of_50_at_once(store: Store) -> None:
+    firsts = await asyncio.gather(*(store.redeem("state", seconds=60) for _ in range(50)))
+
+    assert firsts.count(True) == 1
+    assert await store.redeem("another state", seconds=60)
+
+
+async def test_what_became_of_a_state_is_seen_by_those_who_come_second(store: Store) -> None:
+    assert await store.redeemed("state") is None
+
+    await store.redeem("state", seconds=60)
+    while_running = await store.redeemed("state")
+    await store.set_redeemed("state", b"\x00the outcome\xff")
+
+    assert while_running == b""
+    assert await store.redeemed("state") == b"\x00the outcome\xff"
+    assert not await store.redeem("state", seconds=60)
+
+
+async def test_no_outcome_is_kept_of_a_state_that_was_not_redeemed(store: Store) -> None:
+    await store.set_redeemed("state", b"an outcome")
+
+    assert await store.redeemed("state") is None
+    assert await store.redeem("state", seconds=60)
+
+
+async def test_a_redeemed_state_is_forgotten_at_its_time_though_it_has_an_outcome(
+    store: Store, time: Time
+) -> None:
+    await store.redeem("state", seconds=SOON)
+    await store.set_redeemed("state", b"an outcome")
+
+    await time.until(lambda: _is_none(store.redeemed("state")))
+
+    assert await store.redeem("state", seconds=60)
+
+
+async def test_a_store_that_is_there_answers(store: Store) -> None:
+    await store.ping()
+
+
+async def _gone(store: Store, key: SessionKey) -> bool:
+    return await store.load(key) is None
+
+
+async def _grant_gone(store: Store, grant_id: str = "grant") -> bool:
+    return await store.load_grant(USER, grant_id) is None
+
+
+async def _is_none(answer: Awaitable[object]) -> bool:
+    return await answer is None

@@ -1,0 +1,128 @@
+"""A user's story on real parts: the certified oidc-provider with rotation, and Valkey."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from aiohttp import ClientSession, CookieJar
+
+from sidecar.app import running
+from sidecar.config.settings import Config
+from sidecar.demo.argocd import Argocd
+from sidecar.demo.argocd_answers import ArgocdSettings
+from sidecar.demo.valkey import valkey
+from tests.real.oidc_provider import RealProvider, log_in, real_provider
+from tests.world import KEYS, free_port, system_now
+
+pytestmark = pytest.mark.real
+
+TOKEN_SECONDS = 3
+
+
+@dataclass
+class Story:
+    """The public address, and what the real parts saw."""
+
+    address: str
+    provider: RealProvider
+    argocd: Argocd
+    http: ClientSession
+
+    async def load(self) -> int:
+        """The status of an API request."""
+        async with self.http.get(f"{self.address}/api/v1/applications") as answer:
+            await answer.read()
+            return answer.status
+
+    async def until_token_ends(self) -> None:
+        """Wait until the ID token that Argo CD saw last has ended."""
+        async with self.http.get(f"{self.address}/api/v1/demo/token") as answer:
+            token = await answer.json()
+        await asyncio.sleep(max(0.0, token["exp"] - system_now()) + 0.05)
+
+
+@asynccontextmanager
+async def story(token_seconds: int = TOKEN_SECONDS) -> AsyncIterator[Story]:
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    jar = CookieJar(unsafe=True)
+    async with (
+        valkey() as store_url,
+        real_provider([f"{address}/auth/callback"], id_token_seconds=token_seconds) as provider,
+        ClientSession(cookie_jar=jar) as http,
+    ):
+        argocd = Argocd(
+            ArgocdSettings(issuer=provider.issuer, url=address, event_seconds=None),
+            now=system_now,
+        )
+        async with argocd.running() as upstream:
+            environment = {
+                "SIDECAR_LISTEN": f"127.0.0.1:{port}",
+                "SIDECAR_ADMIN_LISTEN": "127.0.0.1:0",
+                "SIDECAR_UPSTREAM": upstream,
+                "SIDECAR_PUBLIC_URL": address,
+                "SIDECAR_ISSUER": provider.issuer,
+                "SIDECAR_CLIENT_ID": provider.client_id,
+                "SIDECAR_CLIENT_SECRET": provider.client_secret,
+                "SIDECAR_OFFLINE_ACCESS": "consent",
+                "SIDECAR_STORE_URL": store_url,
+                "SIDECAR_SESSION_KEYS": KEYS,
+            }
+            async with running(Config.load(environment)):
+                await log_in(http, f"{address}/auth/login")
+                yield Story(address, provider, argocd, http)
+
+
+async def test_one_login_lasts_five_token_lives_and_a_logout_ends_it() -> None:
+    async with story() as here:
+        async with asyncio.timeout(5 * TOKEN_SECONDS + 20):
+            for _ in range(5):
+                assert await here.load() == 200
+                await here.until_token_ends()
+        assert await here.load() == 200
+
+        async with here.http.get(f"{here.address}/auth/logout", allow_redirects=False) as out:
+            assert out.status == 303
+        assert await here.load() == 401
+
+        await here.provider.saw("revocation")
+        await here.provider.settle()
+        assert len(here.provider.refresh_calls) >= 5
+        assert all(call["ok"] for call in here.provider.refresh_calls)
+        assert here.argocd.seen.expired_tokens == 0
+
+
+async def test_fifty_requests_at_the_moment_of_expiry_are_one_refresh_call() -> None:
+    async with story() as here:
+        assert await here.load() == 200
+        await here.until_token_ends()
+        await here.provider.slow_down(300)
+
+        statuses = await asyncio.gather(*(here.load() for _ in range(50)))
+
+        await here.provider.settle()
+        assert statuses == [200] * 50
+        assert len(here.provider.refresh_calls) == 1
+
+
+async def test_a_browser_that_leaves_in_the_middle_of_a_renewal_loses_nothing() -> None:
+    async with story() as here:
+        assert await here.load() == 200
+        await here.until_token_ends()
+        await here.provider.slow_down(500)
+        leaving = asyncio.ensure_future(here.load())
+        # The provider has rotated the token; its answer is still on the way.
+        await here.provider.saw("grant", grant_type="refresh_token")
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        await here.provider.slow_down(0)
+
+        for _ in range(2):
+            assert await here.load() == 200
+            await here.until_token_ends()
+        assert await here.load() == 200
+
+        await here.provider.settle()
+        assert all(call["ok"] for call in here.provider.refresh_calls)
