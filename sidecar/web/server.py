@@ -3,6 +3,7 @@
 from typing import Any
 
 from aiohttp import web
+from structlog.contextvars import bound_contextvars
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.core.heads import Paths, clean_path, is_well_formed
@@ -37,6 +38,12 @@ class Site:
         if request.method in ("CONNECT", "TRACE"):
             return web.Response(status=405, text="Method not allowed\n")
         request_id: str = self._request_ids()
+        with bound_contextvars(request_id=request_id):
+            return await self._answer(request, path, request_id)
+
+    async def _answer(
+        self, request: web.BaseRequest, path: str, request_id: str
+    ) -> web.StreamResponse:
         own = self._paths.own(path)
         try:
             if own is not None:
@@ -47,9 +54,7 @@ class Site:
         except RequestMalformed:
             return responses.malformed()
         except TryLater as error:
-            self._log.warning(
-                "try_later", error=str(error), status=error.status, request_id=request_id
-            )
+            self._log.warning("try_later", error=str(error), status=error.status)
             kind = self._paths.kind(request.method, path, request.headers.get("Accept", ""))
             return responses.try_later(error, kind, self._auth.login_url, request_id=request_id)
 
