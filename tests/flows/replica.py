@@ -1,0 +1,150 @@
+"""The flows of one or more replicas, over one store that fails when it is told to."""
+
+import os
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from sidecar.adapters.memory_store import MemoryStore
+from sidecar.adapters.openid_provider import OpenIdProvider, provider_session
+from sidecar.core.id_token import Expected
+from sidecar.core.refresh_policy import RefreshWindow
+from sidecar.core.sealing import Key, KeyRing
+from sidecar.core.session import SessionKey
+from sidecar.core.tokens import TokenResponse, first_tokens
+from sidecar.demo.oauth import ProviderSettings
+from sidecar.demo.provider import DemoProvider
+from sidecar.errors import StoreUnavailable
+from sidecar.flows.refresh import Refresh, Timings
+from sidecar.flows.sessions import Client, Lifetimes, Sessions
+from sidecar.flows.tasks import Tasks
+from sidecar.flows.verification import verified_claims
+from sidecar.metrics import Metrics
+from sidecar.ports import SaveResult, Write
+from tests.demo.client import REDIRECT_URI
+from tests.demo.client import Client as OAuthClient
+from tests.world import PacedClock, plain_http
+
+PREFIX = "test:"
+RING = KeyRing([Key("k", b"k" * 32)])
+
+
+class FailingStore(MemoryStore):
+    """A store whose next saves fail: before they happen, or with their reply lost."""
+
+    BEFORE, AFTER = "before", "after"
+
+    def __init__(self, clock: PacedClock) -> None:
+        super().__init__(clock)
+        self.saves: deque[str] = deque()
+
+    async def save_grant(self, user_tag: str, grant_id: str, grant: Write) -> SaveResult:
+        """Save, unless told otherwise."""
+        fails = self.saves.popleft() if self.saves else ""
+        if fails == self.BEFORE:
+            raise StoreUnavailable("told to fail")
+        result = await super().save_grant(user_tag, grant_id, grant)
+        if fails == self.AFTER:
+            raise StoreUnavailable("told to lose the reply")
+        return result
+
+
+@dataclass
+class Replica:
+    """One process' flows."""
+
+    sessions: Sessions
+    refresh: Refresh
+    tasks: Tasks
+    metrics: Metrics
+
+
+@dataclass
+class Flows:
+    """A provider, a store, a clock, replicas, and a session that is logged in."""
+
+    clock: PacedClock
+    store: FailingStore
+    provider: DemoProvider
+    owned: AsyncExitStack
+    replicas: list[Replica] = field(default_factory=list)
+
+    @property
+    def first(self) -> Replica:
+        """The first replica."""
+        return self.replicas[0]
+
+    async def add(self, **settings: Any) -> Replica:
+        """Another replica."""
+        log = structlog.get_logger()
+        tasks, metrics = Tasks(log), Metrics()
+        http = await self.owned.enter_async_context(provider_session(total_seconds=10))
+        identity = OpenIdProvider(
+            http,
+            self.provider.issuer,
+            "argo-cd",
+            lambda: "demo-secret",
+            clock=self.clock,
+            metrics=metrics,
+            keys_seconds=5,
+        )
+        common: dict[str, Any] = {
+            "clock": self.clock, "random": os.urandom, "tasks": tasks, "metrics": metrics,
+            "log": log,
+        }  # fmt: skip
+        sessions = Sessions(
+            self.store,
+            RING,
+            Client(self.provider.issuer, "argo-cd"),
+            Lifetimes(72 * 3600, 168 * 3600),
+            prefix=PREFIX,
+            **common,
+        )
+        refresh = Refresh(
+            sessions,
+            self.store,
+            identity,
+            window=RefreshWindow(),
+            timings=settings.get("timings", Timings()),
+            **common,
+        )
+        replica = Replica(sessions, refresh, tasks, metrics)
+        self.replicas.append(replica)
+        return replica
+
+    async def logged_in(self) -> SessionKey:
+        """A session with a fresh grant."""
+        async with plain_http() as http:
+            given = await OAuthClient(http, self.provider).log_in()
+        response = TokenResponse(
+            given["access_token"], given["id_token"], given["refresh_token"], None, None
+        )
+        expected = Expected(self.provider.issuer, "argo-cd", nonce="a-nonce")
+        identity = self.first.refresh._provider
+        now = self.clock.now()
+        claims = await verified_claims(identity, given["id_token"], expected, now=now)
+        tokens = first_tokens(response, given["id_token"], claims, now=now)
+        cookie, _ = await self.first.sessions.start(
+            tokens, claims, nonce="a-nonce", user_agent="test"
+        )
+        key = self.first.sessions.read_cookies([cookie])
+        assert key
+        return key
+
+
+@asynccontextmanager
+async def flows(signing_key: rsa.RSAPrivateKey) -> AsyncIterator[Flows]:
+    """One replica, whose tokens live for 300 seconds."""
+    clock = PacedClock()
+    settings = ProviderSettings(redirect_uris=(REDIRECT_URI,), id_token_seconds=300)
+    provider = DemoProvider(settings, now=clock.now, key=signing_key)
+    async with AsyncExitStack() as owned:
+        await owned.enter_async_context(provider.running())
+        made = Flows(clock, FailingStore(clock), provider, owned)
+        await made.add()
+        yield made

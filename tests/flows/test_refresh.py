@@ -1,0 +1,212 @@
+"""Renewal where the store fails, replicas meet and time runs out."""
+
+import asyncio
+
+import pytest
+
+from sidecar.core.refresh_policy import usable_seconds
+from sidecar.demo.misbehaviour import Answer, Drop
+from sidecar.errors import SessionOver, TryLater
+from sidecar.flows.refresh import Timings
+from tests.flows.replica import FailingStore, Flows
+
+
+async def test_a_renewed_token_that_the_store_did_not_take_is_served_and_saved_later(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    here.clock.advance(301)
+    here.store.saves.extend(["", *[FailingStore.BEFORE] * 4])  # the intent, then the answer
+
+    served = await here.first.refresh.current(key)
+    await here.first.tasks.idle()
+    stored = await here.first.sessions.load(key)
+
+    assert served
+    assert stored
+    assert usable_seconds(served.grant, here.clock.now() - 60) > 0
+    assert stored.grant.tokens == served.grant.tokens
+    assert here.provider.refreshes == 1
+    here.clock.advance(301)
+    assert await here.first.refresh.current(key)
+    assert here.provider.reuses == 0
+
+
+async def test_a_save_whose_reply_was_lost_counts_once(here: Flows) -> None:
+    key = await here.logged_in()
+    here.clock.advance(301)
+    here.store.saves.extend(["", FailingStore.AFTER])
+
+    served = await here.first.refresh.current(key)
+    await here.first.tasks.idle()
+    stored = await here.first.sessions.load(key)
+
+    assert served
+    assert stored
+    assert stored.grant == served.grant
+    assert here.provider.refreshes == 1
+
+
+async def test_nobody_presents_the_spent_token_while_the_new_one_is_not_stored(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    other = await here.add()
+    here.clock.advance(200)
+    here.store.saves.extend(["", *[FailingStore.BEFORE] * 3])
+    await here.first.refresh.current(key)
+
+    seen = await other.refresh.current(key)
+    await other.tasks.idle()
+    await here.first.tasks.idle()
+
+    assert seen
+    assert here.provider.token_requests == 2  # the login and one refresh
+    assert here.provider.reuses == 0
+
+
+async def test_an_intent_that_could_not_be_written_sends_nothing(here: Flows) -> None:
+    key = await here.logged_in()
+    here.clock.advance(301)
+    here.store.saves.append(FailingStore.BEFORE)
+
+    with pytest.raises(TryLater):
+        await here.first.refresh.current(key)
+
+    assert here.provider.token_requests == 1
+    here.clock.advance(31)
+    assert await here.first.refresh.current(key)
+
+
+async def test_a_session_attached_during_a_renewal_loses_neither(here: Flows) -> None:
+    key = await here.logged_in()
+    live = await here.first.sessions.load(key)
+    assert live
+    here.clock.advance(200)
+    gate = here.provider.hold(after_commit=True)
+    await here.first.refresh.current(key)
+    await gate.reached()
+
+    cookie = await here.first.sessions.join(live.grant.user_tag, live.grant.id, user_agent="second")
+    gate.release()
+    await here.first.tasks.idle()
+
+    assert cookie
+    second = here.first.sessions.read_cookies([cookie])
+    assert second
+    for each in (key, second):
+        seen = await here.first.refresh.current(each)
+        assert seen
+        assert seen.grant.tokens.id_token != live.grant.tokens.id_token
+    here.clock.advance(301)
+    assert await here.first.refresh.current(second)
+    assert here.provider.reuses == 0
+
+
+async def test_a_replica_that_lost_the_lease_waits_and_never_asks(here: Flows) -> None:
+    key = await here.logged_in()
+    other = await here.add()
+    here.clock.advance(301)
+    gate = here.provider.hold(after_commit=True)
+    holder = asyncio.ensure_future(here.first.refresh.current(key))
+    await gate.reached()
+    loser = asyncio.ensure_future(other.refresh.current(key))
+    for _ in range(10):
+        await asyncio.sleep(0.002)
+    gate.release()
+
+    first, second = await asyncio.gather(holder, loser)
+
+    assert first
+    assert second
+    assert first.grant.tokens == second.grant.tokens
+    assert here.provider.token_requests == 2
+
+
+async def test_a_process_that_was_paused_past_half_its_lease_sends_nothing(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    here.clock.advance(301)
+    lease = Timings().lease_seconds
+    original = here.store.load_grant
+    paused = False
+
+    async def pause(tag: str, grant_id: str) -> object:
+        nonlocal paused
+        if not paused:
+            paused = True
+            here.clock.advance(lease)
+        return await original(tag, grant_id)
+
+    here.store.load_grant = pause  # type: ignore[method-assign,assignment]
+
+    with pytest.raises(TryLater):
+        await here.first.refresh.current(key)
+
+    assert here.provider.token_requests == 1
+
+
+def test_the_lease_outlasts_all_that_is_done_under_it() -> None:
+    timings = Timings()
+
+    after_sending = timings.provider_seconds + timings.keys_seconds + 2 * timings.store_seconds
+
+    assert timings.lease_seconds / 2 >= after_sending
+
+
+async def test_a_grant_that_is_over_ends_all_its_sessions(here: Flows) -> None:
+    key = await here.logged_in()
+    live = await here.first.sessions.load(key)
+    assert live
+    cookie = await here.first.sessions.join(live.grant.user_tag, live.grant.id, user_agent="2")
+    second = here.first.sessions.read_cookies([cookie or ""])
+    assert second
+    here.provider.end_all()
+    here.clock.advance(301)
+
+    for each in (key, second):
+        with pytest.raises(SessionOver):
+            await here.first.refresh.current(each)
+
+    assert here.provider.token_requests == 2
+
+
+async def test_failures_back_off_and_the_next_success_forgets_them(here: Flows) -> None:
+    key = await here.logged_in()
+    here.clock.advance(301)
+    here.provider.script.extend([Answer(status=503)] * 20)
+    for _ in range(10):
+        with pytest.raises(TryLater):
+            await here.first.refresh.current(key)
+
+    assert here.provider.token_requests == 2  # one login, one try: the others backed off
+    for _ in range(6):
+        here.clock.advance(31)
+        with pytest.raises(TryLater):
+            await here.first.refresh.current(key)
+    here.provider.script.clear()
+    here.clock.advance(31)
+    assert await here.first.refresh.current(key)
+
+
+async def test_a_lost_answer_is_asked_for_once_more_only_when_the_token_has_ended(
+    here: Flows,
+) -> None:
+    here.provider.settings.reuse_window_seconds = 600
+    key = await here.logged_in()
+    here.clock.advance(200)
+    here.provider.script.append(Drop(after_commit=True))
+    await here.first.refresh.current(key)
+    await here.first.tasks.idle()
+    here.clock.advance(31)
+    await here.first.refresh.current(key)
+    await here.first.tasks.idle()
+    asked_while_good = here.provider.token_requests
+
+    here.clock.advance(70)
+    saved = await here.first.refresh.current(key)
+
+    assert asked_while_good == 2
+    assert saved
+    assert here.provider.token_requests == 3
