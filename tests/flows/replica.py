@@ -35,18 +35,24 @@ RING = KeyRing([Key("k", b"k" * 32)])
 
 
 class FailingStore(MemoryStore):
-    """A store whose next saves fail: before they happen, or with their reply lost."""
+    """A store whose next saves fail: before they happen, or with their reply lost.
 
-    BEFORE, AFTER = "before", "after"
+    A save that is `STUCK` fails each time it is tried, while others go through.
+    """
+
+    BEFORE, AFTER, STUCK = "before", "after", "stuck"
 
     def __init__(self, clock: PacedClock) -> None:
         super().__init__(clock)
         self.saves: deque[str] = deque()
+        self.stuck: set[str] = set()
 
     async def save_grant(self, user_tag: str, grant_id: str, grant: Write) -> SaveResult:
         """Save, unless told otherwise."""
         fails = self.saves.popleft() if self.saves else ""
-        if fails == self.BEFORE:
+        if fails == self.STUCK:
+            self.stuck.add(grant.write_id)
+        if fails == self.BEFORE or grant.write_id in self.stuck:
             raise StoreUnavailable("told to fail")
         result = await super().save_grant(user_tag, grant_id, grant)
         if fails == self.AFTER:

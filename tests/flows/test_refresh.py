@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from sidecar.core.refresh_policy import usable_seconds
+from sidecar.core.session import EndReason
 from sidecar.demo.misbehaviour import Answer, Drop
 from sidecar.errors import SessionOver, TryLater
 from sidecar.flows.refresh import Timings
@@ -210,3 +211,55 @@ async def test_a_lost_answer_is_asked_for_once_more_only_when_the_token_has_ende
     assert asked_while_good == 2
     assert saved
     assert here.provider.token_requests == 3
+
+
+async def test_a_provider_that_turned_us_away_is_asked_again_before_the_token_ends(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    here.clock.advance(200)
+    here.provider.script.append(Answer(status=503))
+    await here.first.refresh.current(key)
+    await here.first.tasks.idle()
+
+    here.clock.advance(31)
+    await here.first.refresh.current(key)
+    await here.first.tasks.idle()
+
+    assert here.provider.refreshes == 1
+
+
+async def test_while_a_renewal_is_not_stored_its_spent_token_is_not_presented_again(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    here.clock.advance(301)
+    here.store.saves.extend(["", FailingStore.STUCK])
+    assert await here.first.refresh.current(key)
+
+    here.clock.advance(301)
+    with pytest.raises(TryLater):
+        await here.first.refresh.current(key)
+
+    assert here.provider.token_requests == 2
+    here.store.stuck.clear()
+    await here.first.tasks.idle()
+    here.clock.advance(31)
+    assert await here.first.refresh.current(key)
+    assert here.provider.reuses == 0
+
+
+async def test_what_a_renewal_got_for_an_ended_grant_is_given_back(here: Flows) -> None:
+    key = await here.logged_in()
+    live = await here.first.sessions.load(key)
+    assert live
+    here.clock.advance(200)
+    gate = here.provider.hold(after_commit=True)
+    await here.first.refresh.current(key)
+    await gate.reached()
+
+    await here.first.sessions.end(key, live.grant.id, EndReason.LOGOUT)
+    gate.release()
+    await here.first.tasks.idle()
+
+    assert [event.kind for event in here.provider.log][-2:] == ["refresh", "revoked"]
