@@ -34,13 +34,19 @@ from sidecar.metrics import Metrics
 from sidecar.ports import Clock, IdentityProvider, Store
 from sidecar.web.admin import Admin, Check, Phase
 from sidecar.web.auth import AuthEndpoints
-from sidecar.web.proxy import Proxy
+from sidecar.web.proxy import Proxy, refused_handshakes
 from sidecar.web.server import MAX_FIELD_BYTES, MAX_FIELDS, PublicServer, Site
 
 KEY_PREFIX = "argocd-token-refresh:"
 CONNECT_SECONDS = 3.0
-DRAIN_SECONDS = 10.0
+# aiohttp waits twice this long: for answers to end, and for those that it then cancels.
+DRAIN_SECONDS = 3.0
 WORK_SECONDS = 20.0  # what is left of Kubernetes' 30 seconds between SIGTERM and SIGKILL
+CHECK_SECONDS = 0.5  # a probe has one second
+
+
+# Linux' monotonic clock stands still while a machine is suspended; a lease does not.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class SystemClock:
@@ -51,8 +57,8 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds that never step, and go on while the process is paused."""
-        return time.monotonic()
+        """Seconds that never step, and go on while the process or the machine is paused."""
+        return time.clock_gettime(_CLOCK)
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -168,7 +174,6 @@ def _compose(
         paths,
         config.public_url,
         session_seconds=config.session_max_lifetime,
-        metrics=metrics,
     )
     proxy = Proxy(
         http,
@@ -227,6 +232,7 @@ def _upstream_session() -> ClientSession:
         max_field_size=MAX_FIELD_BYTES,
         max_line_size=MAX_FIELD_BYTES,
         max_headers=MAX_FIELDS,
+        middlewares=(refused_handshakes,),
     )
 
 
@@ -243,10 +249,10 @@ async def _serve(runner: web.BaseRunner, listen: Listen, owned: AsyncExitStack) 
 def _check(ask: Callable[[], Awaitable[object]]) -> Check:
     async def check() -> str:
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(CHECK_SECONDS):
                 await ask()
         except (SidecarError, OSError, TimeoutError) as error:
-            return str(error) or type(error).__name__
+            return str(error) or "does not answer"
         return "ok"
 
     return check

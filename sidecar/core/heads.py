@@ -41,6 +41,8 @@ class Kind(Enum):
     LOCAL_LOGIN = auto()
     PUBLIC = auto()
     COOKIE_ONLY = auto()
+    LOGOUT = auto()
+    """Argo CD's own, which only a request without a session of ours gets to."""
     OTHER = auto()
 
 
@@ -84,6 +86,8 @@ class Paths:
         inner = self.inner(path)
         if inner is None:
             return Kind.OTHER
+        if inner == "/auth/logout":
+            return Kind.LOGOUT
         if inner == "/terminal" or inner.startswith("/extensions/"):
             return Kind.COOKIE_ONLY
         if inner.startswith("/api/"):
@@ -131,13 +135,17 @@ def values(fields: Iterable[tuple[str, str]], name: str) -> list[str]:
 
 def end_to_end(fields: Sequence[tuple[str, str]]) -> Fields:
     """The fields that go on to the next hop: without hop-by-hop ones and those they name."""
-    named = {
+    named = _connection_options(fields)
+    dropped = _HOP_BY_HOP | named
+    return [(name, value) for name, value in fields if name.lower() not in dropped]
+
+
+def _connection_options(fields: Sequence[tuple[str, str]]) -> set[str]:
+    return {
         option.strip().lower()
         for value in values(fields, "connection")
         for option in value.split(",")
     }
-    dropped = _HOP_BY_HOP | named
-    return [(name, value) for name, value in fields if name.lower() not in dropped]
 
 
 def has_client_credential(fields: Sequence[tuple[str, str]], kind: Kind) -> bool:
@@ -192,8 +200,46 @@ def without_renewed_token(fields: Iterable[tuple[str, str]]) -> Fields:
     ]
 
 
-def is_well_formed(target: str, hosts: Sequence[str]) -> bool:
-    """Whether a request can be passed on: origin form, no fragment, exactly one usable Host."""
-    if len(hosts) != 1 or not re.fullmatch(r"[A-Za-z0-9._~:\[\]-]{1,255}", hosts[0]):
+def can_be_passed(fields: Iterable[tuple[str, str]]) -> bool:
+    """Whether every field but Cookie is text: aiohttp drops other bytes without a word.
+
+    Cookies that are no text are dropped whole, as Go drops them.
+    """
+    return all(name.lower() == "cookie" or _is_text(value) for name, value in fields)
+
+
+def _is_text(value: str) -> bool:
+    return not any("\udc80" <= character <= "\udcff" for character in value)
+
+
+def one_spelling(fields: Iterable[tuple[str, str]]) -> Fields:
+    """The fields with each name spelled as it was the first time; aiohttp keeps one spelling."""
+    spelled: dict[str, str] = {}
+    return [(spelled.setdefault(name.lower(), name), value) for name, value in fields]
+
+
+def opens_websocket(method: str, fields: Sequence[tuple[str, str]]) -> bool:
+    """Whether a request is a WebSocket handshake (RFC 6455 section 4.1)."""
+    options = _connection_options(fields)
+    upgrades = [value.strip().lower() for value in values(fields, "upgrade")]
+    return method == "GET" and "upgrade" in options and upgrades == ["websocket"]
+
+
+def handshake_fields(fields: Iterable[tuple[str, str]]) -> Fields:
+    """What of a handshake's fields goes up: the handshake itself and a body are made anew."""
+    return [
+        (name, value)
+        for name, value in one_spelling(fields)
+        if not name.lower().startswith(("sec-websocket-", "content-", "expect"))
+    ]
+
+
+def is_well_formed(target: str, hosts: Sequence[str], *, http_1_0: bool = False) -> bool:
+    """Whether a request can be passed on: origin form, no fragment, exactly one usable Host.
+
+    HTTP/1.0 knows no Host, and some load balancers still check with it.
+    """
+    named = len(hosts) == 1 and re.fullmatch(r"[A-Za-z0-9._~:\[\]-]{1,255}", hosts[0])
+    if not named and not (http_1_0 and not hosts):
         return False
     return "#" not in target and clean_path(target) is not None

@@ -200,10 +200,21 @@ class Login:
                 mend="let the provider's client use refresh tokens (grant type refresh_token, "
                 "scope offline_access), or set SIDECAR_OFFLINE_ACCESS=consent",
             )
-        cookie, grant = await self._sessions.start(
-            tokens, claims, nonce=attempt.nonce, user_agent=user_agent
-        )
+        try:
+            cookie, grant = await self._sessions.start(
+                tokens, claims, nonce=attempt.nonce, user_agent=user_agent
+            )
+        except StoreUnavailable:
+            self._tasks.start(self._give_back(tokens.refresh_token), "revoke")
+            raise
         return cookie, grant.user_tag, grant.id
+
+    async def _give_back(self, refresh_token: str) -> None:
+        """Revoke what no session could be made of."""
+        try:
+            await self._provider.revoke(refresh_token)
+        except (ProviderRefused, TryLater):
+            self._log.warning("not_revoked")
 
     async def _verified(
         self, response: TokenResponse, attempt: LoginAttempt

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from structlog.typing import FilteringBoundLogger
 
@@ -12,7 +12,7 @@ from sidecar.core.grant import Grant
 from sidecar.core.id_token import Expected, IdTokenClaims
 from sidecar.core.refresh_policy import Action, RefreshWindow, decide, usable_seconds
 from sidecar.core.session import EndReason, SessionKey
-from sidecar.core.tokens import TokenResponse, renew
+from sidecar.core.tokens import TokenResponse, TokenSet, renew
 from sidecar.errors import (
     ProviderRefused,
     ProviderUnavailable,
@@ -31,8 +31,11 @@ BACK_OFF_FIRST_SECONDS = 1.0
 BACK_OFF_MOST_SECONDS = 30.0
 _REMEMBERED_FAILURES = 20_000
 _SAVE_AGAIN_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+_SAVED_BY_THEN_SECONDS = 3.0  # longer than the longest of those, and a try
+_MISSING_FOR_SECONDS = 60.0  # a failover may show an empty store for a while
+_FOLLOW_SECONDS = 1.0
 _LOOK_EVERY_SECONDS = (0.05, 0.1)
-_END_ATTEMPTS = 5
+_ATTEMPTS = 5
 
 
 _MENDS = {
@@ -43,6 +46,10 @@ _MENDS = {
     "no_id_token_on_refresh": "make the provider return an ID token on refresh (PingFederate: "
     "'Return ID Token On Refresh Grant'; else add the scope openid)",
 }
+
+
+class GrantMissing(StoreUnavailable):
+    """The store answers, and has no record of a grant that has not ended."""
 
 
 class TokenMissing(TryLater):
@@ -83,9 +90,9 @@ class _Failure:
 
 @dataclass(frozen=True, slots=True)
 class _Unsaved:
-    """New tokens that the store has not taken yet, and the refresh token that they replace."""
+    """New tokens that the store has not taken yet, and those that they replace."""
 
-    replaces: str = field(repr=False)
+    replaces: TokenSet
     grant: Grant
     write: Write
 
@@ -147,7 +154,7 @@ class Refresh:
         if live is None:
             return None
         unsaved = self._unsaved.get(live.grant.id)
-        if unsaved and unsaved.grant.version > live.grant.version:
+        if unsaved and unsaved.grant.tokens.renewed_at > live.grant.tokens.renewed_at:
             return replace(live, grant=unsaved.grant)
         return live
 
@@ -226,6 +233,10 @@ class Refresh:
     async def _ask_provider(self, grant: Grant, min_life: float, taken_at: float) -> None:
         """Read again, decide again, write the intent, ask, and keep the answer."""
         asked = await self._due(grant, min_life)
+        if asked is not None and asked.answer_unknown:
+            # Whoever asked may live, and hold the answer in memory until the store is back.
+            await self._clock.sleep(_SAVED_BY_THEN_SECONDS)
+            asked = await self._due(grant, min_life)
         if asked is None:
             return
         was_unknown = asked.answer_unknown
@@ -239,7 +250,7 @@ class Refresh:
             )
         except ProviderUnavailable as error:
             if error.token_untouched:
-                await self._sessions.save(asked.without_intent())
+                await self._take_back_intent(asked)
             raise
         except ProviderRefused as refusal:
             await self._refused(asked, refusal, was_unknown=was_unknown)
@@ -262,7 +273,7 @@ class Refresh:
         """The provider said no: the grant is over, or the operator has something to mend."""
         self._metrics.renewals.labels("over" if refusal.over else "operator").inc()
         if not refusal.over:
-            await self._sessions.save(asked.without_intent())
+            await self._take_back_intent(asked)
             self._alarm(asked, "provider_refuses_client", error=refusal.error)
             return
         stored = await self._sessions.load_grant(asked.user_tag, asked.id)
@@ -271,10 +282,20 @@ class Refresh:
         reason = EndReason.LOST_ANSWER if was_unknown else EndReason.ENDED_BY_PROVIDER
         await self._end(stored, reason)
 
+    async def _take_back_intent(self, asked: Grant) -> None:
+        """Note that the refresh token is not spent, whatever else has changed meanwhile."""
+        grant: Grant | None = asked
+        for _ in range(_ATTEMPTS):
+            if grant is None or not grant.answer_unknown:
+                return
+            if await self._sessions.save(grant.without_intent()) is not SaveResult.MOVED:
+                return
+            grant = await self._sessions.load_grant(asked.user_tag, asked.id)
+
     async def _end(self, grant: Grant, reason: EndReason) -> None:
         """End a grant, unless it has got another refresh token meanwhile."""
         refresh_token = grant.tokens.refresh_token
-        for _ in range(_END_ATTEMPTS):
+        for _ in range(_ATTEMPTS):
             if await self._sessions.end_grant(grant, reason):
                 self._failures.pop(grant.id, None)
                 self._log.info("grant_ended", reason=reason.value, user=grant.user_tag)
@@ -296,7 +317,7 @@ class Refresh:
                 return
             claims = None
             self._alarm(asked, "id_token_refused", check=invalid.check)
-        except (ProviderUnavailable, ProviderRefused):
+        except (ProviderUnavailable, ProviderRefused, TimeoutError):
             claims = None
             self._passed(asked, ProviderUnavailable("the provider's keys could not be read"))
         else:
@@ -310,6 +331,7 @@ class Refresh:
         self._log.info("renewed", user=asked.user_tag, new_id_token=claims is not None)
 
     async def _verified(self, asked: Grant, response: TokenResponse) -> IdTokenClaims | None:
+        """The new ID token's claims, None without one; within the time that the lease has left."""
         if response.id_token is None:
             return None
         expected = Expected(
@@ -319,13 +341,13 @@ class Refresh:
             nonce=asked.nonce,
             subject=asked.subject,
         )
-        return await verified_claims(
-            self._provider, response.id_token, expected, now=self._clock.now()
-        )
+        now = self._clock.now()
+        async with asyncio.timeout(self._timings.keys_seconds):
+            return await verified_claims(self._provider, response.id_token, expected, now=now)
 
     async def _save(self, asked: Grant, renewed: Grant) -> None:
         """Store new tokens; what the store does not take at once is served, and saved behind."""
-        unsaved = _Unsaved(asked.tokens.refresh_token, renewed, self._sessions.seal_grant(renewed))
+        unsaved = _Unsaved(asked.tokens, renewed, self._sessions.seal_grant(renewed))
         self._unsaved[renewed.id] = unsaved
         try:
             await self._try_to_save(unsaved)
@@ -334,23 +356,33 @@ class Refresh:
             self._tasks.start(self._save_behind(renewed.id), "save")
 
     async def _save_behind(self, grant_id: str) -> None:
+        give_up_at = self._clock.monotonic() + _MISSING_FOR_SECONDS
         for attempt in itertools.count():
             await self._clock.sleep(_SAVE_AGAIN_SECONDS[min(attempt, 4)])
             try:
                 await self._try_to_save(self._unsaved[grant_id])
+            except GrantMissing:
+                if self._clock.monotonic() > give_up_at:
+                    lost = self._unsaved.pop(grant_id).grant
+                    self._log.error("renewal_lost_with_its_record", user=lost.user_tag)
+                    return await self._revoke(lost)
             except StoreUnavailable:
                 continue
-            return
+            else:
+                return None
 
     async def _try_to_save(self, unsaved: "_Unsaved") -> None:
         """Save until the store took it, or has a newer or ended grant.
 
         Raises:
             StoreUnavailable: not known; the same write is tried again.
+            GrantMissing: the store has no such grant; absence is no end, so it is tried again.
         """
         grant = unsaved.grant
         while True:
             result = await self._store.save_grant(grant.user_tag, grant.id, unsaved.write)
+            if result is SaveResult.MISSING:
+                raise GrantMissing("the store has lost this grant")
             if result is not SaveResult.MOVED:
                 break
             try:
@@ -358,7 +390,9 @@ class Refresh:
             except SessionOver:
                 result = SaveResult.ENDED
                 break
-            if stored is None or stored.tokens.refresh_token != unsaved.replaces:
+            if stored is None:
+                raise GrantMissing("the store has lost this grant")
+            if stored.tokens != unsaved.replaces:
                 break  # it has newer tokens than those that ours replace
             # Somebody attached a session meanwhile: our tokens belong on top of that.
             grant = stored.with_tokens(grant.tokens)
@@ -376,8 +410,11 @@ class Refresh:
             self._log.warning("not_revoked", user=grant.user_tag)
 
     async def _follow(self, grant: Grant, min_life: float) -> None:
-        """Wait for the renewal that another replica runs, if no token is usable meanwhile."""
-        until = self._clock.monotonic() + self._timings.lease_seconds
+        """Wait for the renewal that another replica runs, if no token is usable meanwhile.
+
+        After a while the lease is tried again: its holder may have failed, and given it back.
+        """
+        until = self._clock.monotonic() + _FOLLOW_SECONDS
         shortest, longest = _LOOK_EVERY_SECONDS
         while self._clock.monotonic() < until:
             if usable_seconds(grant, self._clock.now()) > 0 and not min_life:

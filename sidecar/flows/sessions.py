@@ -100,13 +100,14 @@ class Sessions:
         if stored.session.ended:
             raise SessionOver(stored.session.ended)
         session = await self._open_session(key, stored)
-        if session.ends_at <= await self._store.now():
+        now = await self._store.now()
+        if session.ends_at <= now:
             await self.end(key, session.grant_id, EndReason.ABSOLUTE)
             raise SessionOver(EndReason.ABSOLUTE)
         grant = await self._grant_of(session, stored)
         if grant is None:
             return None
-        self._touch(session)
+        self._touch(session, now)
         return Live(session, grant)
 
     async def load_grant(self, tag: str, grant_id: str) -> Grant | None:
@@ -265,10 +266,10 @@ class Sessions:
             return await self.load_grant(tag, session.grant_id)
         return self.open_grant(tag, session.grant_id, stored.grant)
 
-    def _touch(self, session: Session) -> None:
+    def _touch(self, session: Session, now: float) -> None:
         """Note the use behind the request, once a minute at most."""
         digest = session.key.digest
-        age = self._clock.now() - session.last_seen_at
+        age = now - session.last_seen_at
         if digest in self._touching or 0 <= age < TOUCH_EVERY_SECONDS:
             return
         self._touching.add(digest)

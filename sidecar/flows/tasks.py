@@ -38,7 +38,8 @@ class Tasks:
             self._log.error("work_cut_off", tasks=sorted(task.get_name() for task in late))
             for task in late:
                 task.cancel()
-            await asyncio.wait(late, timeout=1)
+            if late:
+                await asyncio.wait(late, timeout=1)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

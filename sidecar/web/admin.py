@@ -1,5 +1,6 @@
 """`/healthz`, `/readyz` and `/metrics`, on a port of their own."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 
@@ -46,7 +47,8 @@ class Admin:
         An outage of store or provider is detail: taking all pods out of the Service would
         take the CLI and webhooks with it.
         """
-        parts = {name: await check() for name, check in self._checks.items()}
+        states = await asyncio.gather(*(check() for check in self._checks.values()))
+        parts = dict(zip(self._checks, states, strict=True))
         status = 200 if self.phase is Phase.SERVING else 503
         return web.json_response({"phase": self.phase, **parts}, status=status)
 

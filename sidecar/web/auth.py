@@ -11,14 +11,13 @@ from sidecar.core.authorization import (
     read_authorization_response,
     safe_return_url,
 )
-from sidecar.core.cookies import CookieJar, Crumb, clear_token_lines, crumbs, is_token
+from sidecar.core.cookies import CookieJar, Crumb, clear_token_lines, crumbs, join_token, says_local
 from sidecar.core.heads import Kind, OwnPath, Paths
 from sidecar.core.session import EndReason, short_user_agent
 from sidecar.errors import LoginRefused, SessionOver, TryLater
 from sidecar.flows.login import Login
 from sidecar.flows.logout import Logout
 from sidecar.flows.sessions import Sessions
-from sidecar.metrics import Metrics
 from sidecar.web import responses
 
 MAX_LOGINS_IN_FLIGHT = 5
@@ -37,7 +36,6 @@ class AuthEndpoints:
         public_url: str,
         *,
         session_seconds: float,
-        metrics: Metrics,
     ) -> None:
         self._sessions = sessions
         self._login = login
@@ -46,7 +44,6 @@ class AuthEndpoints:
         self._paths = paths
         self._public_url = public_url
         self._session_seconds = session_seconds
-        self._metrics = metrics
         self.login_url = f"{paths.root}/auth/login"
 
     async def answer(
@@ -88,7 +85,7 @@ class AuthEndpoints:
             return
         try:
             if await self._sessions.load(key) is None:
-                self._metrics.forced_logins.labels(EndReason.IDLE.value).inc()
+                await self._sessions.end(key, "", EndReason.IDLE)
         except (SessionOver, TryLater):
             return  # its end was counted when it ended
 
@@ -126,14 +123,16 @@ class AuthEndpoints:
         self, request: web.BaseRequest, found: Sequence[Crumb], request_id: str
     ) -> web.Response | None:
         key = self._sessions.read_cookies(self._jar.sessions(found))
-        if key is None or request.method not in ("GET", "POST"):
+        if key is None:
             return None
+        if request.method not in ("GET", "POST"):
+            return _not_allowed("GET, POST")
         if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
             return responses.ask_to_log_out(
                 f"{self._paths.root}/auth/logout", request_id=request_id
             )
         location = await self._logout.log_out(key)
-        if location is None and any(is_token(crumb) for crumb in found):
+        if location is None and says_local(join_token(found)):
             return None  # a local account's logout, beside a session that has ended
         lines = [self._jar.clear(self._jar.session), *self._clear_tokens(found)]
         return responses.redirect(location or f"{self._public_url}/", lines)

@@ -8,15 +8,19 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from aiohttp import (
     ClientConnectorError,
     ClientError,
+    ClientHandlerType,
+    ClientRequest,
     ClientResponse,
     ClientSession,
     ClientWebSocketResponse,
+    HttpVersion11,
+    WSMessage,
     WSMsgType,
-    WSServerHandshakeError,
     web,
 )
 from multidict import CIMultiDict
@@ -38,8 +42,12 @@ from sidecar.core.heads import (
     Fields,
     Kind,
     Paths,
+    can_be_passed,
     end_to_end,
+    handshake_fields,
     has_client_credential,
+    one_spelling,
+    opens_websocket,
     upstream_fields,
     without_renewed_token,
 )
@@ -60,6 +68,8 @@ CONNECT_FOR_SECONDS = 3.0  # argocd-server restarts its listener when its settin
 _CONNECT_EVERY_SECONDS = 0.1
 _SETTINGS_BYTES = 1024 * 1024
 _PIECE_BYTES = 64 * 1024
+
+_T = TypeVar("_T")
 # What goes on without a login while the store or the provider is away.
 _NEEDS_NO_LOGIN = (Kind.PUBLIC, Kind.LOCAL_LOGIN, Kind.OTHER)
 _NOT_FROM_AIOHTTP = ("Server", "Date", "Content-Type")
@@ -123,19 +133,23 @@ class Proxy:
             told = responses.session_ended(kind)
             if told is not None:
                 return told
-        if request.headers.get("Upgrade", "").lower() == "websocket":
+        if opens_websocket(request.method, list(request.headers.items())):
+            if request.body_exists:
+                raise RequestMalformed("a WebSocket handshake with a body")
             return await self._websocket(request, passed)
         return await self._exchange(request, passed, path)
 
     async def _credentials(self, request: web.BaseRequest, kind: Kind) -> Pass:
         """The five rules of which credential goes up. Our own cookies never do."""
         fields = end_to_end(list(request.headers.items()))
+        if not can_be_passed(fields):
+            raise RequestMalformed("a header with bytes that are no text")
         found = crumbs(value for name, value in fields if name.lower() == "cookie")
         passed = Pass(kind, Credential.CLIENT, fields, found)
         if has_client_credential(fields, kind):
             return replace(passed, fields=upstream_fields(fields, found))
         key = self._sessions.read_cookies(self._jar.sessions(found))
-        if key is None:
+        if key is None or kind is Kind.LOGOUT:
             return self._without_session(passed)
         bare = replace(passed, key=key, fields=upstream_fields(fields, found, drop_tokens=True))
         try:
@@ -188,19 +202,27 @@ class Proxy:
             answer.close()  # gives the connection back only if the answer is whole
 
     async def _ask_upstream(self, request: web.BaseRequest, fields: Fields) -> ClientResponse:
-        """The upstream's answer; a refused connection is tried again, since no byte was sent."""
+        """The upstream's answer."""
         url = URL(self._upstream + request.raw_path, encoded=True)
         body = request.content if request.body_exists else None
+        if body is not None and _waits_for_100(request):
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        headers = CIMultiDict(f for f in one_spelling(fields) if f[0].lower() != "expect")
+
+        def ask() -> Awaitable[ClientResponse]:
+            return self._http.request(
+                request.method, url, headers=headers, data=body, allow_redirects=False
+            )
+
+        return await self._connected(ask)
+
+    async def _connected(self, ask: Callable[[], Awaitable[_T]]) -> _T:
+        """What `ask` gives; a refused connection is tried again, since no byte was sent."""
         until = self._monotonic() + CONNECT_FOR_SECONDS
         while True:
             try:
-                return await self._http.request(
-                    request.method,
-                    url,
-                    headers=CIMultiDict(fields),
-                    data=body,
-                    allow_redirects=False,
-                )
+                return await ask()
             except ClientConnectorError as error:
                 if self._monotonic() >= until:
                     raise UpstreamUnavailable("Argo CD cannot be reached") from error
@@ -212,10 +234,7 @@ class Proxy:
 
     async def _answer_fields(self, answer: ClientResponse, passed: Pass) -> Fields:
         """The answer's fields, less what a browser must not see, plus the cookies it needs."""
-        fields = end_to_end(
-            [(n.decode("latin-1"), v.decode("utf-8", "replace"))
-             for n, v in answer.raw_headers]
-        )  # fmt: skip
+        fields = _fields(answer)
         if passed.kind is Kind.LOCAL_LOGIN and answer.status == 200:
             return [*fields, *await self._leave_session(passed)]
         if passed.credential is not Credential.SESSION or passed.grant is None:
@@ -258,20 +277,18 @@ class Proxy:
             for value in request.headers.getall("Sec-WebSocket-Protocol", [])
             for part in value.split(",")
         ]
-        fields = [f for f in passed.fields if not f[0].lower().startswith("sec-websocket-")]
+        headers = CIMultiDict(handshake_fields(passed.fields))
         url = URL(self._upstream + request.raw_path, encoded=True)
-        try:
-            up = await self._http.ws_connect(
-                url,
-                headers=CIMultiDict(fields),
-                protocols=protocols,
-                autoping=False,
-                max_msg_size=0,
+
+        def ask() -> Awaitable[ClientWebSocketResponse]:
+            return self._http.ws_connect(
+                url, headers=headers, protocols=protocols, autoping=False, max_msg_size=0
             )
-        except WSServerHandshakeError as error:
-            return web.Response(status=error.status)
-        except (ClientError, TimeoutError, OSError) as error:
-            raise UpstreamUnavailable("Argo CD refused the terminal") from error
+
+        try:
+            up = await self._connected(ask)
+        except HandshakeRefused as refused:
+            return refused.answer
         async with up:
             down = web.WebSocketResponse(
                 protocols=[up.protocol] if up.protocol else (), autoping=False, max_msg_size=0
@@ -279,6 +296,32 @@ class Proxy:
             await down.prepare(request)
             await _relay(down, up)
         return down
+
+
+class HandshakeRefused(Exception):
+    """The upstream answered a WebSocket handshake with something else; `answer` passes it on."""
+
+    def __init__(self, answer: web.Response) -> None:
+        super().__init__("the upstream refused a WebSocket")
+        self.answer = answer
+
+
+async def refused_handshakes(request: ClientRequest, ask: ClientHandlerType) -> ClientResponse:
+    """A middleware for the upstream's HTTP client: takes a handshake's answer if it is not 101.
+
+    aiohttp would follow a redirect, lose the answer's body and use the connection again.
+    """
+    answer = await ask(request)
+    if "Upgrade" not in request.headers or answer.status == 101:
+        return answer
+    try:
+        body = await answer.content.read(_PIECE_BYTES)
+        fields = [f for f in _fields(answer) if f[0].lower() != "content-length"]
+        raise HandshakeRefused(
+            web.Response(status=answer.status, headers=CIMultiDict(fields), body=body)
+        )
+    finally:
+        answer.close()
 
 
 class _Passed(web.StreamResponse):
@@ -292,6 +335,19 @@ class _Passed(web.StreamResponse):
         await super()._prepare_headers()
         for name in self._own:
             self.headers.pop(name, None)
+
+
+def _fields(answer: ClientResponse) -> Fields:
+    """An answer's end-to-end fields, each as it came."""
+    return end_to_end(
+        [(n.decode("latin-1"), v.decode("utf-8", "replace")) for n, v in answer.raw_headers]
+    )
+
+
+def _waits_for_100(request: web.BaseRequest) -> bool:
+    """Whether the client sends its body only after a 100 (RFC 9110 section 10.1.1)."""
+    expects = request.headers.get("Expect", "").lower() == "100-continue"
+    return expects and request.version == HttpVersion11
 
 
 async def _stream(
@@ -314,9 +370,14 @@ async def _stream(
 
 async def _settings(answer: ClientResponse, fields: Fields) -> web.StreamResponse:
     """Argo CD's settings; up to 3.0 they would start a login in the browser, past the sidecar."""
-    body = await answer.content.read(_SETTINGS_BYTES)
-    while len(body) < _SETTINGS_BYTES and (more := await answer.content.read(_PIECE_BYTES)):
-        body += more
+    body = b""
+    try:
+        async for piece in answer.content.iter_any():
+            body += piece
+            if len(body) > _SETTINGS_BYTES:
+                raise UpstreamUnavailable("Argo CD's settings are longer than 1 MiB")
+    except ClientError as error:
+        raise UpstreamUnavailable("Argo CD broke off in its settings") from error
     kept = [(n, v) for n, v in fields if n.lower() != "content-length"]
     return web.Response(status=200, headers=CIMultiDict(kept), body=_without_pkce(body))
 
@@ -365,9 +426,19 @@ async def _pump_messages(
             case WSMsgType.PONG:
                 await target.pong(message.data)
             case _:
-                code = source.close_code or 0
-                await target.close(code=code if _may_be_sent(code) else 1000)
+                code, reason = _close_of(message)
+                await target.close(code=code, message=reason)
                 return
+
+
+def _close_of(message: WSMessage) -> tuple[int, bytes]:
+    """The code and reason to close the other side with; 1011 where a side broke off."""
+    if message.type is not WSMsgType.CLOSE:
+        return 1011, b""
+    if message.data is None:
+        return 1000, b""
+    code = message.data if _may_be_sent(message.data) else 1000
+    return code, (message.extra or "").encode()
 
 
 def _may_be_sent(code: int) -> bool:

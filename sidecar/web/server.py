@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 from structlog.contextvars import bound_contextvars
 from structlog.typing import FilteringBoundLogger
 
@@ -33,7 +33,8 @@ class Site:
         """One request's answer."""
         path = clean_path(request.raw_path)
         hosts = request.headers.getall("Host", [])
-        if path is None or not is_well_formed(request.raw_path, hosts):
+        old = request.version <= HttpVersion10
+        if path is None or not is_well_formed(request.raw_path, hosts, http_1_0=old):
             return responses.malformed()
         if request.method in ("CONNECT", "TRACE"):
             return web.Response(status=405, text="Method not allowed\n")

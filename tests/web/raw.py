@@ -1,6 +1,7 @@
 """HTTP as bytes: an upstream that answers as it is told, and a client that sends so."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -53,15 +54,22 @@ class RawAnswer:
     body: bytes
 
 
-async def http(here: World, request: str) -> RawAnswer:
-    """Send bytes to the first sidecar, and read until it closes."""
+async def http(here: World, request: str, *, stays_open: bool = False) -> RawAnswer:
+    """Send bytes to the first sidecar, and read until it closes, or one answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", here.sidecars[0].port)
     try:
         writer.write(request.encode("latin-1"))
         async with asyncio.timeout(10):
-            answer = await reader.read()
+            answer = await (_one_answer(reader) if stays_open else reader.read())
     finally:
         writer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
     status, *fields = head.decode("latin-1").split("\r\n")
     return RawAnswer(int(status.split()[1]), fields, body)
+
+
+async def _one_answer(reader: asyncio.StreamReader) -> bytes:
+    """An answer with a Content-Length, on a connection that stays open."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    return head + (await reader.readexactly(int(length[1])) if length else b"")

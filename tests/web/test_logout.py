@@ -148,3 +148,30 @@ async def test_a_session_that_has_ended_is_logged_out_without_an_error(here: Wor
 
     assert answer.status == 303
     assert not other.session()
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "OPTIONS", "DELETE"])
+async def test_other_methods_do_not_log_out_past_the_sidecar(here: World, method: str) -> None:
+    browser = await here.logged_in()
+
+    answer = await browser.request(method, "/auth/logout")
+
+    assert answer.status == 405
+    assert (await browser.get(API)).status == 200
+
+
+async def test_a_local_account_logs_out_though_an_ended_session_lies_beside_it(
+    here: World,
+) -> None:
+    browser = await here.logged_in()
+    session = browser.session()
+    name = next(n for n, value in browser.cookies().items() if value == session)
+    await browser.request(
+        "POST", "/api/v1/session", json={"username": "admin", "password": "admin"}
+    )
+    browser.http.cookie_jar.update_cookies({name: session}, URL(here.base))
+
+    answer = await browser.get("/auth/logout")
+
+    assert answer.status == 303
+    assert not browser.cookies().get("argocd.token")

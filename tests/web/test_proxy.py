@@ -7,7 +7,8 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import ClientError, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientError, WSMsgType, WSServerHandshakeError, web
+from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import rsa
 from redis.asyncio import Redis
 
@@ -615,3 +616,132 @@ async def test_a_restart_of_argocds_listener_is_waited_for(here: World) -> None:
 
     assert got.status == 200
     assert len(upstream.requests) == 1
+
+
+# What others have tried
+
+
+async def test_a_cookie_does_not_turn_into_another_on_its_way_up(here: World) -> None:
+    browser = await here.logged_in()
+    own = "; ".join(f"{name}={value}" for name, value in browser.cookies().items())
+    disguised = own.replace("argocd", "argoc\xffd")
+    head = (
+        "GET /api/v1/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        f"Cookie: arg\xffocd.token=EVIL; {own}; {disguised}; a=\xe9; b=1\r\n\r\n"
+    )
+
+    answer = await http(here, head)
+
+    cookies = sent(json.loads(answer.body), "cookie")[0].split("; ")
+    assert cookies[0] == "b=1"
+    assert cookies[1].startswith("argocd.token=ey")
+    assert len(cookies) == 2
+
+
+async def test_a_header_that_would_change_on_its_way_up_is_400(here: World) -> None:
+    answer = await http(
+        here, "GET /api/v1/echo HTTP/1.1\r\nHost: x\r\nX-A: \xff\r\nConnection: close\r\n\r\n"
+    )
+
+    assert answer.status == 400
+
+
+async def test_a_header_in_several_spellings_loses_none_of_its_values(here: World) -> None:
+    answer = await http(
+        here,
+        "GET /api/v1/echo HTTP/1.1\r\nHost: x\r\nx-a: 1\r\nX-A: 2\r\nX-a: 3\r\n"
+        "Connection: close\r\n\r\n",
+    )
+
+    assert sent(json.loads(answer.body), "x-a") == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("body", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+async def test_a_websocket_handshake_with_a_body_goes_nowhere(here: World, body: str) -> None:
+    head = (
+        f"GET /terminal HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+        f"{body}\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    )
+    before = len(here.argocd.seen.log)
+
+    answer = await http(here, head)
+
+    assert answer.status == 400
+    assert len(here.argocd.seen.log) == before
+
+
+async def test_a_terminals_handshake_is_not_redirected_and_its_refusal_arrives_whole(
+    signing_key: rsa.RSAPrivateKey, fake_clock: FakeClock
+) -> None:
+    async with raw_upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as elsewhere:
+        answer = (
+            f"HTTP/1.1 307 Moved\r\nLocation: {elsewhere.address}/x\r\nX-A: 1\r\n"
+            "Content-Length: 5\r\n\r\nmoved"
+        ).encode()
+        async with (
+            raw_upstream(answer) as upstream,
+            world(
+                signing_key, fake_clock, environment={"SIDECAR_UPSTREAM": upstream.address}
+            ) as here,
+        ):
+            got = await http(
+                here,
+                "GET /terminal HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                "Connection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                stays_open=True,
+            )
+
+    assert got.status == 307
+    assert "X-A: 1" in got.fields
+    assert got.body == b"moved"
+    assert elsewhere.requests == []
+
+
+async def test_a_client_that_waits_for_100_continue_gets_it(here: World) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", here.sidecars[0].port)
+    writer.write(
+        b"POST /api/v1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+        b"Expect: 100-continue\r\nConnection: close\r\n\r\n"
+    )
+
+    async with asyncio.timeout(10):
+        interim = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"hello")
+        answer = await reader.read()
+
+    writer.close()
+    assert interim.startswith(b"HTTP/1.1 100 ")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"length":5' in answer.replace(b" ", b"")
+
+
+async def test_a_load_balancers_check_in_http_1_0_without_a_host_passes(here: World) -> None:
+    answer = await http(here, "GET /healthz HTTP/1.0\r\n\r\n")
+
+    assert answer.status == 200
+
+
+async def test_a_terminals_close_code_and_reason_arrive(here: World) -> None:
+    closed: list[tuple[int, str]] = []
+
+    async def serve(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        message = await socket.receive()
+        closed.append((message.data, message.extra or ""))
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/terminal", serve)
+    async with TestServer(app) as argocd:
+        lonely = await here.start_sidecar(
+            SIDECAR_LISTEN="127.0.0.1:0", SIDECAR_UPSTREAM=str(argocd.make_url("")).rstrip("/")
+        )
+        browser = await here.browser(lonely)
+        terminal = await browser.http.ws_connect(browser.base + "/terminal")
+
+        await terminal.close(code=3005, message=b"enough")
+
+        await eventually(lambda: bool(closed))
+    assert closed == [(3005, "enough")]
