@@ -282,7 +282,12 @@ class Proxy:
 
         def ask() -> Awaitable[ClientWebSocketResponse]:
             return self._http.ws_connect(
-                url, headers=headers, protocols=protocols, autoping=False, max_msg_size=0
+                url,
+                headers=headers,
+                protocols=protocols,
+                autoping=False,
+                autoclose=False,
+                max_msg_size=0,
             )
 
         try:
@@ -291,7 +296,10 @@ class Proxy:
             return refused.answer
         async with up:
             down = web.WebSocketResponse(
-                protocols=[up.protocol] if up.protocol else (), autoping=False, max_msg_size=0
+                protocols=[up.protocol] if up.protocol else (),
+                autoping=False,
+                autoclose=False,
+                max_msg_size=0,
             )
             await down.prepare(request)
             await _relay(down, up)
@@ -425,9 +433,12 @@ async def _pump_messages(
                 await target.ping(message.data)
             case WSMsgType.PONG:
                 await target.pong(message.data)
+            case WSMsgType.CLOSING:
+                return  # the other pump closes both
             case _:
                 code, reason = _close_of(message)
                 await target.close(code=code, message=reason)
+                await source.close(code=code)
                 return
 
 
