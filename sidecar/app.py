@@ -29,7 +29,7 @@ from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
 from sidecar.flows.refresh import Refresh, Timings
 from sidecar.flows.sessions import Client, Lifetimes, Sessions
-from sidecar.flows.tasks import Tasks
+from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock, IdentityProvider, Store
 from sidecar.web.admin import Admin, Check, Phase
@@ -93,7 +93,8 @@ async def running(
         http = await owned.enter_async_context(_upstream_session())
         tasks = Tasks(log)
         owned.push_async_callback(tasks.aclose, seconds=WORK_SECONDS)
-        site, checks = _compose(config, store, provider, http, timings, clock, tasks, metrics, log)
+        runtime = Runtime(clock, os.urandom, tasks, metrics, log)
+        site, checks = _compose(config, store, provider, http, timings, runtime)
         admin = Admin(metrics.registry, checks)
         admin_runner = web.AppRunner(admin.application(), access_log=None)
         admin_at = await _serve(admin_runner, config.admin_listen, owned)
@@ -116,10 +117,7 @@ def _compose(
     provider: IdentityProvider,
     http: ClientSession,
     timings: Timings,
-    clock: Clock,
-    tasks: Tasks,
-    metrics: Metrics,
-    log: FilteringBoundLogger,
+    runtime: Runtime,
 ) -> tuple[Site, dict[str, Check]]:
     """Everything between the sockets."""
     ring = KeyRing(config.session_keys or [Key("start", os.urandom(KEY_BYTES))])
@@ -131,24 +129,16 @@ def _compose(
         ring,
         client,
         Lifetimes(config.session_idle_timeout, config.session_max_lifetime),
+        runtime,
         prefix=KEY_PREFIX,
-        clock=clock,
-        random=os.urandom,
-        tasks=tasks,
-        metrics=metrics,
-        log=log,
     )
     refresh = Refresh(
         sessions,
         store,
         provider,
+        runtime,
         window=config.refresh_window,
         timings=timings,
-        clock=clock,
-        random=os.urandom,
-        tasks=tasks,
-        metrics=metrics,
-        log=log,
     )
     login = Login(
         sessions,
@@ -157,15 +147,11 @@ def _compose(
         ring,
         client,
         LoginSettings(config.scopes, config.offline_access, config.redirect_uri),
+        runtime,
         prefix=KEY_PREFIX,
-        clock=clock,
-        random=os.urandom,
-        tasks=tasks,
-        metrics=metrics,
-        log=log,
     )
     argocd = ArgoCd(http, config.upstream, config.root_path)
-    logout = Logout(sessions, provider, argocd, clock=clock, tasks=tasks, log=log)
+    logout = Logout(sessions, provider, argocd, runtime)
     auth = AuthEndpoints(
         sessions,
         login,
@@ -185,11 +171,11 @@ def _compose(
         origin(config.public_url),
         mirror=config.cookie_mode is CookieMode.MIRROR,
         min_token_life=config.min_token_life,
-        monotonic=clock.monotonic,
-        sleep=clock.sleep,
-        metrics=metrics,
+        monotonic=runtime.clock.monotonic,
+        sleep=runtime.clock.sleep,
+        metrics=runtime.metrics,
     )
-    site = Site(auth, proxy, paths, request_ids=lambda: os.urandom(8).hex(), log=log)
+    site = Site(auth, proxy, paths, request_ids=lambda: os.urandom(8).hex(), log=runtime.log)
     checks = {
         "store": _check(store.ping),
         "provider": _check(provider.endpoints),

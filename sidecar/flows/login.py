@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
-
-from structlog.typing import FilteringBoundLogger
 
 from sidecar.core.authorization import (
     ATTEMPT_LIFE_SECONDS,
@@ -33,10 +30,9 @@ from sidecar.errors import (
     TryLater,
 )
 from sidecar.flows.sessions import Client, Sessions
-from sidecar.flows.tasks import Tasks
+from sidecar.flows.tasks import Runtime
 from sidecar.flows.verification import verified_claims
-from sidecar.metrics import Metrics
-from sidecar.ports import Clock, IdentityProvider, Store
+from sidecar.ports import IdentityProvider, Store
 
 _LOOK_EVERY_SECONDS = 0.1
 _LOOK_FOR_SECONDS = 15.0
@@ -62,13 +58,9 @@ class Login:
         ring: KeyRing,
         client: Client,
         settings: LoginSettings,
+        runtime: Runtime,
         *,
         prefix: str,
-        clock: Clock,
-        random: Callable[[int], bytes],
-        tasks: Tasks,
-        metrics: Metrics,
-        log: FilteringBoundLogger,
     ) -> None:
         self._sessions = sessions
         self._store = store
@@ -77,11 +69,11 @@ class Login:
         self._client = client
         self._settings = settings
         self._prefix = prefix
-        self._clock = clock
-        self._random = random
-        self._tasks = tasks
-        self._metrics = metrics
-        self._log = log
+        self._clock = runtime.clock
+        self._random = runtime.random
+        self._tasks = runtime.tasks
+        self._metrics = runtime.metrics
+        self._log = runtime.log
 
     async def start(self, return_url: str) -> tuple[str, LoginAttempt, str]:
         """Where to send the browser, the attempt, and the value of its cookie.

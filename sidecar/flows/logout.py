@@ -2,14 +2,12 @@
 
 import asyncio
 
-from structlog.typing import FilteringBoundLogger
-
 from sidecar.core.grant import Grant
 from sidecar.core.session import EndReason, SessionKey
 from sidecar.errors import KeyUnknown, ProviderRefused, SessionOver, TryLater
 from sidecar.flows.sessions import Live, Sessions
-from sidecar.flows.tasks import Tasks
-from sidecar.ports import Clock, Ended, IdentityProvider, Upstream
+from sidecar.flows.tasks import Runtime
+from sidecar.ports import Ended, IdentityProvider, Upstream
 
 _REVOKE_AGAIN_SECONDS = (1.0, 5.0, 25.0)
 
@@ -22,17 +20,14 @@ class Logout:
         sessions: Sessions,
         provider: IdentityProvider,
         upstream: Upstream,
-        *,
-        clock: Clock,
-        tasks: Tasks,
-        log: FilteringBoundLogger,
+        runtime: Runtime,
     ) -> None:
         self._sessions = sessions
         self._provider = provider
         self._upstream = upstream
-        self._clock = clock
-        self._tasks = tasks
-        self._log = log
+        self._clock = runtime.clock
+        self._tasks = runtime.tasks
+        self._log = runtime.log
 
     async def log_out(self, key: SessionKey) -> str | None:
         """End the session; the address that Argo CD sends the browser to, or "".

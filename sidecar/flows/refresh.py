@@ -3,10 +3,7 @@
 import asyncio
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-
-from structlog.typing import FilteringBoundLogger
 
 from sidecar.core.grant import Grant
 from sidecar.core.id_token import Expected, IdTokenClaims
@@ -22,10 +19,9 @@ from sidecar.errors import (
     TryLater,
 )
 from sidecar.flows.sessions import Live, Sessions
-from sidecar.flows.tasks import Tasks
+from sidecar.flows.tasks import Runtime
 from sidecar.flows.verification import verified_claims
-from sidecar.metrics import Metrics
-from sidecar.ports import Clock, IdentityProvider, SaveResult, Store, Write
+from sidecar.ports import IdentityProvider, SaveResult, Store, Write
 
 BACK_OFF_FIRST_SECONDS = 1.0
 BACK_OFF_MOST_SECONDS = 30.0
@@ -105,25 +101,21 @@ class Refresh:
         sessions: Sessions,
         store: Store,
         provider: IdentityProvider,
+        runtime: Runtime,
         *,
         window: RefreshWindow,
         timings: Timings,
-        clock: Clock,
-        random: Callable[[int], bytes],
-        tasks: Tasks,
-        metrics: Metrics,
-        log: FilteringBoundLogger,
     ) -> None:
         self._sessions = sessions
         self._store = store
         self._provider = provider
         self._window = window
         self._timings = timings
-        self._clock = clock
-        self._random = random
-        self._tasks = tasks
-        self._metrics = metrics
-        self._log = log
+        self._clock = runtime.clock
+        self._random = runtime.random
+        self._tasks = runtime.tasks
+        self._metrics = runtime.metrics
+        self._log = runtime.log
         self._running: dict[str, asyncio.Task[None]] = {}
         self._unsaved: dict[str, _Unsaved] = {}
         self._failures: OrderedDict[str, _Failure] = OrderedDict()

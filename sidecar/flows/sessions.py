@@ -1,9 +1,6 @@
 """Sessions and grants as the flows see them: sealed on the way out, opened on the way back."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-
-from structlog.typing import FilteringBoundLogger
 
 from sidecar.core.grant import GRANT_ID_BYTES, Grant, Sharing
 from sidecar.core.id_token import IdTokenClaims
@@ -19,9 +16,8 @@ from sidecar.core.session import (
 )
 from sidecar.core.tokens import TokenSet
 from sidecar.errors import KeyUnknown, RecordBroken, SessionOver, StoreUnavailable
-from sidecar.flows.tasks import Tasks
-from sidecar.metrics import Metrics
-from sidecar.ports import Clock, Ended, Record, SaveResult, Store, StoredSession, Write
+from sidecar.flows.tasks import Runtime
+from sidecar.ports import Ended, Record, SaveResult, Store, StoredSession, Write
 
 TOUCH_EVERY_SECONDS = 60.0
 _ATTEMPTS = 3
@@ -62,24 +58,20 @@ class Sessions:
         ring: KeyRing,
         client: Client,
         lifetimes: Lifetimes,
+        runtime: Runtime,
         *,
         prefix: str,
-        clock: Clock,
-        random: Callable[[int], bytes],
-        tasks: Tasks,
-        metrics: Metrics,
-        log: FilteringBoundLogger,
     ) -> None:
         self._store = store
         self._ring = ring
         self._client = client
         self._lifetimes = lifetimes
         self._prefix = prefix
-        self._clock = clock
-        self._random = random
-        self._tasks = tasks
-        self._metrics = metrics
-        self._log = log
+        self._clock = runtime.clock
+        self._random = runtime.random
+        self._tasks = runtime.tasks
+        self._metrics = runtime.metrics
+        self._log = runtime.log
         self._touching: set[str] = set()
 
     def read_cookies(self, values: list[str]) -> SessionKey | None:

@@ -1,10 +1,14 @@
 """Work that outlives a request: every task has an owner, and is awaited at shutdown."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from structlog.typing import FilteringBoundLogger
+
+from sidecar.metrics import Metrics
+from sidecar.ports import Clock
 
 _T = TypeVar("_T")
 
@@ -46,3 +50,17 @@ class Tasks:
         if not task.cancelled() and (error := task.exception()) is not None:
             # Whoever waits for the task gets the error too; nobody has to be waiting.
             self._log.warning("task_failed", task=task.get_name(), error=type(error).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What every flow has of its process: time, randomness, tasks, metrics, log.
+
+    `random` gives as many random bytes as it is asked for.
+    """
+
+    clock: Clock
+    random: Callable[[int], bytes]
+    tasks: Tasks
+    metrics: Metrics
+    log: FilteringBoundLogger

@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -22,7 +21,7 @@ from sidecar.demo.provider import DemoProvider
 from sidecar.errors import StoreUnavailable
 from sidecar.flows.refresh import Refresh, Timings
 from sidecar.flows.sessions import Client, Lifetimes, Sessions
-from sidecar.flows.tasks import Tasks
+from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.flows.verification import verified_claims
 from sidecar.metrics import Metrics
 from sidecar.ports import SaveResult, Write
@@ -68,6 +67,7 @@ class Replica:
     refresh: Refresh
     tasks: Tasks
     metrics: Metrics
+    runtime: Runtime
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Flows:
         """The first replica."""
         return self.replicas[0]
 
-    async def add(self, **settings: Any) -> Replica:
+    async def add(self) -> Replica:
         """Another replica."""
         log = structlog.get_logger()
         tasks, metrics = Tasks(log), Metrics()
@@ -99,27 +99,24 @@ class Flows:
             metrics=metrics,
             keys_seconds=5,
         )
-        common: dict[str, Any] = {
-            "clock": self.clock, "random": os.urandom, "tasks": tasks, "metrics": metrics,
-            "log": log,
-        }  # fmt: skip
+        runtime = Runtime(self.clock, os.urandom, tasks, metrics, log)
         sessions = Sessions(
             self.store,
             RING,
             Client(self.provider.issuer, "argo-cd"),
             Lifetimes(72 * 3600, 168 * 3600),
+            runtime,
             prefix=PREFIX,
-            **common,
         )
         refresh = Refresh(
             sessions,
             self.store,
             identity,
+            runtime,
             window=RefreshWindow(),
-            timings=settings.get("timings", Timings()),
-            **common,
+            timings=Timings(),
         )
-        replica = Replica(sessions, refresh, tasks, metrics)
+        replica = Replica(sessions, refresh, tasks, metrics, runtime)
         self.replicas.append(replica)
         return replica
 

@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-import structlog
 
 from sidecar.core.session import EndReason
 from sidecar.errors import SessionOver
@@ -55,14 +54,7 @@ async def test_a_browser_that_leaves_during_its_logout_leaves_no_half_of_it(
 ) -> None:
     key = await here.logged_in()
     upstream, replica = SlowUpstream(), here.first
-    logout = Logout(
-        replica.sessions,
-        replica.refresh._provider,
-        upstream,
-        clock=here.clock,
-        tasks=replica.tasks,
-        log=structlog.get_logger(),
-    )
+    logout = Logout(replica.sessions, replica.refresh._provider, upstream, replica.runtime)
     leaving = asyncio.ensure_future(logout.log_out(key))
     await upstream.asked.wait()
     leaving.cancel()
