@@ -3,9 +3,11 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote_plus, urlencode
 
@@ -14,6 +16,7 @@ from aiohttp import (
     ClientError,
     ClientRequest,
     ClientResponse,
+    ClientResponseError,
     ClientSession,
     ClientTimeout,
     ConnectionTimeoutError,
@@ -37,7 +40,17 @@ RETRY_SECONDS = 1.0  # after a failed discovery or JWKS request
 MAX_ANSWER_BYTES = 1024 * 1024
 
 _T = TypeVar("_T")
-_too_late: ContextVar[Callable[[], bool] | None] = ContextVar("too_late", default=None)
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """A request that presents a token or code: whether it may still go, and whether it went."""
+
+    too_late: Callable[[], bool]
+    sent: bool = False
+
+
+_attempt: ContextVar[_Attempt | None] = ContextVar("attempt", default=None)
 
 
 class OpenIdProvider:
@@ -88,15 +101,8 @@ class OpenIdProvider:
 
     async def refresh(self, refresh_token: str, *, send_before: float) -> TokenResponse:
         """The tokens for a refresh token (RFC 6749 section 6); no `scope`: the same as before."""
-        # Before the deadline is set: discovery must not be held to it.
-        await self._endpoints.get()
-        deadline = _too_late.set(lambda: self._clock.monotonic() > send_before)
-        try:
-            return await self._ask_for_tokens(
-                [("grant_type", "refresh_token"), ("refresh_token", refresh_token)]
-            )
-        finally:
-            _too_late.reset(deadline)
+        form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)]
+        return await self._ask_for_tokens(form, send_before=send_before)
 
     async def revoke(self, refresh_token: str) -> bool:
         """Whether the provider was told to end a grant (RFC 7009 section 2.1)."""
@@ -111,11 +117,14 @@ class OpenIdProvider:
             raise failure(status, answer, retry_after=retry_after)
         return True
 
-    async def _ask_for_tokens(self, form: list[tuple[str, str]]) -> TokenResponse:
-        endpoints = await self._endpoints.get()
-        status, answer, retry_after = await self._post(
-            endpoints.token_endpoint, urlencode(form), endpoints, "token"
-        )
+    async def _ask_for_tokens(
+        self, form: list[tuple[str, str]], *, send_before: float = math.inf
+    ) -> TokenResponse:
+        with _presenting(lambda: self._clock.monotonic() > send_before):
+            endpoints = await self._endpoints.get()
+            status, answer, retry_after = await self._post(
+                endpoints.token_endpoint, urlencode(form), endpoints, "token"
+            )
         if status != 200:
             raise failure(status, answer, retry_after=retry_after)
         return read_token_response(answer)
@@ -124,8 +133,10 @@ class OpenIdProvider:
         self, url: str, body: str, endpoints: ProviderEndpoints, name: str
     ) -> tuple[int, bytes, str | None]:
         headers, body = self._authenticated(body, endpoints)
+        # What is presented here is for this address, wherever it may point.
+        request = self._http.post(url, data=body, headers=headers, allow_redirects=False)
         with self._metrics.provider_seconds.labels(name).time():
-            async with _answer(self._http.post(url, data=body, headers=headers)) as response:
+            async with _answer(request) as response:
                 return (
                     response.status,
                     await _read_bounded(response),
@@ -138,7 +149,10 @@ class OpenIdProvider:
             "Content-Type": "application/x-www-form-urlencoded",
             "Accept": "application/json",
         }
-        secret = self._secret()
+        try:
+            secret = self._secret()
+        except (OSError, ValueError) as error:
+            raise ProviderUnavailable("the client's secret cannot be read from its file") from error
         if secret and "client_secret_basic" in endpoints.token_endpoint_auth_methods:
             # Authlib leaves the form encoding out, and secrets with `%` or `+` fail then.
             pair = f"{quote_plus(self._client_id)}:{quote_plus(secret)}"
@@ -214,10 +228,11 @@ class _Remembered(Generic[_T]):
         now = self._clock.monotonic()
         if self._value is None and now < self._next_at:
             raise ProviderUnavailable("the provider could not be reached a moment ago")
-        self._next_at = now + RETRY_SECONDS
         try:
             value = await self._fetch()
         except ProviderUnavailable:
+            # Counted from now: those who waited for a slow failure must not repeat it in turn.
+            self._next_at = self._clock.monotonic() + RETRY_SECONDS
             if self._value is None:
                 raise
             return self._value
@@ -233,11 +248,27 @@ class _TimelyRequest(ClientRequest):
     """
 
     async def send(self, conn: Any) -> ClientResponse:
-        """Send, unless it is too late."""
-        too_late = _too_late.get()
-        if too_late is not None and too_late():
-            raise ProviderUnavailable("connecting took too long", token_untouched=True)
+        """Send, unless it is too late. What asks for documents presents nothing."""
+        attempt = _attempt.get()
+        if attempt is not None and self.method == "POST":
+            if attempt.too_late():
+                raise ProviderUnavailable("connecting took too long")
+            attempt.sent = True
         return await super().send(conn)
+
+
+@contextmanager
+def _presenting(too_late: Callable[[], bool]) -> Iterator[None]:
+    """A failure in this block has left the token untouched, if nothing was sent."""
+    attempt = _Attempt(too_late)
+    outer = _attempt.set(attempt)
+    try:
+        yield
+    except ProviderUnavailable as error:
+        error.token_untouched = error.token_untouched or not attempt.sent
+        raise
+    finally:
+        _attempt.reset(outer)
 
 
 def provider_session(*, total_seconds: float) -> ClientSession:
@@ -261,8 +292,12 @@ async def _answer(request: Any) -> AsyncIterator[ClientResponse]:
     try:
         async with request as response:
             yield response
+    except ClientResponseError as error:
+        # Not chained: it shows the request's headers, and so the client's secret.
+        name = type(error).__name__
+        raise ProviderUnavailable(f"the provider's answer is not HTTP ({name})") from None
     except (ClientConnectorError, ConnectionTimeoutError) as error:
-        raise ProviderUnavailable("the provider cannot be reached", token_untouched=True) from error
+        raise ProviderUnavailable("the provider cannot be reached") from error
     except (ClientError, TimeoutError, OSError) as error:
         raise ProviderUnavailable("the provider did not answer") from error
 

@@ -1,6 +1,6 @@
 """What the sidecar itself asks of Argo CD."""
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientResponseError, ClientSession, ClientTimeout
 
 from sidecar.core.cookies import TOKEN_COOKIE
 from sidecar.errors import UpstreamUnavailable
@@ -26,5 +26,8 @@ class ArgoCd:
                 self._logout, headers=headers, allow_redirects=False, timeout=_TIMEOUT
             ) as response:
                 return response.headers.get("Location", "") if response.status == 303 else ""
+        except ClientResponseError:
+            # Not chained: it shows the request's headers, and so the ID token.
+            raise UpstreamUnavailable("Argo CD's answer to the logout is not HTTP") from None
         except (ClientError, TimeoutError, OSError) as error:
             raise UpstreamUnavailable("Argo CD did not answer the logout") from error

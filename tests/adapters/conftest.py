@@ -1,4 +1,5 @@
 import socket
+import traceback
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from uuid import uuid4
@@ -41,3 +42,14 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the store wait longer than a noisy machine takes: the test is not about speed."""
     monkeypatch.setattr(redis_store, "COMMAND_TIMEOUT_SECONDS", 10.0)
     monkeypatch.setattr(redis_store, "CONNECT_TIMEOUT_SECONDS", 10.0)
+
+
+def said(error: BaseException) -> str:
+    """All that an error and those behind it could tell a log."""
+    chain: list[BaseException] = []
+    step: BaseException | None = error
+    while step is not None and step not in chain:
+        chain.append(step)
+        step = step.__cause__ or (None if step.__suppress_context__ else step.__context__)
+    texts = [f"{step} {step!r} {step.args!r}" for step in chain]
+    return "\n".join([*texts, *traceback.format_exception(error)])

@@ -11,6 +11,7 @@ class Relay:
     def __init__(self, server: str) -> None:
         self.lead_to(server)
         self._cuts: list[bytes] = []
+        self.requests_seen: list[bytes] = []
         self._answering = asyncio.Event()
         self._answering.set()
         self._arrivals: list[tuple[bytes, asyncio.Event]] = []
@@ -84,6 +85,7 @@ class Relay:
         self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, cut: asyncio.Event
     ) -> None:
         while data := await reader.read(65536):
+            self.requests_seen.append(data)
             for command in [command for command in self._cuts if command in data]:
                 self._cuts.remove(command)
                 cut.set()
