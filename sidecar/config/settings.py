@@ -55,7 +55,12 @@ class Config(BaseSettings):
     Durations are in seconds. A field's description is its row in `docs/configuration.md`.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_default=False,  # None is no text to read; `_variable` asks for it where it is
+    )
 
     public_url: Annotated[str, _by(values.public_url)] = _required(
         "Where browsers see Argo CD, with its root path: what `url` is in `argocd-cm`. "
@@ -224,8 +229,10 @@ def _read_files(given: dict[str, Any]) -> Iterator[str]:
             content = _read_file(given[field])
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
+            # What does not look like a path may be the secret itself, in the wrong variable.
+            path = repr(given[field]) if given[field].startswith("/") else "not an absolute path"
             yield (
-                f"{variable(field)} cannot be read: {given[field]!r} ({why}). "
+                f"{variable(field)} cannot be read: {path} ({why}). "
                 "Mount the file, or correct its path"
             )
             continue
@@ -238,7 +245,10 @@ def _read_file(path: str) -> str:
         content = file.read(_MAX_FILE_BYTES + 1)
     if len(content) > _MAX_FILE_BYTES:
         raise ValueError("longer than 64 KiB")
-    return content.decode().strip()
+    try:
+        return content.decode().strip()
+    except UnicodeDecodeError:  # whose own text shows a byte of the secret
+        raise ValueError("not UTF-8 text") from None
 
 
 def _left_to_choose(given: dict[str, Any], environ: Mapping[str, str]) -> Iterator[str]:

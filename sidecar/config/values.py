@@ -89,16 +89,17 @@ def refresh_window(text: str) -> RefreshWindow:
 
 def public_url(text: str) -> str:
     """Where browsers see Argo CD: scheme, host, port and root path, without an ending `/`."""
+    _refuse_user_name(text)
     try:
         parts = urlsplit(text)
-        bad = parts.port == 0
+        bad = parts.port == 0 or not parts.hostname or parts.netloc.endswith(":")
     except ValueError:
         parts, bad = urlsplit(""), True
     if (
         bad
         or parts.scheme not in ("http", "https")
         or not re.fullmatch(r"[A-Za-z0-9.\-:\[\]]+", parts.netloc)
-        or not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*/?", parts.path)
+        or not re.fullmatch(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?", parts.path)
         or parts.query
         or parts.fragment
     ):
@@ -106,23 +107,30 @@ def public_url(text: str) -> str:
             f"is not the address of a site: {text!r}. Write https://argocd.example.org, "
             "with Argo CD's root path if it has one"
         )
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+    # Browsers leave the default port out of what they send (RFC 6454 section 6.1).
+    default = ":443" if parts.scheme == "https" else ":80"
+    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(default)}{parts.path.rstrip('/')}"
 
 
 def issuer(text: str) -> str:
     """The provider's issuer, to the letter: tokens must name the same."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+    _refuse_user_name(text)
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
         raise ValueError(
             f"is not an issuer: {text!r}. Write the https address that the provider's tokens "
             "have as `iss`"
         )
-    _refuse_user_name(parts.netloc)
     return text
 
 
 def upstream(text: str) -> str:
     """Where Argo CD listens: scheme, host and port."""
+    _refuse_user_name(text)
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
@@ -132,12 +140,12 @@ def upstream(text: str) -> str:
         raise ValueError(
             f"is not the address of a server: {text!r}. Write http://127.0.0.1:8090, without a path"
         )
-    _refuse_user_name(parts.netloc)
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _refuse_user_name(netloc: str) -> None:
-    if "@" in netloc:
+def _refuse_user_name(text: str) -> None:
+    """Said before a fault shows the text: what stands before an `@` may be a password."""
+    if "@" in text:
         raise ValueError("must not have a user name in it. Write the address without")
 
 
@@ -150,11 +158,14 @@ def store_url(text: str) -> str:
         parts, host = urlsplit(""), None
     fits = {
         "memory": text == "memory://",
-        "redis": bool(host),
-        "rediss": bool(host),
+        "redis": bool(host) and bool(re.fullmatch(r"(/\d*)?", parts.path)),
+        "rediss": bool(host) and bool(re.fullmatch(r"(/\d*)?", parts.path)),
         "unix": parts.path.startswith("/"),
     }
-    if not fits.get(parts.scheme, False):
+    # The client library takes timeouts and more from a query; ours are what a lease counts on.
+    allowed = r"(db=\d+)?" if parts.scheme == "unix" else ""
+    plain = re.fullmatch(allowed, parts.query) and not parts.fragment
+    if not fits.get(parts.scheme, False) or not plain:
         raise ValueError(
             f"is not an address: {masked(text)!r}. "
             f"Write {_guess(text)}, rediss://…, unix:///… or memory://"
@@ -170,7 +181,8 @@ def _guess(text: str) -> str:
 def masked(url: str) -> str:
     """An address as it may be shown: no user name, no password, no query."""
     head, at, tail = url.rpartition("@")
-    shown = f"{head.partition('//')[0]}//***@{tail}" if at else url
+    scheme = re.match(r"[a-z]+://", head)
+    shown = f"{scheme[0] if scheme else ''}***@{tail}" if at else url
     return shown.partition("?")[0]
 
 

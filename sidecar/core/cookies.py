@@ -7,6 +7,8 @@ from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from sidecar.errors import RequestMalformed
+
 TOKEN_COOKIE = "argocd.token"  # noqa: S105 - a name
 _FAMILY = "argocd-token-refresh"
 # util/http/http.go of Argo CD: the length of one Set-Cookie line, and how many there may be.
@@ -26,11 +28,18 @@ class Crumb:
 
 
 def crumbs(cookie_headers: Iterable[str]) -> list[Crumb]:
-    """The cookies of all Cookie headers, in order, split at `;` as Go's net/http does it."""
+    """The cookies of all Cookie headers, in order, split at `;` as Go's net/http does it.
+
+    Raises:
+        RequestMalformed: there are more than any browser sends. What is not split could hide
+            a cookie that must not go up.
+    """
+    parts = [raw for header in cookie_headers for raw in header.split(";", _MAX_CRUMBS)]
+    if len(parts) > _MAX_CRUMBS:
+        raise RequestMalformed("more cookies than any browser sends")
     return [
         Crumb(name.strip(_WHITE), value.strip(_WHITE), raw.strip(_WHITE))
-        for header in cookie_headers
-        for raw in header.split(";", _MAX_CRUMBS)
+        for raw in parts
         for name, _, value in [raw.partition("=")]
         if raw.strip(_WHITE)
     ]
@@ -139,7 +148,7 @@ def join_token(found: Sequence[Crumb]) -> str:
     count, colon, rest = first.partition(":")
     if not colon:
         return first
-    if not count.isascii() or not count.isdigit() or not 1 <= int(count[:3]) <= _MAX_CHUNKS:
+    if not re.fullmatch(r"[0-9]{1,2}", count) or not 1 <= int(count) <= _MAX_CHUNKS:
         return ""
     return rest + "".join(values.get(f"{TOKEN_COOKIE}-{i}", "") for i in range(1, int(count)))
 
@@ -157,5 +166,9 @@ def says_local(token: str) -> bool:
 
 
 def without(found: Iterable[Crumb], *, tokens: bool) -> Iterator[Crumb]:
-    """The cookies that may go up: none of ours, and with `tokens` no `argocd.token*` either."""
-    return (c for c in found if not is_ours(c) and not (tokens and is_token(c)))
+    """The cookies that may go up: none of ours, and with `tokens` no `argocd.token*` either.
+
+    Nor any with bytes beyond ASCII: Go ignores it, but on its way there it could change into
+    one that may not.
+    """
+    return (c for c in found if c.raw.isascii() and not is_ours(c) and not (tokens and is_token(c)))

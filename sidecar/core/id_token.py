@@ -73,8 +73,8 @@ def read_keys(document: object) -> list[SigningKey]:
 def _read_key(entry: object) -> SigningKey | None:
     if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
         return None
-    if entry.get("kty") not in ("RSA", "EC", "OKP"):
-        return None  # a symmetric key in a public document can sign nothing for us
+    if entry.get("kty") not in ("RSA", "EC", "OKP") or "d" in entry:
+        return None  # a symmetric or private key in a public document can sign nothing for us
     try:
         parsed = jwt.PyJWK.from_dict({k: v for k, v in entry.items() if k != "alg"})
     except (jwt.PyJWTError, ValueError, TypeError):
@@ -121,9 +121,10 @@ def verify(
 def _header(id_token: str) -> dict[str, Any]:
     try:
         header = jwt.get_unverified_header(id_token)
-    except (jwt.PyJWTError, RecursionError) as error:
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
         raise TokenInvalid("header") from error
-    if header.get("alg") not in ALGORITHMS:
+    alg = header.get("alg")
+    if not isinstance(alg, str) or alg not in ALGORITHMS:
         raise TokenInvalid("alg")
     return header
 
@@ -151,6 +152,9 @@ def _check_claims(
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255:
         raise TokenInvalid("sub")
+    if expected.subject and claims.get("iss") == expected.issuer and subject != expected.subject:
+        # Before the other checks: another user's token has another nonce too.
+        raise TokenInvalid("sub", other_subject=True)
     for name in ("exp", "iat"):
         value = claims.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -158,8 +162,6 @@ def _check_claims(
         if not 0 < value < _LATEST_INSTANT:
             raise TokenInvalid(name)
     _check_registered_claims(claims, header, expected, now)
-    if expected.subject and subject != expected.subject:
-        raise TokenInvalid("sub", other_subject=True)
 
 
 def _check_registered_claims(

@@ -7,7 +7,6 @@ prefix, kind, name and version: it cannot be moved, mixed or rolled forward.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -130,7 +129,7 @@ def _parse_key(entry: str) -> Key:
         )
     try:
         secret = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         raise ValueError(f"key '{key_id}' is not base64. Make one with: sidecar keys new") from None
     if len(secret) != KEY_BYTES:
         raise ValueError(

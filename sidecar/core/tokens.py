@@ -48,8 +48,9 @@ def read_token_response(body: bytes) -> TokenResponse:
     """
     try:
         answer = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ProviderUnavailable("the token endpoint's answer is not JSON") from error
+    except (ValueError, RecursionError):
+        # The error itself holds the whole answer: it is not to be chained.
+        raise ProviderUnavailable("the token endpoint's answer is not JSON") from None
     if not isinstance(answer, dict):
         raise ProviderUnavailable("the token endpoint's answer is not a JSON object")
     access_token = _token(answer, "access_token")

@@ -339,3 +339,19 @@ async def test_login_and_callback_never_reach_argocd_however_they_are_spelled(
         await browser.get(path.replace("login", "callback"))
 
     assert here.argocd.seen.own_logins == 0
+
+
+async def test_strangers_cannot_make_metrics_grow(here: World) -> None:
+    browser = await here.browser()
+    state = URL((await browser.get("/auth/login")).headers["Location"]).query["state"]
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies().items())
+    issuer = here.provider.issuer
+
+    for number in range(5):
+        made_up = "".join(chr(ord("a") + (number + i) % 26) for i in range(12))
+        await browser.get(
+            f"/auth/callback?state={state}&iss={issuer}&error={made_up}",
+            headers={"Cookie": cookie},
+        )
+
+    assert here.metric("logins_total", result="provider_other") == 5

@@ -1,0 +1,488 @@
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from sidecar.config.settings import Config, is_secret, variable
+from sidecar.config.values import CookieMode, Listen, LogLevel
+from sidecar.core.authorization import OfflineAccess
+from sidecar.core.refresh_policy import RefreshWindow
+from sidecar.errors import ConfigurationError
+
+KEY = base64.b64encode(b"hunter2-" * 4).decode()
+SECRET = "hunter2"
+LEAST = {
+    "SIDECAR_PUBLIC_URL": "https://argocd.example.org",
+    "SIDECAR_ISSUER": "https://idp.example.org",
+    "SIDECAR_CLIENT_ID": "argocd",
+}
+
+
+def load(**changes: str) -> Config:
+    return Config.load({**LEAST, **changes})
+
+
+def faults(environ: dict[str, str]) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as raised:
+        Config.load(environ)
+    assert str(raised.value) == "\n".join(raised.value.faults)
+    return raised.value.faults
+
+
+def fault(**changes: str) -> str:
+    """The one fault that these variables make."""
+    found = faults({**LEAST, **changes})
+    assert len(found) == 1, found
+    return found[0]
+
+
+# --- values
+
+
+def test_three_variables_are_enough_on_a_developers_machine() -> None:
+    config = load()
+
+    assert config.public_url == "https://argocd.example.org"
+    assert config.issuer == "https://idp.example.org"
+    assert config.client_id == "argocd"
+    assert config.read_client_secret() == ""
+    assert config.listen == Listen(None, 8080)
+    assert config.upstream == "http://127.0.0.1:8090"
+    assert config.admin_listen == Listen(None, 9090)
+    assert config.scopes == ("openid", "profile", "email", "groups")
+    assert config.offline_access is OfflineAccess.AUTO
+    assert config.store_url == "memory://"
+    assert config.session_keys is None
+    assert config.refresh_window == RefreshWindow(share=0.25)
+    assert config.min_token_life == 30.0
+    assert config.session_idle_timeout == 72 * 3600.0
+    assert config.session_max_lifetime == 168 * 3600.0
+    assert config.cookie_mode is CookieMode.OPAQUE
+    assert config.log_level is LogLevel.INFO
+
+
+GOOD: dict[str, tuple[str, Any]] = {
+    "public_url": ("https://Argo.example.org/argo/", "https://argo.example.org/argo"),
+    "issuer": ("https://idp.example.org/", "https://idp.example.org/"),
+    "client_id": ("other", "other"),
+    "client_secret": (SECRET, SECRET),
+    "client_secret_file": ("/dev/null", "/dev/null"),
+    "listen": ("[::1]:80", Listen("::1", 80)),
+    "upstream": ("https://argocd-server/", "https://argocd-server"),
+    "admin_listen": ("127.0.0.1:9091", Listen("127.0.0.1", 9091)),
+    "scopes": ("openid,email", ("openid", "email")),
+    "offline_access": ("never", OfflineAccess.NEVER),
+    "store_url": ("redis://redis", "redis://redis"),
+    "session_keys": (f"a:{KEY}", None),
+    "session_keys_file": ("/dev/null", None),
+    "refresh_window": ("2m", RefreshWindow(seconds=120.0)),
+    "min_token_life": ("0s", 0.0),
+    "session_idle_timeout": ("1h", 3600.0),
+    "session_max_lifetime": ("12h", 43200.0),
+    "cookie_mode": ("mirror", CookieMode.MIRROR),
+    "log_level": ("debug", LogLevel.DEBUG),
+}
+BAD = {
+    "public_url": "argocd.example.org",
+    "issuer": "idp.example.org",
+    "client_id": "é",
+    "client_secret_file": "/no/such/file",
+    "listen": "8080",
+    "upstream": "argocd-server",
+    "admin_listen": "9090",
+    "scopes": "email",
+    "offline_access": "yes",
+    "store_url": "redis:6379",
+    "session_keys": "x",
+    "session_keys_file": "/no/such/file",
+    "refresh_window": "60%",
+    "min_token_life": "30",
+    "session_idle_timeout": "0s",
+    "session_max_lifetime": "0s",
+    "cookie_mode": "both",
+    "log_level": "INFO",
+}
+ANYTHING_GOES = {"client_secret"}
+
+
+def test_the_tables_here_have_every_variable() -> None:
+    assert set(GOOD) == set(Config.model_fields)
+    assert set(BAD) | ANYTHING_GOES == set(Config.model_fields)
+
+
+@pytest.mark.parametrize("field", [name for name in GOOD if "session_keys" not in name])
+def test_each_variable_is_read(field: str) -> None:
+    text, value = GOOD[field]
+
+    config = Config.load({**LEAST, "SIDECAR_SESSION_KEYS": f"a:{KEY}", variable(field): text})
+
+    assert getattr(config, field) == value
+
+
+@pytest.mark.parametrize("field", BAD)
+def test_each_variable_is_named_in_its_fault_with_a_mend(field: str) -> None:
+    found = faults({**LEAST, variable(field): BAD[field]})
+
+    mine = [line for line in found if line.startswith(variable(field) + " ")]
+    assert len(mine) == 1
+    assert any(word in mine[0] for word in ("Write", "Make", "Mount", "Copy", "correct"))
+
+
+def test_white_space_around_a_value_is_no_part_of_it() -> None:
+    assert load(SIDECAR_CLIENT_ID=" argocd\n").client_id == "argocd"
+
+
+@pytest.mark.parametrize("field", [name for name, f in Config.model_fields.items()
+                                   if f.is_required()])  # fmt: skip
+def test_a_required_variable_that_is_missing_is_named_with_its_meaning(field: str) -> None:
+    environ = {name: text for name, text in LEAST.items() if name != variable(field)}
+
+    (line,) = faults(environ)
+
+    assert line.startswith(f"{variable(field)} is missing. Set it: ")
+    assert str(Config.model_fields[field].description) in line
+
+
+def test_all_faults_are_told_at_once() -> None:
+    environ = {variable(field): text for field, text in BAD.items()} | {
+        "SIDECAR_CLIENT_ID": "é",
+        "SIDECAR_ISSUERS": "x",
+        "SIDECAR_CLIENT_SECRET": SECRET,
+        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+    }
+
+    found = faults(environ)
+
+    named = [line.split(" ")[0] for line in found]
+    for field in set(BAD) - {"client_secret_file", "session_keys_file"}:
+        assert variable(field) in named
+    assert "SIDECAR_ISSUERS" in named
+    assert "SIDECAR_CLIENT_SECRET" in named
+    assert SECRET not in "\n".join(found)
+
+
+def test_nothing_is_read_from_anywhere_but_the_given_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for prefix in ("", "SIDECAR_"):
+        monkeypatch.setenv(f"{prefix}LOG_LEVEL", "debug")
+        monkeypatch.setenv(f"{prefix}LISTEN", "nonsense")
+
+    assert load().log_level is LogLevel.INFO
+
+
+def test_a_configuration_does_not_change() -> None:
+    config = load()
+
+    with pytest.raises(ValidationError):
+        config.client_id = "other"
+
+
+@pytest.mark.parametrize(
+    ("url", "root_path", "redirect_uri"),
+    [
+        ("https://a.example", "", "https://a.example/auth/callback"),
+        ("https://a.example/", "", "https://a.example/auth/callback"),
+        ("https://a.example/argo/", "/argo", "https://a.example/argo/auth/callback"),
+    ],
+)
+def test_root_path_and_redirect_uri_follow_from_the_public_url(
+    url: str, root_path: str, redirect_uri: str
+) -> None:
+    config = load(SIDECAR_PUBLIC_URL=url)
+
+    assert config.root_path == root_path
+    assert config.redirect_uri == redirect_uri
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("SIDECAR_ISSUER_URL", "SIDECAR_ISSUER"),
+        ("SIDECAR_CLIENTID", "SIDECAR_CLIENT_ID"),
+        ("SIDECAR_SESSION_KEY", "SIDECAR_SESSION_KEYS"),
+        ("SIDECAR_client_id", "SIDECAR_CLIENT_ID"),
+        ("SIDECAR_Log_Level", "SIDECAR_LOG_LEVEL"),
+    ],
+)
+def test_an_unknown_name_is_a_fault_with_the_nearest_one(name: str, near: str) -> None:
+    assert fault(**{name: SECRET}) == f"{name} is not known. Did you mean {near}?"
+
+
+@pytest.mark.parametrize(
+    "name", ["SIDECAR_WHATEVER_THIS_MAY_BE_FOR", "SIDECAR_12345678901234567890"]
+)
+def test_an_unknown_name_with_none_near_points_to_the_documentation(name: str) -> None:
+    assert fault(**{name: SECRET}) == f"{name} is not known. See docs/configuration.md"
+
+
+@pytest.mark.parametrize(
+    "name", ["sidecar_issuer", "ISSUER", "XSIDECAR_ISSUER", "SIDECARS", "PATH"]
+)
+def test_other_peoples_variables_are_left_alone(name: str) -> None:
+    assert load(**{name: "x"}).issuer == "https://idp.example.org"
+
+
+# What the kubelet sets for Services named sidecar, sidecar-metrics and sidecar-2.
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("SIDECAR_SERVICE_HOST", "10.0.0.1"),
+        ("SIDECAR_SERVICE_PORT", "8080"),
+        ("SIDECAR_SERVICE_PORT_HTTP", "8080"),
+        ("SIDECAR_PORT", "tcp://10.0.0.1:8080"),
+        ("SIDECAR_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("SIDECAR_PORT_8080_TCP_PROTO", "tcp"),
+        ("SIDECAR_PORT_8080_TCP_PORT", "8080"),
+        ("SIDECAR_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("SIDECAR_PORT_53_UDP", "udp://10.0.0.1:53"),
+        ("SIDECAR_PORT", "sctp://10.0.0.1:53"),
+        ("SIDECAR_METRICS_SERVICE_HOST", "10.0.0.1"),
+        ("SIDECAR_METRICS_SERVICE_PORT_HTTP_METRICS", "9090"),
+        ("SIDECAR_METRICS_PORT", "tcp://10.0.0.1:9090"),
+        ("SIDECAR_METRICS_PORT_9090_TCP_ADDR", "10.0.0.1"),
+        ("SIDECAR_2_SERVICE_HOST", "10.0.0.1"),
+        ("SIDECAR_LISTEN_PORT", "tcp://10.0.0.1:9090"),
+    ],
+)
+def test_what_kubernetes_sets_for_a_service_is_not_taken_for_ours(name: str, text: str) -> None:
+    assert load(**{name: text}).listen == Listen(None, 8080)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("SIDECAR_ADMIN_PORT", "9090"),
+        ("SIDECAR_PORT", "8080"),
+        ("SIDECAR_PORT", ""),
+        ("SIDECAR_PORT", "http://10.0.0.1:8080"),
+        ("SIDECAR_PORT_8080", "tcp://10.0.0.1:8080"),
+        ("SIDECAR_PORT_HTTP_TCP", "tcp://10.0.0.1:8080"),
+        ("SIDECAR_HOST", "10.0.0.1"),
+        ("SIDECAR_SERVICE", "10.0.0.1"),
+        ("SIDECAR_MYSERVICE_HOST", "10.0.0.1"),
+    ],
+)
+def test_a_name_that_only_looks_like_kubernetes_is_a_fault(name: str, text: str) -> None:
+    assert fault(**{name: text}).startswith(f"{name} is not known. ")
+
+
+@pytest.mark.parametrize("name", ["SIDECAR_", "SIDECAR_MODEL_CONFIG", "SIDECAR_ROOT_PATH"])
+def test_what_is_no_variable_of_ours_is_not_taken_for_one(name: str) -> None:
+    assert fault(**{name: "x"}).startswith(f"{name} is not known. ")
+
+
+# --- files
+
+
+def test_a_secret_may_come_from_a_file_and_is_read_again_at_every_use(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("first\n")
+    config = load(SIDECAR_CLIENT_SECRET_FILE=str(file))
+    before = config.read_client_secret()
+
+    file.write_text("second\n")
+
+    assert (before, config.read_client_secret()) == ("first", "second")
+
+
+def test_keys_may_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"new:{KEY}\nold:{KEY}\n")
+
+    config = load(SIDECAR_STORE_URL="redis://redis", SIDECAR_SESSION_KEYS_FILE=str(file))
+
+    assert config.session_keys is not None
+    assert [key.id for key in config.session_keys] == ["new", "old"]
+
+
+def test_keys_may_come_from_the_environment() -> None:
+    config = load(SIDECAR_SESSION_KEYS=f"new:{KEY},old:{KEY}")
+
+    assert config.session_keys is not None
+    assert [key.id for key in config.session_keys] == ["new", "old"]
+
+
+@pytest.mark.parametrize("name", ["SIDECAR_CLIENT_SECRET", "SIDECAR_SESSION_KEYS"])
+def test_a_value_and_its_file_at_once_are_a_fault(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text(f"a:{KEY}")
+
+    said = fault(**{name: f"a:{KEY}", f"{name}_FILE": str(file)})
+
+    assert said == f"{name} and {name}_FILE are both set. Set one of them"
+
+
+FILE_NAMES = ["SIDECAR_CLIENT_SECRET_FILE", "SIDECAR_SESSION_KEYS_FILE"]
+
+
+@pytest.mark.parametrize("name", FILE_NAMES)
+def test_a_file_that_is_missing_is_a_fault_with_its_path(name: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "missing")
+
+    said = fault(**{name: path, "SIDECAR_STORE_URL": "redis://redis"} if "KEYS" in name
+                 else {name: path})  # fmt: skip
+
+    assert said == (
+        f"{name} cannot be read: '{path}' (No such file or directory). "
+        "Mount the file, or correct its path"
+    )
+
+
+@pytest.mark.parametrize("name", FILE_NAMES)
+def test_a_folder_is_no_file(name: str, tmp_path: Path) -> None:
+    assert "Is a directory" in fault(**{name: str(tmp_path)})
+
+
+@pytest.mark.parametrize("name", FILE_NAMES)
+def test_a_file_longer_than_any_secret_is_a_fault(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x" * (64 * 1024 + 1))
+
+    assert "(longer than 64 KiB)" in fault(**{name: str(file)})
+
+
+def test_a_file_without_end_does_not_stop_the_start() -> None:
+    assert "(longer than 64 KiB)" in fault(SIDECAR_CLIENT_SECRET_FILE="/dev/zero")
+
+
+def test_a_secret_of_64_kib_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x" * 64 * 1024)
+
+    assert len(load(SIDECAR_CLIENT_SECRET_FILE=str(file)).read_client_secret()) == 64 * 1024
+
+
+@pytest.mark.parametrize("name", FILE_NAMES)
+def test_a_file_that_is_no_text_is_a_fault_that_shows_none_of_its_bytes(
+    name: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"\xfe\xfe" * 16)
+
+    said = fault(**{name: str(file)})
+
+    assert "(not UTF-8 text)" in said
+    assert "0xfe" not in said
+
+
+def test_a_fault_in_a_file_of_keys_names_the_files_variable(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("2026a:AAAA")
+
+    said = fault(SIDECAR_SESSION_KEYS_FILE=str(file))
+
+    assert said == (
+        "SIDECAR_SESSION_KEYS_FILE key '2026a' has 3 bytes; 32 are needed. "
+        "Make one with: sidecar keys new"
+    )
+
+
+# --- the store and its keys
+
+
+@pytest.mark.parametrize("environ", [{}, {"SIDECAR_SESSION_KEYS": f"a:{KEY}"}])
+def test_a_pod_does_not_forget_its_sessions_unasked(environ: dict[str, str]) -> None:
+    said = fault(KUBERNETES_SERVICE_HOST="10.0.0.1", **environ)
+
+    assert said.startswith("SIDECAR_STORE_URL is missing. In a pod, write redis://")
+
+
+def test_a_pod_may_be_told_to_forget_its_sessions() -> None:
+    config = load(KUBERNETES_SERVICE_HOST="10.0.0.1", SIDECAR_STORE_URL="memory://")
+
+    assert config.store_url == "memory://"
+
+
+@pytest.mark.parametrize("url", ["redis://redis", "rediss://redis", "unix:///run/redis.sock"])
+def test_a_shared_store_needs_keys(url: str) -> None:
+    said = fault(SIDECAR_STORE_URL=url)
+
+    assert said == (
+        "SIDECAR_SESSION_KEYS is missing. Replicas and restarts need the same keys. "
+        "Make one with: sidecar keys new"
+    )
+
+
+def test_a_store_address_that_is_none_still_tells_that_keys_are_missing() -> None:
+    found = faults({**LEAST, "SIDECAR_STORE_URL": "redis:6379"})
+
+    assert [line.split(" ")[0] for line in found] == ["SIDECAR_SESSION_KEYS", "SIDECAR_STORE_URL"]
+
+
+# --- secrets
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"SIDECAR_CLIENT_SECRET": SECRET, "SIDECAR_ISSUER": "x"},
+        {"SIDECAR_CLIENT_SECRET": SECRET, "SIDECAR_CLIENT_SECRET_FILE": "/dev/null"},
+        {"SIDECAR_CLIENT_SECRETS": SECRET},
+        {"SIDECAR_CLIENT_SECRET_FILE": SECRET},
+        {"SIDECAR_CLIENT_SECRET_FILE": SECRET * 1000},
+        {"SIDECAR_SESSION_KEYS": SECRET},
+        {"SIDECAR_SESSION_KEYS": f"a:{SECRET}"},
+        {"SIDECAR_SESSION_KEYS": f"a:{KEY}{KEY}"},
+        {"SIDECAR_SESSION_KEYS": f"a:{KEY},a:{KEY}"},
+        {"SIDECAR_SESSION_KEYS": f"a:{KEY}", "SIDECAR_LISTEN": "x"},
+        {"SIDECAR_SESSION_KEYS": KEY},
+        {"SIDECAR_SESSION_KEYS_FILE": f"a:{KEY}"},
+        {"SIDECAR_STORE_URL": f"redis://:{SECRET}@redis:x", "SIDECAR_SESSION_KEYS": f"a:{KEY}"},
+        {"SIDECAR_STORE_URL": f":{SECRET}@redis:6379", "SIDECAR_SESSION_KEYS": f"a:{KEY}"},
+        {"SIDECAR_STORE_URL": f"redis://redis:x?password={SECRET}"},
+        {"SIDECAR_ISSUER": f"https://alice:{SECRET}@idp.example.org"},
+        {"SIDECAR_PUBLIC_URL": f"https://alice:{SECRET}@argocd.example.org"},
+        {"SIDECAR_UPSTREAM": f"http://alice:{SECRET}@argocd-server/x"},
+    ],
+    ids=range(18),
+)
+def test_a_secret_is_in_no_fault(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Config.load({**LEAST, **environ})
+
+    error = raised.value
+    told = f"{error} {error!r} {error.args} {error.__cause__} {error.__context__}"
+    assert error.__cause__ is None
+    assert SECRET not in told
+    assert KEY not in told
+
+
+def test_a_secret_is_in_no_configuration_that_is_shown(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"a:{KEY}")
+
+    config = load(
+        SIDECAR_CLIENT_SECRET=SECRET,
+        SIDECAR_SESSION_KEYS_FILE=str(file),
+        SIDECAR_STORE_URL=f"redis://:{SECRET}@redis",
+    )
+
+    shown = f"{config!r} {config}"
+    assert "argocd.example.org" in shown
+    assert SECRET not in shown
+    assert KEY not in shown
+    assert "Key(" not in shown
+
+
+def test_the_secret_variables_are_known_as_such() -> None:
+    secret = {field for field in Config.model_fields if is_secret(field)}
+
+    assert secret == {"client_secret", "session_keys"}
+
+
+def test_every_variable_says_what_it_means() -> None:
+    for field, described in Config.model_fields.items():
+        assert described.description, field
+        assert described.description.endswith("."), field
+
+
+def test_this_machines_own_environment_is_no_configuration() -> None:
+    """Whoever runs the tests has no SIDECAR_ variable that would hide a default."""
+    assert not [name for name in os.environ if name.startswith("SIDECAR_")]

@@ -1,0 +1,369 @@
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from sidecar.core.cookies import CookieJar, crumbs
+from sidecar.core.heads import (
+    Kind,
+    OwnPath,
+    Paths,
+    clean_path,
+    end_to_end,
+    has_client_credential,
+    is_well_formed,
+    upstream_fields,
+    values,
+    without_renewed_token,
+)
+from tests.core.examples import properties
+
+SESSION = CookieJar("https://argocd.example.org").session
+OWN = {
+    "/auth/login": OwnPath.LOGIN,
+    "/auth/callback": OwnPath.CALLBACK,
+    "/auth/logout": OwnPath.LOGOUT,
+    "/_sidecar": OwnPath.SIDECAR,
+    "/_sidecar/session": OwnPath.SIDECAR,
+}
+
+# --- paths
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/", "/"),
+        ("/a/b", "/a/b"),
+        ("/a/b/", "/a/b"),
+        ("//a///b", "/a/b"),
+        ("/a/./b/.", "/a/b"),
+        ("/a/../b", "/b"),
+        ("/../../a", "/a"),
+        ("/a/..", "/"),
+        ("/a/b/../../../c", "/c"),
+        ("/a%2fb", "/a/b"),
+        ("/%61", "/a"),
+        ("/a%2F..%2Fb", "/b"),
+        ("/%2e%2E/a", "/a"),
+        ("/a?b/../c", "/a"),
+        ("/a%3fb", "/a?b"),
+        ("/a%23b", "/a#b"),
+        ("/a#b", "/a"),
+        ("/a?x#y", "/a"),
+        ("/%252e%252e/a", "/%2e%2e/a"),  # decoded once, as Go does
+        ("/a\\b", "/a\\b"),
+        ("/..;/a", "/..;/a"),
+        ("/.../a", "/.../a"),
+        ("/%", "/%"),
+        ("/%zz", "/%zz"),
+        ("/%ff", "/\udcff"),
+        ("/%c3%a9", "/é"),
+        ("/+", "/+"),
+    ],
+)
+def test_a_target_means_the_path_that_go_makes_of_it(target: str, path: str) -> None:
+    assert clean_path(target) == path
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["", "*", "a", "?x", "http://argocd.example.org/", "argocd:443", "/a\x00", "/%00", "/a%00b/"],
+)
+def test_a_target_that_is_no_path_or_hides_a_nul_is_refused(target: str) -> None:
+    assert clean_path(target) is None
+    assert not is_well_formed(target, ["argocd.example.org"])
+
+
+@st.composite
+def spelled(draw: st.DrawFn, root: str) -> tuple[str, OwnPath]:
+    """An own path, as crookedly as a client may write it."""
+    path, own = draw(st.sampled_from(list(OWN.items())))
+    text = ""
+    for letter in root + path:
+        if letter == "/":
+            noise = st.sampled_from(
+                ["/", "//", "/./", "/%2e/", "/x/../", "/x/%2E./", "/.//", "%2f"]
+            )
+            text += draw(noise) if text else "/" + draw(noise)
+        elif draw(st.booleans()):
+            text += letter
+        else:
+            code = f"%{ord(letter):02x}"
+            text += draw(st.sampled_from([code, code.upper()]))
+    return text + draw(st.sampled_from(["", "/", "/.", "//", "?x", "/?/../y", "#z", "/y/.."])), own
+
+
+@properties
+@given(st.data(), st.sampled_from(["", "/argo", "/a.b/c"]))
+def test_no_spelling_of_an_own_path_goes_unrecognised(data: st.DataObject, root: str) -> None:
+    target, own = data.draw(spelled(root))
+
+    path = clean_path(target)
+
+    assert path is not None
+    assert Paths(root).own(path) is own
+
+
+@properties
+@given(st.text(st.sampled_from("/.%2feE5cauthlogin?#_;\\"), max_size=30).map(lambda x: "/" + x))
+def test_a_cleaned_path_stays_as_it_is_when_it_is_cleaned_again(target: str) -> None:
+    path = clean_path(target)
+
+    assume(path is not None and "%" not in path)
+    assert path is not None
+    assert clean_path(quote(path, errors="surrogateescape")) == path
+    assert path.startswith("/")
+    assert not {"", ".", ".."} & set(path[1:].split("/")) or path == "/"
+
+
+@pytest.mark.parametrize("root", ["", "/argo"])
+@pytest.mark.parametrize(("path", "own"), OWN.items())
+def test_own_paths_lie_below_the_root(root: str, path: str, own: OwnPath) -> None:
+    assert Paths(root).own(root + path) is own
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/auth", "/auth/loginx", "/auth/login/x", "/_sidecarx", "/x/auth/login", "/Auth/login"],
+)
+def test_other_paths_are_the_upstreams(path: str) -> None:
+    assert Paths().own(path) is None
+
+
+@pytest.mark.parametrize("path", ["/auth/login", "/_sidecar", "/argox/auth/login", "/"])
+def test_a_path_outside_of_the_root_is_the_upstreams(path: str) -> None:
+    assert Paths("/argo").own(path) is None
+    assert Paths("/argo").inner(path) is None
+
+
+def test_the_root_itself_is_the_upstreams_start_page() -> None:
+    assert Paths("/argo").inner("/argo") == "/"
+    assert Paths("/argo").inner("/argo/x") == "/x"
+    assert Paths("").inner("/") == "/"
+
+
+HTML = "text/html,application/xhtml+xml"
+EVENTS = "text/event-stream"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "accept", "kind"),
+    [
+        ("GET", "/", HTML, Kind.PAGE),
+        ("HEAD", "/applications", HTML, Kind.PAGE),
+        ("POST", "/applications", HTML, Kind.OTHER),
+        ("GET", "/main.js", "*/*", Kind.OTHER),
+        ("GET", "/api", HTML, Kind.PAGE),
+        ("GET", "/api/v1/applications", "*/*", Kind.API),
+        ("GET", "/api/v1/applications", HTML, Kind.API),
+        ("GET", "/api/v1/stream/applications", "*/*", Kind.STREAM),
+        ("GET", "/api/v1/applications/x/logs", EVENTS, Kind.STREAM),
+        ("GET", "/api/v1/session/userinfo", "*/*", Kind.USERINFO),
+        ("POST", "/api/v1/session", "*/*", Kind.LOCAL_LOGIN),
+        ("DELETE", "/api/v1/session", "*/*", Kind.PUBLIC),
+        ("GET", "/api/v1/settings", "*/*", Kind.PUBLIC),
+        ("GET", "/api/v1/settings/x", "*/*", Kind.API),
+        ("GET", "/api/version", "*/*", Kind.PUBLIC),
+        ("GET", "/api/badge", "*/*", Kind.PUBLIC),
+        ("POST", "/api/webhook", "*/*", Kind.PUBLIC),
+        ("POST", "/api/dex/token", "*/*", Kind.PUBLIC),
+        ("GET", "/api/dexter", "*/*", Kind.API),
+        ("GET", "/terminal", "*/*", Kind.COOKIE_ONLY),
+        ("GET", "/terminals", "*/*", Kind.OTHER),
+        ("POST", "/extensions/metrics/x", "*/*", Kind.COOKIE_ONLY),
+        ("GET", "/extensions.js", "*/*", Kind.OTHER),
+        ("GET", "/stream", EVENTS, Kind.OTHER),
+    ],
+)
+@pytest.mark.parametrize("root", ["", "/argo"])
+def test_a_request_is_told_by_its_path_and_what_it_accepts(
+    root: str, method: str, path: str, accept: str, kind: Kind
+) -> None:
+    cleaned = clean_path(root + path)
+
+    assert cleaned is not None
+    assert Paths(root).kind(method, cleaned, accept) is kind
+
+
+@pytest.mark.parametrize("path", ["/api/v1/applications", "/terminal", "/"])
+def test_nothing_outside_of_the_root_has_a_kind(path: str) -> None:
+    assert Paths("/argo").kind("GET", path, HTML) is Kind.OTHER
+
+
+# --- fields
+
+
+def test_hop_by_hop_fields_and_those_they_name_stay_here() -> None:
+    fields = [
+        ("Host", "argocd.example.org"),
+        ("Connection", "close, X-Secret ,"),
+        ("connection", "x-other"),
+        ("Keep-Alive", "timeout=5"),
+        ("TE", "trailers"),
+        ("Trailer", "x"),
+        ("Transfer-Encoding", "chunked"),
+        ("Upgrade", "websocket"),
+        ("Proxy-Connection", "close"),
+        ("Proxy-Authenticate", "x"),
+        ("Proxy-Authorization", "x"),
+        ("X-SECRET", "1"),
+        ("X-Other", "2"),
+        ("Accept", "a"),
+        ("Accept", "b"),
+    ]
+
+    assert end_to_end(fields) == [
+        ("Host", "argocd.example.org"),
+        ("Accept", "a"),
+        ("Accept", "b"),
+    ]
+
+
+def test_all_values_of_a_repeated_field_are_found_in_their_order() -> None:
+    assert values([("Cookie", "a"), ("X", "1"), ("COOKIE", "b")], "cookie") == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "brings"),
+    [
+        ([], False),
+        ([("Cookie", "argocd.token=a.b.c")], False),
+        ([("Authorization", "Bearer a.b.c")], True),
+        ([("AUTHORIZATION", "Bearer a.b.c")], True),
+        ([("Authorization", "Bearer opaque")], False),
+        ([("Authorization", "Bearer a.b")], False),
+        ([("Authorization", "Bearer a.b.c.d")], False),
+        ([("Authorization", "Basic a.b.c")], False),
+        ([("Authorization", "")], False),
+        ([("Authorization", "Basic x"), ("Authorization", "Bearer a.b.c")], True),
+        ([("token", "anything")], True),
+        ([("Token", "anything")], True),
+        ([("Grpc-Metadata-Token", "anything")], True),
+        ([("token", "")], False),
+        ([("X-Token", "a.b.c")], False),
+    ],
+)
+@pytest.mark.parametrize("kind", [Kind.API, Kind.STREAM, Kind.OTHER, Kind.PAGE])
+def test_a_client_brings_its_own_credential_as_argo_cd_takes_it(
+    fields: list[tuple[str, str]], brings: bool, kind: Kind
+) -> None:
+    assert has_client_credential(fields, kind) is brings
+
+
+@pytest.mark.parametrize(
+    "field",
+    [("Authorization", "Bearer a.b.c"), ("token", "a.b.c"), ("Grpc-Metadata-Token", "a.b.c")],
+)
+def test_a_terminal_takes_cookies_only(field: tuple[str, str]) -> None:
+    assert not has_client_credential([field], Kind.COOKIE_ONLY)
+
+
+def up(cookie_headers: list[str], *, id_token: str = "", drop_tokens: bool = False) -> list[str]:
+    """The Cookie headers that go up for these."""
+    fields = [("Accept", "*/*"), *(("Cookie", text) for text in cookie_headers), ("X", "1")]
+    found = crumbs(cookie_headers)
+    sent = upstream_fields(fields, found, id_token=id_token, drop_tokens=drop_tokens)
+    assert [f for f in sent if f[0] != "Cookie"] == [("Accept", "*/*"), ("X", "1")]
+    return values(sent, "cookie")
+
+
+def test_a_session_puts_its_token_in_the_place_of_all_the_browser_has() -> None:
+    headers = [f"a=1; argocd.token=2:x; {SESSION}=u.s.m", "argocd.token-1=y; argocd.tokenx=z; b=2"]
+
+    assert up(headers, id_token="fresh") == ["a=1; b=2; argocd.token=fresh"]
+
+
+def test_a_session_without_any_other_cookie_has_its_token_alone() -> None:
+    assert up([f"{SESSION}=u.s.m"], id_token="fresh") == ["argocd.token=fresh"]
+    assert up([], id_token="fresh") == ["argocd.token=fresh"]
+
+
+def test_our_cookie_never_goes_up_though_a_local_token_does() -> None:
+    assert up([f"argocd.token=x; {SESSION}=u.s.m"]) == ["argocd.token=x"]
+    assert up([f"{SESSION}=u.s.m"]) == []
+
+
+def test_cookies_of_which_nothing_is_taken_go_up_as_they_came() -> None:
+    assert up(["a=1;b=2 ;", 'c="x"']) == ["a=1;b=2 ;", 'c="x"']
+
+
+def test_an_ended_sessions_token_does_not_go_up() -> None:
+    assert up([f"a=1; argocd.token=old; {SESSION}=u.s.m"], drop_tokens=True) == ["a=1"]
+
+
+def test_a_cookie_field_is_found_however_it_is_written() -> None:
+    fields = [("cOOkie", f"{SESSION}=u.s.m")]
+
+    sent = upstream_fields(fields, crumbs(values(fields, "cookie")), id_token="fresh")
+
+    assert sent == [("Cookie", "argocd.token=fresh")]
+
+
+@properties
+@given(
+    st.lists(
+        st.sampled_from([f"{SESSION}=s", "argocd.token=t", "argocd.token-1=t", "a=1", '"', "=", ""])
+        | st.text(max_size=5),
+        max_size=6,
+    ).map(lambda parts: [";".join(parts[:3]), "; ".join(parts[3:])])
+)
+def test_whatever_a_browser_sends_exactly_one_token_goes_up_and_it_is_ours(
+    headers: list[str],
+) -> None:
+    sent = crumbs(up(headers, id_token="fresh"))
+
+    assert [c.value for c in sent if c.name.startswith("argocd.token")] == ["fresh"]
+    assert not [c for c in sent if c.name.startswith(SESSION)]
+
+
+def test_the_browser_never_sees_a_token_that_argo_cd_renews() -> None:
+    fields = [
+        ("Set-Cookie", "argocd.token=x; path=/"),
+        ("set-cookie", " argocd.token-1=y"),
+        ("Set-Cookie", "argocd.oauthstate=z"),
+        ("Set-Cookie", "other=argocd.token"),
+        ("Grpc-Metadata-Renew-Token", "x.y.z"),
+        ("grpc-metadata-content-type", "application/grpc"),
+        ("Content-Type", "application/json"),
+    ]
+
+    assert without_renewed_token(fields) == [
+        ("Set-Cookie", "argocd.oauthstate=z"),
+        ("Set-Cookie", "other=argocd.token"),
+        ("grpc-metadata-content-type", "application/grpc"),
+        ("Content-Type", "application/json"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "hosts", "good"),
+    [
+        ("/", ["argocd.example.org"], True),
+        ("/a?b=c%23", ["argocd.example.org:8443"], True),
+        ("/", ["[::1]:8080"], True),
+        ("/", ["argocd_server"], True),
+        ("/", [], False),
+        ("/", ["a", "a"], False),
+        ("/", ["a", "b"], False),
+        ("/", [""], False),
+        ("/", ["a b"], False),
+        ("/", ["a,b"], False),
+        ("/", ["user@a"], False),
+        ("/", ["a/b"], False),
+        ("/", ["a\\b"], False),
+        ("/", ["é"], False),
+        ("/", ["a\n"], False),
+        ("/", ["a" * 256], False),
+        ("/a#b", ["a"], False),
+        ("/a?b#c", ["a"], False),
+        ("*", ["a"], False),
+        ("http://a/", ["a"], False),
+        ("a", ["a"], False),
+    ],
+)
+def test_a_request_is_passed_on_in_origin_form_with_one_host(
+    target: str, hosts: list[str], good: bool
+) -> None:
+    assert is_well_formed(target, hosts) is good

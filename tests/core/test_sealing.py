@@ -1,0 +1,232 @@
+import base64
+import hashlib
+import hmac
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.core.sealing import SEAL_RANDOM_BYTES, Key, KeyRing, Label, parse_keys
+from sidecar.errors import KeyUnknown, RecordBroken, StoreUnavailable
+from tests.core.examples import PREFIX, SEAL_RANDOM, key, properties, ring
+
+LABEL = Label(PREFIX, "grant", "u/1", 7)
+SECRET = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
+
+names = st.text(st.characters(codec="utf-8"), max_size=12)
+labels = st.builds(Label, names, names, names, st.integers(0, 2**40))
+randoms = st.binary(min_size=SEAL_RANDOM_BYTES, max_size=SEAL_RANDOM_BYTES)
+
+
+@properties
+@given(plain=st.binary(max_size=200), label=labels, random=randoms)
+def test_what_was_sealed_opens_to_the_same(plain: bytes, label: Label, random: bytes) -> None:
+    sealed = ring().seal(plain, label, random=random)
+
+    assert ring().open(sealed, label) == plain
+
+
+@pytest.mark.parametrize("keys", [[key("a")], [key("a"), key("c", 3), key("aa", 5)]])
+def test_a_record_with_any_one_bit_flipped_is_refused(keys: list[Key]) -> None:
+    sealed = ring(*keys).seal(b"secret", LABEL, random=SEAL_RANDOM)
+
+    for bit in range(8 * len(sealed)):
+        flipped = bytearray(sealed)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises((RecordBroken, KeyUnknown)):
+            ring(*keys).open(bytes(flipped), LABEL)
+
+
+def test_a_record_cut_at_any_place_is_refused() -> None:
+    sealed = ring().seal(b"secret", LABEL, random=SEAL_RANDOM)
+
+    for length in range(len(sealed)):
+        with pytest.raises((RecordBroken, KeyUnknown)):
+            ring().open(sealed[:length], LABEL)
+
+
+@pytest.mark.parametrize("stray", [b"", b"\x00", b"\xff", b"\x05", bytes(28), bytes(29), b"x" * 99])
+def test_bytes_that_were_never_sealed_are_no_crash(stray: bytes) -> None:
+    with pytest.raises((RecordBroken, KeyUnknown)):
+        ring().open(stray, LABEL)
+
+
+@properties
+@given(sealed_as=labels, opened_as=labels)
+def test_a_record_opens_under_its_own_label_only(sealed_as: Label, opened_as: Label) -> None:
+    sealed = ring().seal(b"secret", sealed_as, random=SEAL_RANDOM)
+
+    if sealed_as == opened_as:
+        assert ring().open(sealed, opened_as) == b"secret"
+    else:
+        with pytest.raises(RecordBroken):
+            ring().open(sealed, opened_as)
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        Label("other:", "grant", "u/1", 7),
+        Label(PREFIX, "session", "u/1", 7),
+        Label(PREFIX, "grant", "u/2", 7),
+        Label(PREFIX, "grant", "u/1", 8),
+        Label(PREFIX, "grant", "u/1", 6),
+        Label(PREFIX + "g", "rant", "u/1", 7),  # the same text, cut elsewhere
+        Label(PREFIX, "grantu", "/1", 7),
+        Label(PREFIX, "grant", "u/", 17),
+    ],
+    ids=["prefix", "kind", "name", "newer", "older", "cut-1", "cut-2", "cut-3"],
+)
+def test_a_record_that_was_moved_is_refused(moved: Label) -> None:
+    sealed = ring().seal(b"secret", LABEL, random=SEAL_RANDOM)
+
+    with pytest.raises(RecordBroken):
+        ring().open(sealed, moved)
+
+
+def test_each_kind_has_a_key_of_its_own() -> None:
+    """Not only the label: the first kind's key must not even decrypt the second kind."""
+    first = ring().seal(b"secret", Label(PREFIX, "grant", "x"), random=SEAL_RANDOM)
+    second = ring().seal(b"secret", Label(PREFIX, "session", "x"), random=SEAL_RANDOM)
+
+    tag = 16
+    assert first[:-tag] != second[:-tag]
+
+
+def test_each_salt_has_a_key_of_its_own() -> None:
+    salt, nonce = SEAL_RANDOM[:16], SEAL_RANDOM[16:]
+    first = ring().seal(b"secret", LABEL, random=salt + nonce)
+    second = ring().seal(b"secret", LABEL, random=salt[::-1] + nonce)
+
+    tag = 16
+    ciphertext = slice(-tag - len(b"secret"), -tag)
+    assert first[ciphertext] != second[ciphertext]
+
+
+def test_a_sealed_record_shows_nothing_of_what_it_holds() -> None:
+    sealed = ring().seal(b"refresh-token", LABEL, random=SEAL_RANDOM)
+
+    assert b"refresh-token" not in sealed
+    assert key("2026a").secret not in sealed
+
+
+@pytest.mark.parametrize("length", [0, SEAL_RANDOM_BYTES - 1, SEAL_RANDOM_BYTES + 1])
+def test_nothing_is_sealed_with_too_little_random(length: int) -> None:
+    with pytest.raises(ValueError, match="random"):
+        ring().seal(b"secret", LABEL, random=bytes(length))
+
+
+def test_the_first_key_seals_and_all_open() -> None:
+    old, new = key("old", 1), key("new", 2)
+    before = ring(old).seal(b"before", LABEL, random=SEAL_RANDOM)
+
+    rotated = ring(new, old)
+    after = rotated.seal(b"after", LABEL, random=SEAL_RANDOM)
+
+    assert rotated.open(before, LABEL) == b"before"
+    assert ring(new).open(after, LABEL) == b"after"
+
+
+def test_a_key_that_this_replica_lacks_is_an_error_of_the_store_and_no_broken_record() -> None:
+    sealed = ring(key("new", 2)).seal(b"secret", LABEL, random=SEAL_RANDOM)
+
+    with pytest.raises(KeyUnknown, match="SIDECAR_SESSION_KEYS") as raised:
+        ring(key("old", 1)).open(sealed, LABEL)
+
+    assert isinstance(raised.value, StoreUnavailable)
+
+
+def test_another_key_under_the_same_id_is_a_broken_record() -> None:
+    sealed = ring(key("2026a", 1)).seal(b"secret", LABEL, random=SEAL_RANDOM)
+
+    with pytest.raises(RecordBroken):
+        ring(key("2026a", 2)).open(sealed, LABEL)
+
+
+def test_a_record_does_not_change_hands_between_keys_that_are_the_same_but_for_their_ids() -> None:
+    both = ring(Key("a", bytes(32)), Key("b", bytes(32)))
+    sealed = both.seal(b"secret", LABEL, random=SEAL_RANDOM)
+
+    with pytest.raises(RecordBroken):
+        both.open(sealed.replace(b"a", b"b", 1), LABEL)
+
+
+def test_a_ring_needs_a_key() -> None:
+    with pytest.raises(ValueError, match="needs a key"):
+        KeyRing([])
+
+
+def test_a_signature_holds_for_its_own_text_only() -> None:
+    mac = ring().sign("alice.secret")
+
+    assert ring().signed("alice.secret", mac)
+    assert not ring().signed("alice.other", mac)
+    assert not ring().signed("alice.secret", mac[:-1])
+    assert not ring().signed("alice.secret", "")
+    assert not ring().signed("alice.secret", "é")
+
+
+def test_a_signature_of_an_old_key_holds_as_long_as_the_ring_has_the_key() -> None:
+    old, new = key("old", 1), key("new", 2)
+    mac = ring(old).sign("alice.secret")
+
+    assert ring(new, old).signed("alice.secret", mac)
+    assert ring(new, old).sign("alice.secret") == ring(new).sign("alice.secret")
+    assert not ring(new).signed("alice.secret", mac)
+
+
+def test_a_ring_does_not_sign_with_the_key_that_seals() -> None:
+    """A MAC is no window to the sealing key, nor the other way round."""
+    direct = hmac.new(key("2026a").secret, b"alice", hashlib.sha256).digest()
+
+    assert ring().sign("alice") != base64.urlsafe_b64encode(direct).rstrip(b"=").decode()
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", ring().sign("alice"))
+
+
+def test_keys_are_separated_by_commas_or_lines() -> None:
+    keys = parse_keys(f"  new:{SECRET},old:{SECRET}\n\n older:{SECRET} ,\n")
+
+    assert [found.id for found in keys] == ["new", "old", "older"]
+    assert keys[0].secret == bytes([1]) * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has no key"),
+        (" ,\n, ", "has no key"),
+        ("hunter2", "not 'id:base64 of 32 bytes'"),
+        (SECRET, "not 'id:base64 of 32 bytes'"),
+        (f":{SECRET}", "not 'id:base64 of 32 bytes'"),
+        (f"a b:{SECRET}", "not 'id:base64 of 32 bytes'"),
+        (f"é:{SECRET}", "not 'id:base64 of 32 bytes'"),
+        (f"{'a' * 33}:{SECRET}", "not 'id:base64 of 32 bytes'"),
+        ("2026a:AAAA", "key '2026a' has 3 bytes; 32 are needed"),
+        (f"2026a:{SECRET[:-4]}AAAA", "key '2026a' has 33 bytes; 32 are needed"),
+        ("2026a:not base64!", "key '2026a' is not base64"),
+        (f"2026a:{SECRET[:8]}!{SECRET[8:]}", "key '2026a' is not base64"),
+        ("2026a:ключ", "key '2026a' is not base64"),
+        ("2026a:", "key '2026a' has 0 bytes"),
+        (f"2026a:{SECRET},2026a:{SECRET}", "key id '2026a' is given twice"),
+    ],
+)
+def test_a_key_that_is_none_is_named_with_its_mend(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)) as raised:
+        parse_keys(text)
+
+    assert "sidecar keys new" in str(raised.value) or "id of its own" in str(raised.value)
+    assert SECRET not in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_an_id_of_32_letters_is_as_long_as_it_gets() -> None:
+    assert parse_keys(f"{'a' * 32}:{SECRET}")[0].id == "a" * 32
+
+
+def test_a_key_never_prints_its_secret() -> None:
+    shown = repr(parse_keys(f"2026a:{SECRET}"))
+
+    assert "2026a" in shown
+    assert SECRET not in shown
+    assert "\\x01" not in shown

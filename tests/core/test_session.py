@@ -1,0 +1,165 @@
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.core.session import (
+    SESSION_SECRET_BYTES,
+    Session,
+    SessionKey,
+    new_session_cookie,
+    read_session_cookie,
+    short_user_agent,
+    user_tag,
+)
+from tests.core.examples import key, properties, ring
+
+RANDOM = bytes(range(SESSION_SECRET_BYTES))
+TAG = user_tag("https://idp.example.org", "argocd", "alice")
+
+
+def cookie() -> str:
+    value, _ = new_session_cookie(TAG, ring(), random=RANDOM)
+    return value
+
+
+@properties
+@given(
+    random=st.binary(min_size=SESSION_SECRET_BYTES, max_size=SESSION_SECRET_BYTES),
+    subject=st.text(),
+)
+def test_a_cookie_names_the_session_it_was_made_for(random: bytes, subject: str) -> None:
+    tag = user_tag("https://idp.example.org", "argocd", subject)
+
+    value, made = new_session_cookie(tag, ring(), random=random)
+
+    assert read_session_cookie(value, ring()) == made
+    assert made.user_tag == tag
+
+
+def test_the_store_learns_the_hash_of_the_secret_and_never_the_secret() -> None:
+    value, made = new_session_cookie(TAG, ring(), random=RANDOM)
+
+    _, secret, _ = value.split(".")
+    assert made.digest == hashlib.sha256(secret.encode()).hexdigest()
+    assert secret not in repr(made)
+
+
+def test_a_cookie_with_any_one_character_changed_names_nothing() -> None:
+    value = cookie()
+
+    for i, old in enumerate(value):
+        changed = value[:i] + ("A" if old != "A" else "B") + value[i + 1 :]
+        assert read_session_cookie(changed, ring()) is None
+
+
+def test_one_users_tag_does_not_go_with_another_users_secret() -> None:
+    other = user_tag("https://idp.example.org", "argocd", "mallory")
+    _, secret, mac = cookie().split(".")
+
+    assert read_session_cookie(f"{other}.{secret}.{mac}", ring()) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        ".",
+        "..",
+        "a.b.c",
+        "a.b",
+        "a.b.c.d",
+        "é.b.c",
+        "a.b.é",
+        "\udce9.b.c",
+        "x" * 5000,
+        ".".join("x" * 999),
+    ],
+)
+def test_what_is_no_cookie_of_ours_names_nothing_and_is_no_crash(value: str) -> None:
+    assert read_session_cookie(value, ring()) is None
+
+
+def test_a_cookie_longer_than_ours_is_not_even_hashed() -> None:
+    tag, secret = "t" * 100, "s" * 100
+    mac = ring().sign(f"{tag}.{secret}")
+
+    assert read_session_cookie(f"{tag}.{secret}.{mac}", ring()) is None
+
+
+def test_a_cookie_outlives_the_rotation_of_its_key_but_not_its_retirement() -> None:
+    value = cookie()
+
+    assert read_session_cookie(value, ring(key("new", 2), key("2026a"))) is not None
+    assert read_session_cookie(value, ring(key("new", 2))) is None
+
+
+@pytest.mark.parametrize("length", [0, 16, SESSION_SECRET_BYTES - 1, SESSION_SECRET_BYTES + 1])
+def test_no_session_is_made_with_too_little_random(length: int) -> None:
+    with pytest.raises(ValueError, match="random"):
+        new_session_cookie(TAG, ring(), random=bytes(length))
+
+
+def test_a_cookie_value_needs_no_quoting() -> None:
+    value = cookie()
+
+    assert set(value) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+    assert len(value) <= 128
+
+
+@properties
+@given(
+    first=st.tuples(st.text(max_size=4), st.text(max_size=4), st.text(max_size=4)),
+    second=st.tuples(st.text(max_size=4), st.text(max_size=4), st.text(max_size=4)),
+)
+def test_two_users_never_share_a_tag(
+    first: tuple[str, str, str], second: tuple[str, str, str]
+) -> None:
+    assert (user_tag(*first) == user_tag(*second)) == (first == second)
+
+
+def test_a_tag_is_128_bits_without_a_name_in_it() -> None:
+    tag = user_tag("https://idp.example.org", "argocd", "alice")
+
+    assert len(tag) == 22
+    assert "alice" not in tag
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(("a", "bc", "d"), ("ab", "c", "d")), (("a", "b", 'c","d'), ("a", 'b","c', "d"))],
+)
+def test_parts_of_a_tag_do_not_run_into_each_other(
+    first: tuple[str, str, str], second: tuple[str, str, str]
+) -> None:
+    assert user_tag(*first) != user_tag(*second)
+
+
+@properties
+@given(
+    grant_id=st.text(),
+    created_at=st.floats(0, 1e10),
+    ends_at=st.floats(0, 1e10),
+    user_agent=st.text(),
+)
+def test_a_session_comes_back_from_storage_as_it_went(
+    grant_id: str, created_at: float, ends_at: float, user_agent: str
+) -> None:
+    session = Session(SessionKey(TAG, "d"), grant_id, created_at, ends_at, user_agent, 5.0)
+
+    read = Session.from_bytes(session.key, session.to_bytes(), last_seen_at=5.0)
+
+    assert read == session
+
+
+def test_a_touch_changes_nothing_of_what_is_sealed() -> None:
+    session = Session(SessionKey(TAG, "d"), "grant-1", 1.0, 2.0, "Firefox", last_seen_at=1.0)
+    touched = Session(SessionKey(TAG, "d"), "grant-1", 1.0, 2.0, "Firefox", last_seen_at=9.0)
+
+    assert session.to_bytes() == touched.to_bytes()
+
+
+def test_a_user_agent_is_kept_short_and_without_controls() -> None:
+    assert short_user_agent("Mozilla/5.0\r\n\x1b[31m\u202e(X11)") == "Mozilla/5.0[31m(X11)"
+    assert short_user_agent("x" * 10_000) == "x" * 200
