@@ -241,7 +241,7 @@ class Refresh:
                 asked.tokens.refresh_token, send_before=send_before
             )
         except ProviderUnavailable as error:
-            if error.token_untouched:
+            if error.token_untouched and not was_unknown:
                 await self._take_back_intent(asked)
             raise
         except ProviderRefused as refusal:
@@ -265,7 +265,8 @@ class Refresh:
         """The provider said no: the grant is over, or the operator has something to mend."""
         self._metrics.renewals.labels("over" if refusal.over else "operator").inc()
         if not refusal.over:
-            await self._take_back_intent(asked)
+            if not was_unknown:
+                await self._take_back_intent(asked)
             self._alarm(asked, "provider_refuses_client", error=refusal.error)
             return
         stored = await self._sessions.load_grant(asked.user_tag, asked.id)

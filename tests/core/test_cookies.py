@@ -316,18 +316,18 @@ def test_a_browsers_chunks_are_joined_as_argo_cd_joins_them(found: list[Crumb], 
 def test_stale_chunks_are_ended_and_current_ones_are_kept() -> None:
     found = crumbs(["argocd.token=2:a; argocd.token-1=b; argocd.token-2=c; x=1; argocd.token-2=c"])
 
-    def ended(keep: int) -> list[str]:
-        lines = clear_token_lines(found, root_path="/argo", secure=True, keep=keep)
+    def ended(**keep: int) -> list[str]:
+        lines = clear_token_lines(found, root_path="/argo", secure=True, **keep)
         assert all(
             line.endswith("=; Max-Age=0; path=/argo; SameSite=lax; httpOnly; Secure")
             for line in lines
         )
         return [line.partition("=")[0] for line in lines]
 
-    assert ended(0) == ["argocd.token", "argocd.token-1", "argocd.token-2"]
-    assert ended(1) == ["argocd.token-1", "argocd.token-2"]
-    assert ended(2) == ["argocd.token-2"]
-    assert ended(3) == []
+    assert ended() == ["argocd.token", "argocd.token-1", "argocd.token-2"]
+    assert ended(keep=1) == ["argocd.token-1", "argocd.token-2"]
+    assert ended(keep=2) == ["argocd.token-2"]
+    assert ended(keep=3) == []
 
 
 @pytest.mark.parametrize(

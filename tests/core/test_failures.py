@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.failures import RETRY_AFTER_MAX_SECONDS, failure
+from sidecar.core.failures import failure
 from sidecar.errors import ProviderRefused, ProviderUnavailable
 from tests.core.examples import properties
 
@@ -141,8 +141,8 @@ def test_any_other_outage_may_have_spent_the_token(status: int) -> None:
         (" 30 ", 30.0),
         ("0", 1.0),
         ("300", 300.0),
-        ("301", RETRY_AFTER_MAX_SECONDS),
-        ("999999", RETRY_AFTER_MAX_SECONDS),
+        ("301", 300.0),
+        ("999999", 300.0),
         ("9" * 400, 1.0),
         ("-5", 1.0),
         ("1e9", 1.0),

@@ -263,3 +263,18 @@ async def test_what_a_renewal_got_for_an_ended_grant_is_given_back(here: Flows) 
     await here.first.tasks.idle()
 
     assert [event.kind for event in here.provider.log][-2:] == ["refresh", "revoked"]
+
+
+async def test_an_answer_that_was_lost_stays_lost_though_a_later_try_was_turned_away(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    here.clock.advance(301)
+    here.provider.script.extend([Drop(after_commit=True), Answer(status=503)])
+    for _ in range(2):
+        with pytest.raises(TryLater):
+            await here.first.refresh.current(key)
+        here.clock.advance(31)
+
+    with pytest.raises(SessionOver, match=EndReason.LOST_ANSWER):
+        await here.first.refresh.current(key)
