@@ -1,6 +1,6 @@
 """Counters and histograms, made once and passed in."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _PREFIX = "argocd_token_refresh_"
 
@@ -18,6 +18,11 @@ class Metrics:
         self.requests = self._counter("requests", "Proxied requests by credential", "credential")
         self.alarms = self._counter(
             "alarms", "What an operator has to mend, by kind; the log says what", "kind"
+        )
+        self.provider_away = Gauge(
+            _PREFIX + "provider_away",
+            "1 while several grants in a row found the provider away, and one at a time asks it",
+            registry=self.registry,
         )
         self.provider_seconds = Histogram(
             _PREFIX + "provider_seconds",

@@ -5,6 +5,7 @@ import itertools
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
+from sidecar.core.breaker import CLOSED
 from sidecar.core.grant import Grant
 from sidecar.core.id_token import Expected, IdTokenClaims
 from sidecar.core.refresh_policy import Action, RefreshWindow, decide, usable_seconds
@@ -63,13 +64,15 @@ class Timings:
     """How long each part may take, in seconds; the lease outlasts them by construction.
 
     A request is sent in the first half of the lease, or not at all; what follows it (the
-    answer, the keys that check it, the store) fits into the second half.
+    answer, the keys that check it, the store) fits into the second half. No more than
+    `renewals_at_once` run in a process, so that a provider that is back is not run over.
     """
 
     provider_seconds: float = 10.0
     keys_seconds: float = 5.0
     store_seconds: float = 1.5
     wait_seconds: float = 15.0
+    renewals_at_once: int = 32
 
     @property
     def lease_seconds(self) -> float:
@@ -119,6 +122,9 @@ class Refresh:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._unsaved: dict[str, _Unsaved] = {}
         self._failures: OrderedDict[str, _Failure] = OrderedDict()
+        self._breaker = CLOSED
+        self._metrics.provider_away.set_function(lambda: bool(self._breaker.opened))
+        self._at_once = asyncio.Semaphore(timings.renewals_at_once)
 
     async def current(self, key: SessionKey, *, min_life: float = 0.0) -> Live | None:
         """The session with tokens that can go up now; None where the store has no such session.
@@ -154,13 +160,8 @@ class Refresh:
         """Whether the grant must be looked at again, after what there was to wait for."""
         now = self._clock.now()
         failure = self._failures.get(grant.id)
-        decision = decide(
-            grant,
-            now,
-            window=self._window,
-            min_life=min_life,
-            retry_at=failure.retry_at if failure else 0.0,
-        )
+        retry_at = max(failure.retry_at if failure else 0.0, self._breaker.retry_at(now))
+        decision = decide(grant, now, window=self._window, min_life=min_life, retry_at=retry_at)
         match decision.action:
             case Action.USE:
                 return False
@@ -193,12 +194,34 @@ class Refresh:
     async def _renew(self, grant: Grant, min_life: float) -> None:
         """One renewal, or the wait for the one that another replica runs."""
         try:
-            if not await self._renew_with_lease(grant, min_life):
+            async with self._at_once:
+                held = await self._renew_unless_away(grant, min_life)
+            if not held:
                 await self._follow(grant, min_life)
         except (StoreUnavailable, ProviderUnavailable) as error:
             self._passed(grant, error)
         except SessionOver:
             return  # whoever loads the session next is told
+
+    async def _renew_unless_away(self, grant: Grant, min_life: float) -> bool:
+        """Renew, unless the provider is taken to be away; False: another replica does."""
+        asking = self._breaker.ask(self._clock.now())
+        if asking is None:
+            return True
+        self._breaker = asking
+        try:
+            return await self._renew_with_lease(grant, min_life)
+        except ProviderUnavailable as error:
+            self._breaker = self._breaker.failed(
+                grant.id,
+                self._clock.now(),
+                at_least=error.retry_after_seconds,
+                share=int.from_bytes(self._random(2)) / 65536,
+            )
+            raise
+        finally:
+            if asking.probing and self._breaker is asking:
+                self._breaker = asking.unanswered()
 
     async def _renew_with_lease(self, grant: Grant, min_life: float) -> bool:
         """Renew under the lease; False when another replica has it."""
@@ -247,6 +270,7 @@ class Refresh:
         except ProviderRefused as refusal:
             await self._refused(asked, refusal, was_unknown=was_unknown)
             return
+        self._breaker = CLOSED
         await self._keep(asked, response)
 
     async def _due(self, grant: Grant, min_life: float) -> Grant | None:
@@ -264,6 +288,7 @@ class Refresh:
     async def _refused(self, asked: Grant, refusal: ProviderRefused, *, was_unknown: bool) -> None:
         """The provider said no: the grant is over, or the operator has something to mend."""
         self._metrics.renewals.labels("over" if refusal.over else "operator").inc()
+        self._breaker = CLOSED  # it answers
         if not refusal.over:
             if not was_unknown:
                 await self._take_back_intent(asked)

@@ -278,3 +278,52 @@ async def test_an_answer_that_was_lost_stays_lost_though_a_later_try_was_turned_
 
     with pytest.raises(SessionOver, match=EndReason.LOST_ANSWER):
         await here.first.refresh.current(key)
+
+
+async def test_after_an_outage_every_session_goes_on_with_one_renewal_each(here: Flows) -> None:
+    keys = [await here.logged_in() for _ in range(20)]
+    here.clock.advance(301)
+    here.provider.available = False
+    for key in keys:
+        with pytest.raises(TryLater):
+            await here.first.refresh.current(key)
+
+    here.provider.available = True
+    here.clock.advance(31)
+    served = [await here.first.refresh.current(key) for key in keys]
+
+    assert all(served)
+    assert here.provider.refreshes == 20
+    assert here.provider.reuses == 0
+
+
+async def test_during_an_outage_the_provider_is_not_asked_for_every_grant(here: Flows) -> None:
+    keys = [await here.logged_in() for _ in range(30)]
+    here.clock.advance(301)
+    before = here.provider.token_requests
+    here.provider.script.extend([Answer(status=503)] * 100)
+
+    for key in keys:
+        with pytest.raises(TryLater):
+            await here.first.refresh.current(key)
+
+    assert here.provider.token_requests - before == 5
+
+
+async def test_a_provider_that_is_back_is_not_run_over(here: Flows) -> None:
+    keys = [await here.logged_in() for _ in range(60)]
+    here.clock.advance(301)
+    before = here.provider.token_requests
+    gate = here.provider.hold()
+    here.provider.script.extend([gate] * 59)
+
+    waiting = [asyncio.ensure_future(here.first.refresh.current(key)) for key in keys]
+    await gate.reached()
+    for _ in range(50):
+        await asyncio.sleep(0.002)
+    at_once = here.provider.token_requests - before
+    gate.release()
+    served = await asyncio.gather(*waiting)
+
+    assert at_once == Timings().renewals_at_once
+    assert all(served)
