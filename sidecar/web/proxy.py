@@ -66,6 +66,8 @@ from sidecar.web import responses
 
 CONNECT_FOR_SECONDS = 3.0  # argocd-server restarts its listener when its settings change
 _CONNECT_EVERY_SECONDS = 0.1
+HOLD_BACK_SECONDS = 5.0
+HELD_BACK_AT_ONCE = 2000
 _SETTINGS_BYTES = 1024 * 1024
 _PIECE_BYTES = 64 * 1024
 
@@ -118,6 +120,7 @@ class Proxy:
         self._monotonic = monotonic
         self._sleep = sleep
         self._metrics = metrics
+        self._held_back = 0
 
     async def answer(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         """The upstream's answer, or the one that stands for it.
@@ -127,6 +130,31 @@ class Proxy:
             RequestMalformed: a WebSocket with a session comes from another site.
         """
         kind = self._paths.kind(request.method, path, request.headers.get("Accept", ""))
+        try:
+            return await self._pass(request, path, kind)
+        except TryLater as error:
+            if kind is Kind.STREAM and self._has_session(request):
+                await self._hold_back(error)
+            raise
+
+    def _has_session(self, request: web.BaseRequest) -> bool:
+        found = crumbs(request.headers.getall("Cookie", []))
+        return self._sessions.read_cookies(self._jar.sessions(found)) is not None
+
+    async def _hold_back(self, error: TryLater) -> None:
+        """Wait before an error on an event stream: Argo CD's UI asks again at once, for ever.
+
+        Known sessions only, and not more at a time than the process bears.
+        """
+        if self._held_back >= HELD_BACK_AT_ONCE:
+            return
+        self._held_back += 1
+        try:
+            await self._sleep(min(error.retry_after_seconds, HOLD_BACK_SECONDS))
+        finally:
+            self._held_back -= 1
+
+    async def _pass(self, request: web.BaseRequest, path: str, kind: Kind) -> web.StreamResponse:
         passed = await self._credentials(request, kind)
         self._metrics.requests.labels(passed.credential.value).inc()
         if passed.credential is Credential.ENDED:

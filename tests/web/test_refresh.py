@@ -331,3 +331,25 @@ async def test_every_session_ends_at_its_absolute_end(here: World) -> None:
     here.clock.advance(23 * 3600)
 
     assert (await browser.get(API)).status == 401
+
+
+async def test_an_error_on_an_event_stream_is_held_back_since_the_ui_asks_again_at_once(
+    here: World,
+) -> None:
+    browser = await here.logged_in()
+    here.provider.available = False
+    here.clock.advance(301)
+    await browser.get(API)
+    here.clock.slept.clear()
+
+    stream = await browser.get(
+        "/api/v1/stream/applications", headers={"Accept": "text/event-stream"}
+    )
+    held = sum(here.clock.slept)
+    here.clock.slept.clear()
+    api = await browser.get(API)
+
+    assert stream.status == 503
+    assert 1 <= held <= 5
+    assert api.status == 503
+    assert not here.clock.slept
