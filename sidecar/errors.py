@@ -4,7 +4,9 @@ SidecarError
 ├── ConfigurationError      the start stops: all faults at once, exit 2
 ├── RequestMalformed        400, nothing is forwarded
 ├── LoginRefused            a page a person understands; no session
+│   └── SilentLoginRefused  the same login again, with the provider's form
 ├── SessionOver             the session ended; only a new login helps
+├── SilentLoginNeeded       the session lives; a login without a form brings its next token
 ├── TryLater                503 or 502 with Retry-After; the session is kept
 │   ├── StoreUnavailable
 │   │   └── KeyUnknown      a record sealed by a key that this replica does not have
@@ -47,12 +49,20 @@ class LoginRefused(SidecarError):
         self.status = status
 
 
+class SilentLoginRefused(LoginRefused):
+    """A login with `prompt=none` needs the person after all (OpenID Connect Core 3.1.2.6)."""
+
+
 class SessionOver(SidecarError):
     """The session has ended; only a new login helps. `reason` says why, for logs and metrics."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the session has ended: {reason}")
         self.reason = reason
+
+
+class SilentLoginNeeded(SidecarError):
+    """The provider gives no ID token on refresh; a login with `prompt=none` may bring one."""
 
 
 class TryLater(SidecarError):

@@ -14,16 +14,21 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from sidecar.core.heads import Paths, clean_path
 from sidecar.core.sealing import KeyRing, Label
-from sidecar.errors import LoginRefused, RecordBroken, StoreUnavailable
+from sidecar.errors import LoginRefused, RecordBroken, SilentLoginRefused, StoreUnavailable
 
 ATTEMPT_RANDOM_BYTES = 3 * 32
 ATTEMPT_LIFE_SECONDS = 600.0
 MAX_RETURN_URL_LENGTH = 2048
-# RFC 6749 section 4.1.2.1, OpenID Connect Core 3.1.2.6.
-_ERRORS = frozenset(
-    ("invalid_request", "unauthorized_client", "unsupported_response_type", "invalid_scope",
-     "interaction_required", "login_required", "account_selection_required", "consent_required")
-)  # fmt: skip
+# OpenID Connect Core 3.1.2.6, and RFC 6749 section 4.1.2.1.
+_NEEDS_PERSON = frozenset(
+    ("interaction_required", "login_required", "account_selection_required", "consent_required")
+)
+_ERRORS = _NEEDS_PERSON | {
+    "invalid_request",
+    "unauthorized_client",
+    "unsupported_response_type",
+    "invalid_scope",
+}
 
 
 class OfflineAccess(StrEnum):
@@ -48,6 +53,8 @@ class LoginAttempt:
     return_url: str
     redirect_uri: str
     started_at: float
+    silent: bool = False
+    """Whether the provider was asked not to show a form (`prompt=none`)."""
 
     @property
     def state_hash(self) -> str:
@@ -61,14 +68,16 @@ class LoginAttempt:
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
 
-def new_attempt(return_url: str, redirect_uri: str, *, now: float, random: bytes) -> LoginAttempt:
+def new_attempt(
+    return_url: str, redirect_uri: str, *, now: float, random: bytes, silent: bool = False
+) -> LoginAttempt:
     """An attempt with fresh secrets from `random`, which is `ATTEMPT_RANDOM_BYTES` long."""
     if len(random) != ATTEMPT_RANDOM_BYTES:
         raise ValueError(f"an attempt needs {ATTEMPT_RANDOM_BYTES} random bytes")
     state, nonce, code_verifier = (
         base64.urlsafe_b64encode(random[i : i + 32]).rstrip(b"=").decode() for i in (0, 32, 64)
     )
-    return LoginAttempt(state, nonce, code_verifier, return_url, redirect_uri, now)
+    return LoginAttempt(state, nonce, code_verifier, return_url, redirect_uri, now, silent)
 
 
 def hash_state(state: str) -> str:
@@ -175,15 +184,18 @@ def read_authorization_response(query: Sequence[tuple[str, str]]) -> Authorizati
 
 
 def check_authorization_response(
-    response: AuthorizationResponse, *, issuer: str, iss_required: bool
+    response: AuthorizationResponse, *, issuer: str, iss_required: bool, silent: bool = False
 ) -> None:
     """Refuse an answer from another provider, an error, or one without a code.
 
     Raises:
+        SilentLoginRefused: the provider needs the person, and was asked not to show a form.
         LoginRefused: with the sentence for the person; `error` decides before a missing code.
     """
     if (response.iss or iss_required) and response.iss != issuer:
         raise LoginRefused("iss", "The answer came from another identity provider than asked.")
+    if silent and response.error in _NEEDS_PERSON:
+        raise SilentLoginRefused("silent", "The identity provider needs you to sign in.")
     if response.error == "access_denied":
         raise LoginRefused(
             "access_denied", "The sign-in was cancelled, or you may not use this.", status=403

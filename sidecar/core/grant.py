@@ -48,6 +48,8 @@ class Grant:
     nonce: str = ""
     provider_sid: str = ""
     intent: Intent | None = None
+    renews_id_token: bool = True
+    """Whether the provider's last refresh answer had an ID token (Core 12.2 leaves it free)."""
 
     def to_bytes(self) -> bytes:
         """The part that is sealed; id, user tag and version are bound by the seal's label."""
@@ -71,9 +73,15 @@ class Grant:
             **fields,
         )
 
-    def with_tokens(self, tokens: TokenSet) -> "Grant":
+    def with_tokens(self, tokens: TokenSet, *, renews_id_token: bool = True) -> "Grant":
         """The next version, with these tokens and no open intent."""
-        return replace(self, version=self.version + 1, tokens=tokens, intent=None)
+        return replace(
+            self,
+            version=self.version + 1,
+            tokens=tokens,
+            intent=None,
+            renews_id_token=renews_id_token,
+        )
 
     def with_intent(self, *, now: float) -> "Grant":
         """The next version, about to present its refresh token."""

@@ -54,6 +54,8 @@ class Credential(StrEnum):
     LOCAL = "local"
     NONE = "none"
     ENDED = "ended"
+    SILENT = "silent"
+    """A session that lives, and needs a login without a form for its next token."""
 
 
 @dataclass(frozen=True, slots=True)

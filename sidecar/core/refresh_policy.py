@@ -21,6 +21,8 @@ class Action(Enum):
     RENEW_FIRST = auto()
     BACK_OFF = auto()
     OVER = auto()
+    LOG_IN_SILENTLY = auto()
+    """The provider renews no ID tokens; a login without a form may bring one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ def decide(
         return Decision(Action.USE)
     if not tokens.refresh_token:
         return Decision(Action.USE if left > 0 else Action.OVER)
+    if not grant.renews_id_token:
+        return Decision(Action.USE if left > 0 else Action.LOG_IN_SILENTLY)
     next_try = max(retry_at, _renewed_lately_until(grant, now))
     if next_try > now:
         return Decision(Action.BACK_OFF, next_try)

@@ -75,8 +75,12 @@ class Login:
         self._metrics = runtime.metrics
         self._log = runtime.log
 
-    async def start(self, return_url: str) -> tuple[str, LoginAttempt, str]:
+    async def start(
+        self, return_url: str, *, silent: bool = False
+    ) -> tuple[str, LoginAttempt, str]:
         """Where to send the browser, the attempt, and the value of its cookie.
+
+        A `silent` login shows no form: the provider knows the person, or says that it does not.
 
         Raises:
             ProviderUnavailable: the provider's metadata is not known yet.
@@ -87,6 +91,7 @@ class Login:
             self._settings.redirect_uri,
             now=self._clock.now(),
             random=self._random(ATTEMPT_RANDOM_BYTES),
+            silent=silent,
         )
         scope, extra = requested_scope(
             self._settings.scopes,
@@ -94,6 +99,8 @@ class Login:
             issuer=endpoints.issuer,
             supported=endpoints.scopes_supported,
         )
+        if silent:
+            extra = [*(pair for pair in extra if pair[0] != "prompt"), ("prompt", "none")]
         url = authorization_url(
             endpoints.authorization_endpoint,
             attempt,
@@ -141,6 +148,7 @@ class Login:
             response,
             issuer=self._client.issuer,
             iss_required=endpoints.iss_parameter_supported,
+            silent=attempt.silent,
         )
         life = ATTEMPT_LIFE_SECONDS + 60
         if not await self._store.redeem(attempt.state_hash, seconds=life):

@@ -15,6 +15,7 @@ from sidecar.errors import (
     ProviderRefused,
     ProviderUnavailable,
     SessionOver,
+    SilentLoginNeeded,
     StoreUnavailable,
     TokenInvalid,
     TryLater,
@@ -122,6 +123,7 @@ class Refresh:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._unsaved: dict[str, _Unsaved] = {}
         self._failures: OrderedDict[str, _Failure] = OrderedDict()
+        self._told: set[str] = set()
         self._breaker = CLOSED
         self._metrics.provider_away.set_function(lambda: bool(self._breaker.opened))
         self._at_once = asyncio.Semaphore(timings.renewals_at_once)
@@ -133,6 +135,7 @@ class Refresh:
 
         Raises:
             SessionOver: only a new login helps.
+            SilentLoginNeeded: a login without a form may help.
             TryLater: no usable token now, but the session may live.
         """
         live = None
@@ -177,6 +180,8 @@ class Refresh:
                 )
             case Action.OVER:
                 await self._end(grant, EndReason.NO_REFRESH_TOKEN)
+            case Action.LOG_IN_SILENTLY:
+                raise SilentLoginNeeded
             case Action.RENEW_FIRST:
                 # The browser may leave; the renewal goes on.
                 await asyncio.shield(self._join(grant, min_life))
@@ -340,11 +345,11 @@ class Refresh:
             self._passed(asked, ProviderUnavailable("the provider's keys could not be read"))
         else:
             if claims is None:
-                self._alarm(asked, "no_id_token_on_refresh")
-            else:
-                self._failures.pop(asked.id, None)
+                self._tell_once("no_id_token_on_refresh")
+            self._failures.pop(asked.id, None)
         tokens = renew(asked.tokens, response, claims, now=self._clock.now())
-        await self._save(asked, asked.with_tokens(tokens))
+        renews = response.id_token is not None
+        await self._save(asked, asked.with_tokens(tokens, renews_id_token=renews))
         self._metrics.renewals.labels("renewed" if claims else "without_id_token").inc()
         self._log.info("renewed", user=asked.user_tag, new_id_token=claims is not None)
 
@@ -413,7 +418,7 @@ class Refresh:
             if stored.tokens != unsaved.replaces:
                 break  # it has newer tokens than those that ours replace
             # Somebody attached a session meanwhile: our tokens belong on top of that.
-            grant = stored.with_tokens(grant.tokens)
+            grant = stored.with_tokens(grant.tokens, renews_id_token=grant.renews_id_token)
             unsaved = _Unsaved(unsaved.replaces, grant, self._sessions.seal_grant(grant))
             self._unsaved[grant.id] = unsaved
         del self._unsaved[grant.id]
@@ -452,6 +457,13 @@ class Refresh:
         self._metrics.alarms.labels(kind).inc()
         self._log.error(kind, user=grant.user_tag, mend=_MENDS[kind], **detail)
         self._back_off(grant, at_least=BACK_OFF_FIRST_SECONDS, operator=True)
+
+    def _tell_once(self, kind: str) -> None:
+        """An alarm about the provider, not about one grant."""
+        if kind not in self._told:
+            self._told.add(kind)
+            self._metrics.alarms.labels(kind).inc()
+            self._log.error(kind, mend=_MENDS[kind])
 
     def _back_off(self, grant: Grant, *, at_least: float, operator: bool) -> None:
         """Exponential, with full jitter, so that what failed together does not return together."""

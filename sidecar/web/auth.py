@@ -7,6 +7,8 @@ from aiohttp import web
 
 from sidecar.core.authorization import (
     ATTEMPT_LIFE_SECONDS,
+    AuthorizationResponse,
+    LoginAttempt,
     hash_state,
     read_authorization_response,
     safe_return_url,
@@ -14,7 +16,7 @@ from sidecar.core.authorization import (
 from sidecar.core.cookies import CookieJar, Crumb, clear_token_lines, crumbs, join_token, says_local
 from sidecar.core.heads import Kind, OwnPath, Paths
 from sidecar.core.session import EndReason, short_user_agent
-from sidecar.errors import LoginRefused, SessionOver, TryLater
+from sidecar.errors import LoginRefused, SessionOver, SilentLoginRefused, TryLater
 from sidecar.flows.login import Login
 from sidecar.flows.logout import Logout
 from sidecar.flows.sessions import Sessions
@@ -71,23 +73,33 @@ class AuthEndpoints:
             return _not_allowed("GET, HEAD")
         given = dict(_query(request)).get("return_url", "")
         return_url = safe_return_url(given, [self._public_url], self._paths)
-        url, attempt, sealed = await self._login.start(return_url)
-        await self._note_forced(found)
+        silent = await self._lives_without_token(found)
+        return await self._to_provider(return_url, found, silent=silent)
+
+    async def _to_provider(
+        self, return_url: str, found: Sequence[Crumb], *, silent: bool
+    ) -> web.Response:
+        url, attempt, sealed = await self._login.start(return_url, silent=silent)
         name = self._jar.login(attempt.state_hash, attempt.started_at)
         cookies = [self._jar.set(name, sealed, max_age_seconds=ATTEMPT_LIFE_SECONDS)]
         old = self._jar.logins(found)[: -MAX_LOGINS_IN_FLIGHT + 1]
         return responses.redirect(url, [*cookies, *(self._jar.clear(c.name) for c in old)])
 
-    async def _note_forced(self, found: Sequence[Crumb]) -> None:
-        """Count a login that follows a session of which the store knows nothing any more."""
+    async def _lives_without_token(self, found: Sequence[Crumb]) -> bool:
+        """Whether the browser's session lives, and its provider renews no ID tokens.
+
+        A session of which the store knows nothing any more is a login that was forced.
+        """
         key = self._sessions.read_cookies(self._jar.sessions(found))
         if key is None:
-            return
+            return False
         try:
-            if await self._sessions.load(key) is None:
+            live = await self._sessions.load(key)
+            if live is None:
                 await self._sessions.end(key, "", EndReason.IDLE)
         except (SessionOver, TryLater):
-            return  # its end was counted when it ended
+            return False  # its end was counted when it ended
+        return live is not None and not live.grant.renews_id_token
 
     async def _finish_login(
         self, request: web.BaseRequest, found: Sequence[Crumb], request_id: str
@@ -102,19 +114,30 @@ class AuthEndpoints:
                 "This sign-in was started in another browser, or too long ago. Start it again.",
             )
         clear = self._jar.clear(cookie.name)
-        user_agent = short_user_agent(request.headers.get("User-Agent", ""))
         try:
             attempt = self._login.open_attempt(cookie.value, response.state)
-            session = await self._login.finish(response, attempt, user_agent=user_agent)
+            answer = await self._finish_attempt(request, found, response, attempt)
         except LoginRefused as error:
-            refused = responses.login_refused(error, self.login_url, request_id=request_id)
-            return responses.add_cookies(refused, [clear])
+            answer = responses.login_refused(error, self.login_url, request_id=request_id)
+        return responses.add_cookies(answer, [clear])
+
+    async def _finish_attempt(
+        self,
+        request: web.BaseRequest,
+        found: Sequence[Crumb],
+        response: AuthorizationResponse,
+        attempt: LoginAttempt,
+    ) -> web.Response:
+        user_agent = short_user_agent(request.headers.get("User-Agent", ""))
+        try:
+            session = await self._login.finish(response, attempt, user_agent=user_agent)
+        except SilentLoginRefused:
+            return await self._to_provider(attempt.return_url, found, silent=False)
         previous = self._sessions.read_cookies(self._jar.sessions(found))
         if previous is not None:
             await self._login.end_previous(previous)
         lines = [
             self._jar.set(self._jar.session, session, max_age_seconds=self._session_seconds),
-            clear,
             *self._clear_tokens(found),
         ]
         return responses.redirect(attempt.return_url, lines)

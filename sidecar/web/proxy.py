@@ -9,6 +9,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
+from urllib.parse import urlencode
 
 from aiohttp import (
     ClientConnectorError,
@@ -55,6 +56,7 @@ from sidecar.core.session import EndReason, SessionKey
 from sidecar.errors import (
     RequestMalformed,
     SessionOver,
+    SilentLoginNeeded,
     StoreUnavailable,
     TryLater,
     UpstreamUnavailable,
@@ -157,7 +159,9 @@ class Proxy:
     async def _pass(self, request: web.BaseRequest, path: str, kind: Kind) -> web.StreamResponse:
         passed = await self._credentials(request, kind)
         self._metrics.requests.labels(passed.credential.value).inc()
-        if passed.credential is Credential.ENDED:
+        if passed.credential is Credential.SILENT and kind is Kind.PAGE:
+            return responses.redirect(self._login_here(request))
+        if passed.credential in (Credential.ENDED, Credential.SILENT):
             told = responses.session_ended(kind)
             if told is not None:
                 return told
@@ -182,6 +186,8 @@ class Proxy:
         bare = replace(passed, key=key, fields=upstream_fields(fields, found, drop_tokens=True))
         try:
             grant = await self._grant(key, kind)
+        except SilentLoginNeeded:
+            return replace(bare, credential=Credential.SILENT)
         except TryLater:
             if kind in _NEEDS_NO_LOGIN:
                 return replace(bare, credential=Credential.NONE)
@@ -191,6 +197,11 @@ class Proxy:
         passed = replace(passed, key=key, grant=grant)
         given = upstream_fields(fields, found, id_token=grant.tokens.id_token)
         return replace(passed, credential=Credential.SESSION, fields=given)
+
+    def _login_here(self, request: web.BaseRequest) -> str:
+        """The login that comes back to the page of this request."""
+        here = {"return_url": self._public_origin + request.raw_path}
+        return f"{self._paths.root}/auth/login?{urlencode(here)}"
 
     def _without_session(self, passed: Pass) -> Pass:
         """An `argocd.token` of the browser's own, or nothing: Argo CD decides."""

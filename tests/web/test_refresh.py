@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
+from yarl import URL
 
 from sidecar.demo.misbehaviour import Answer, Change, Drop
-from tests.world import PAGE, World
+from tests.world import PAGE, Browser, World
 
 API = "/api/v1/applications"
 
@@ -231,7 +232,6 @@ async def test_a_renewal_that_gives_another_user_ends_the_session(here: World) -
         Change(claims={"aud": "another"}),
         Change(claims={"nonce": "another"}),
         Change(forged=True),
-        Change(members={"id_token": None}),
     ],
     ids=str,
 )
@@ -353,3 +353,83 @@ async def test_an_error_on_an_event_stream_is_held_back_since_the_ui_asks_again_
     assert 1 <= held <= 5
     assert api.status == 503
     assert not here.clock.slept
+
+
+async def without_id_tokens(here: World) -> Browser:
+    """A browser whose provider gives no ID token on refresh, past its first token's end."""
+    browser = await here.logged_in()
+    here.provider.script.append(Change(members={"id_token": None}))
+    here.clock.advance(200)
+    await browser.get(API)
+    await here.settled()
+    here.clock.advance(101)
+    return browser
+
+
+async def test_a_provider_without_id_tokens_on_refresh_is_told_of_once_and_not_asked_again(
+    here: World,
+) -> None:
+    for _ in range(3):
+        browser = await here.logged_in()
+        here.clock.advance(200)
+        here.provider.script.append(Change(members={"id_token": None}))
+        for _ in range(5):
+            assert (await browser.get(API)).status == 200
+            await here.settled()
+            here.clock.advance(15)
+
+    assert here.metric("alarms_total", kind="no_id_token_on_refresh") == 1
+    assert here.provider.refreshes == 3
+
+
+async def test_at_its_tokens_end_a_page_load_goes_through_a_login_without_a_form(
+    here: World,
+) -> None:
+    browser = await without_id_tokens(here)
+
+    page = await browser.get("/applications?view=tree", headers=PAGE)
+    login = await browser.get(page.headers["Location"])
+
+    assert page.status == 303
+    assert page.headers["Location"].startswith("/auth/login?return_url=")
+    query = URL(login.headers["Location"]).query
+    assert query.getall("prompt") == ["none"]
+    api = await browser.get(API)
+    assert api.status == 401
+    assert await (await browser.get("/api/v1/session/userinfo")).json() == {"iss": "sso"}
+
+
+async def test_a_silent_login_that_works_goes_on_where_the_person_was(here: World) -> None:
+    browser = await without_id_tokens(here)
+    page = await browser.get("/applications?view=tree", headers=PAGE)
+    login = await browser.get(page.headers["Location"])
+
+    # The provider knows the person: the same as its form, without showing it.
+    knows = URL(login.headers["Location"]).without_query_params("prompt")
+    done = await browser.request("POST", str(knows), data={"user": "ada", "password": "ada"})
+    back = await browser.get(done.headers["Location"])
+
+    assert back.headers["Location"] == f"{here.base}/applications?view=tree"
+    assert (await browser.get(API)).status == 200
+
+
+@pytest.mark.parametrize("error", ["login_required", "interaction_required"])
+async def test_a_silent_login_that_needs_the_person_shows_the_form_once_and_does_not_loop(
+    here: World, error: str
+) -> None:
+    browser = await without_id_tokens(here)
+    page = await browser.get("/", headers=PAGE)
+    login = await browser.get(page.headers["Location"])
+    state = URL(login.headers["Location"]).query["state"]
+    refused = f"/auth/callback?error={error}&state={state}&iss={here.provider.issuer}"
+
+    form = await browser.get(refused)
+    again = URL(form.headers["Location"])
+    twice = await browser.get(
+        f"/auth/callback?error={error}&state={again.query['state']}&iss={here.provider.issuer}"
+    )
+
+    assert form.status == 303
+    assert "prompt" not in again.query
+    assert twice.status == 400
+    assert "Location" not in twice.headers
