@@ -212,9 +212,10 @@ def _from_kubernetes(name: str, value: str) -> bool:
 
 
 def _unknown(name: str) -> str:
-    known = [variable(field) for field in Config.model_fields]
-    near = difflib.get_close_matches(name.upper(), known, n=1)
-    mend = f"Did you mean {near[0]}?" if near else "See docs/configuration.md"
+    # Compared without the prefix, which alone would make everything look alike.
+    given = name.removeprefix(PREFIX).lower()
+    near = difflib.get_close_matches(given, Config.model_fields, n=1)
+    mend = f"Did you mean {variable(near[0])}?" if near else "See docs/configuration.md"
     return f"{name} is not known. {mend}"
 
 

@@ -167,8 +167,9 @@ def has_client_credential(fields: Sequence[tuple[str, str]], kind: Kind) -> bool
 
 
 def _is_bearer_jwt(value: str) -> bool:
+    """As Argo CD's getToken has it, which knows one spelling of the scheme only."""
     scheme, _, token = value.partition(" ")
-    return scheme.lower() == "bearer" and token.count(".") == 2
+    return scheme == "Bearer" and token.count(".") == 2
 
 
 def upstream_fields(

@@ -216,7 +216,8 @@ def test_an_unknown_name_is_a_fault_with_the_nearest_one(name: str, near: str) -
 
 
 @pytest.mark.parametrize(
-    "name", ["SIDECAR_WHATEVER_THIS_MAY_BE_FOR", "SIDECAR_12345678901234567890"]
+    "name",
+    ["SIDECAR_WHATEVER_THIS_MAY_BE_FOR", "SIDECAR_12345678901234567890", "SIDECAR_X"],
 )
 def test_an_unknown_name_with_none_near_points_to_the_documentation(name: str) -> None:
     assert fault(**{name: SECRET}) == f"{name} is not known. See docs/configuration.md"
@@ -290,6 +291,10 @@ def test_a_secret_may_come_from_a_file_and_is_read_again_at_every_use(tmp_path: 
     file.write_text("second\n")
 
     assert (before, config.read_client_secret()) == ("first", "second")
+
+
+def test_a_secret_may_come_from_the_environment() -> None:
+    assert load(SIDECAR_CLIENT_SECRET=SECRET).read_client_secret() == SECRET
 
 
 def test_keys_may_come_from_a_file(tmp_path: Path) -> None:

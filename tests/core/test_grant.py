@@ -103,3 +103,10 @@ def test_a_grant_never_prints_a_token() -> None:
     assert "grant-1" in shown
     for secret in ("id-1", "access-1", "refresh-1"):
         assert secret not in shown
+
+
+def test_what_a_newer_release_has_added_does_not_keep_this_one_from_reading_a_grant() -> None:
+    stored = grant()
+    newer = stored.to_bytes().replace(b'{"issuer"', b'{"added_later":[1],"issuer"')
+
+    assert Grant.from_bytes(stored.id, stored.user_tag, stored.version, newer) == stored

@@ -9,10 +9,14 @@ from sidecar.core.heads import (
     Kind,
     OwnPath,
     Paths,
+    can_be_passed,
     clean_path,
     end_to_end,
+    handshake_fields,
     has_client_credential,
     is_well_formed,
+    one_spelling,
+    opens_websocket,
     upstream_fields,
     values,
     without_renewed_token,
@@ -175,6 +179,9 @@ EVENTS = "text/event-stream"
         ("POST", "/extensions/metrics/x", "*/*", Kind.COOKIE_ONLY),
         ("GET", "/extensions.js", "*/*", Kind.OTHER),
         ("GET", "/stream", EVENTS, Kind.OTHER),
+        ("GET", "/auth/logout", HTML, Kind.LOGOUT),
+        ("POST", "/auth/logout", "*/*", Kind.LOGOUT),
+        ("POST", "/auth/logout/x", "*/*", Kind.OTHER),
     ],
 )
 @pytest.mark.parametrize("root", ["", "/argo"])
@@ -243,6 +250,7 @@ def test_all_values_of_a_repeated_field_are_found_in_their_order() -> None:
         ([("Grpc-Metadata-Token", "anything")], True),
         ([("token", "")], False),
         ([("X-Token", "a.b.c")], False),
+        ([("X-Forwarded-Authorization", "Bearer a.b.c")], False),
     ],
 )
 @pytest.mark.parametrize("kind", [Kind.API, Kind.STREAM, Kind.OTHER, Kind.PAGE])
@@ -367,3 +375,90 @@ def test_a_request_is_passed_on_in_origin_form_with_one_host(
     target: str, hosts: list[str], good: bool
 ) -> None:
     assert is_well_formed(target, hosts) is good
+
+
+@pytest.mark.parametrize(
+    ("hosts", "good"),
+    [([], True), (["a"], True), ([""], False), (["a b"], False), (["a"] * 2, False)],
+)
+def test_an_old_load_balancer_may_leave_its_host_out_but_not_write_a_bad_one(
+    hosts: list[str], good: bool
+) -> None:
+    assert is_well_formed("/healthz", hosts, http_1_0=True) is good
+    assert not is_well_formed("/a#b", hosts, http_1_0=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "passes"),
+    [
+        ([], True),
+        ([("X", "text"), ("X-Name", "é"), ("X-Mark", "\uffff")], True),
+        ([("X", "a\udc80")], False),
+        ([("X", "good"), ("X", "\udcffa")], False),
+        ([("Cookie", "a=\udcff")], True),
+        ([("COOKIE", "a=\udcff")], True),
+        ([("Set-Cookie", "a=\udcff")], False),
+    ],
+)
+def test_a_field_that_would_change_on_its_way_cannot_be_passed(
+    fields: list[tuple[str, str]], passes: bool
+) -> None:
+    assert can_be_passed(fields) is passes
+
+
+def test_a_name_is_spelled_as_it_was_the_first_time() -> None:
+    fields = [("X-a", "1"), ("Y", "2"), ("x-A", "3"), ("X-A", "4"), ("y", "5")]
+
+    assert one_spelling(fields) == [
+        ("X-a", "1"),
+        ("Y", "2"),
+        ("X-a", "3"),
+        ("X-a", "4"),
+        ("Y", "5"),
+    ]
+
+
+CONNECTION = ("Connection", "keep-alive, Upgrade")
+UPGRADE = ("Upgrade", "WebSocket")
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "opens"),
+    [
+        ("GET", [CONNECTION, UPGRADE], True),
+        ("GET", [("connection", "upgrade"), ("upgrade", " websocket ")], True),
+        ("POST", [CONNECTION, UPGRADE], False),
+        ("GET", [CONNECTION], False),
+        ("GET", [UPGRADE], False),
+        ("GET", [("Connection", "close"), UPGRADE], False),
+        ("GET", [CONNECTION, ("Upgrade", "h2c")], False),
+        ("GET", [CONNECTION, ("Upgrade", "websocket, h2c")], False),
+        ("GET", [CONNECTION, UPGRADE, ("Upgrade", "h2c")], False),
+        ("GET", [], False),
+    ],
+)
+def test_a_websocket_is_opened_by_a_whole_handshake_only(
+    method: str, fields: list[tuple[str, str]], opens: bool
+) -> None:
+    assert opens_websocket(method, fields) is opens
+
+
+def test_a_handshake_goes_up_without_what_is_made_anew() -> None:
+    fields = [
+        ("Host", "argocd.example.org"),
+        ("Sec-WebSocket-Key", "x"),
+        ("sec-websocket-version", "13"),
+        ("Content-Length", "5"),
+        ("content-type", "text/plain"),
+        ("Expect", "100-continue"),
+        ("Origin", "https://argocd.example.org"),
+        ("X-a", "1"),
+        ("x-A", "2"),
+    ]
+
+    assert handshake_fields(fields) == [
+        ("Host", "argocd.example.org"),
+        ("Origin", "https://argocd.example.org"),
+        ("X-a", "1"),
+        ("X-a", "2"),
+    ]

@@ -564,3 +564,9 @@ def test_no_key_is_looked_up_for_an_algorithm_that_is_not_allowed(alg: str) -> N
 
 def test_a_key_never_prints_its_numbers() -> None:
     assert "RSA" not in repr(signing_key(kid="1", alg=None))
+
+
+def test_claims_that_nobody_acts_on_refuse_no_login() -> None:
+    odd = token(amr="pwd", auth_time="yesterday", jti=7)
+
+    assert accepted(odd).subject == "alice"

@@ -49,6 +49,7 @@ def test_an_answer_without_tokens_is_an_outage_that_may_have_spent_the_token(bod
         read_token_response(body)
 
     assert not raised.value.token_untouched
+    assert raised.value.__cause__ is None  # a JSON error holds the whole answer
 
 
 @pytest.mark.parametrize("name", ["access_token", "id_token", "refresh_token"])

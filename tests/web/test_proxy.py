@@ -78,7 +78,6 @@ async def test_a_session_puts_one_token_in_the_place_of_all_that_the_browser_sen
     "fields",
     [
         {"Authorization": "Bearer one.two.three"},
-        {"authorization": "bearer one.two.three"},
         {"Grpc-Metadata-Token": "anything"},
         {"token": "anything"},
     ],
@@ -745,3 +744,11 @@ async def test_a_terminals_close_code_and_reason_arrive(here: World) -> None:
 
         await eventually(lambda: bool(closed))
     assert closed == [(3005, "enough")]
+
+
+async def test_a_scheme_that_argocd_does_not_know_does_not_cost_the_session(here: World) -> None:
+    browser = await here.logged_in()
+
+    answer = await browser.get(API, headers={"Authorization": "bearer one.two.three"})
+
+    assert answer.status == 200
