@@ -23,11 +23,14 @@ from sidecar.config.values import CookieMode, Listen, masked
 from sidecar.core.authorization import origin
 from sidecar.core.cookies import CookieJar
 from sidecar.core.heads import Paths
+from sidecar.core.provider_profiles import profile_of
 from sidecar.core.sealing import KEY_BYTES, Key, KeyRing
 from sidecar.errors import SidecarError
+from sidecar.flows.background import Background
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
 from sidecar.flows.refresh import Refresh, Timings
+from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Client, Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
@@ -132,10 +135,12 @@ def _compose(
         runtime,
         prefix=KEY_PREFIX,
     )
+    schedule = Schedule(store, config.refresh_window, config.background_renewal)
     refresh = Refresh(
         sessions,
         store,
         provider,
+        schedule,
         runtime,
         window=config.refresh_window,
         timings=timings,
@@ -147,9 +152,12 @@ def _compose(
         ring,
         client,
         LoginSettings(config.scopes, config.offline_access, config.redirect_uri),
+        schedule,
         runtime,
         prefix=KEY_PREFIX,
     )
+    background = Background(sessions, store, refresh, schedule, runtime)
+    runtime.tasks.start_endless(background.run(), "background")
     argocd = ArgoCd(http, config.upstream, config.root_path)
     logout = Logout(sessions, provider, argocd, runtime)
     auth = AuthEndpoints(
@@ -204,6 +212,7 @@ async def _open_provider(
         clock=clock,
         metrics=metrics,
         keys_seconds=timings.keys_seconds,
+        profile=profile_of(config.provider),
     )
 
 

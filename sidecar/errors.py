@@ -88,13 +88,21 @@ class ProviderUnavailable(TryLater):
 
     `token_untouched` is True when it is known that the provider has not acted on the request:
     it was never sent, or was turned away at the door. Otherwise a token may be spent.
+    `only_this_grant` is True when the answer may be about this grant alone: it says nothing
+    about the provider's health, and alone it does not say that the grant is at its end.
     """
 
     def __init__(
-        self, message: str, *, retry_after_seconds: float = 1.0, token_untouched: bool = False
+        self,
+        message: str,
+        *,
+        retry_after_seconds: float = 1.0,
+        token_untouched: bool = False,
+        only_this_grant: bool = False,
     ) -> None:
         super().__init__(message, retry_after_seconds=retry_after_seconds)
         self.token_untouched = token_untouched
+        self.only_this_grant = only_this_grant
 
 
 class UpstreamUnavailable(TryLater):

@@ -16,6 +16,21 @@ class Metrics:
             "forced_logins", "Sessions that ended though nobody logged out, by reason", "reason"
         )
         self.requests = self._counter("requests", "Proxied requests by credential", "credential")
+        self.lease_waits = self._counter(
+            "lease_waits", "Renewals that waited for another replica's, which had the lease"
+        )
+        self.lost_races = self._counter(
+            "lost_races", "Renewals that ended unasked, since the grant had changed meanwhile"
+        )
+        self.served_during_failure = self._counter(
+            "served_during_failure", "Requests served by a good token after a failed renewal"
+        )
+        self.token_life_left = Histogram(
+            _PREFIX + "token_life_left_seconds",
+            "How long the ID token still lives that a request goes up with",
+            registry=self.registry,
+            buckets=(1, 5, 15, 30, 60, 150, 300, 900, 1800, 3600, 7200, 86400),
+        )
         self.alarms = self._counter(
             "alarms", "What an operator has to mend, by kind; the log says what", "kind"
         )

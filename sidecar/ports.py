@@ -1,11 +1,13 @@
 """What the flows need of the outside world."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
 from sidecar.core.id_token import SigningKey
+from sidecar.core.provider_profiles import ProviderProfile
 from sidecar.core.session import SessionKey
 from sidecar.core.tokens import TokenResponse
 
@@ -54,6 +56,14 @@ class Write:
     write_id: str
     sealed: bytes
     ends_at: float
+
+
+DUE_SHARDS = 16
+
+
+def due_shard(grant_id: str) -> int:
+    """Which of the `DUE_SHARDS` sets holds a grant: they lie on different nodes of a cluster."""
+    return zlib.crc32(grant_id.encode()) % DUE_SHARDS
 
 
 class SaveResult(Enum):
@@ -145,6 +155,23 @@ class Store(Protocol):
         """Give the lease back, if it is still `owner`'s."""
         ...
 
+    async def schedule(self, user_tag: str, grant_id: str, due_at: float | None) -> None:
+        """Note when a grant is to be renewed without a request; None: not at all. A hint."""
+        ...
+
+    async def take_due(
+        self, shard: int, *, now: float, limit: int, hide_seconds: float
+    ) -> list[tuple[str, str]]:
+        """Grants of a shard that are due: (user tag, grant id), hidden from others for a while.
+
+        Whoever took them schedules them anew; if it dies, they are due again.
+        """
+        ...
+
+    async def last_seen(self, user_tag: str, grant_id: str) -> float | None:
+        """When a live session of a grant was last used, by the store's clock; None: it has none."""
+        ...
+
     async def redeem(self, state_hash: str, *, seconds: float) -> bool:
         """Whether this is the first time that a login's state is redeemed."""
         ...
@@ -183,6 +210,11 @@ class IdentityProvider(Protocol):
     Every call raises `ProviderUnavailable` when no usable answer came, `ProviderRefused`
     when it was an OAuth error.
     """
+
+    @property
+    def profile(self) -> ProviderProfile:
+        """What this provider does differently, as far as it is known by now."""
+        ...
 
     async def endpoints(self) -> ProviderEndpoints:
         """The provider's metadata, fetched when first asked for."""

@@ -221,6 +221,8 @@ async def world(
             "SIDECAR_CLIENT_SECRET": settings.client_secret,
             "SIDECAR_STORE_URL": "memory://",
             "SIDECAR_SESSION_KEYS": KEYS,
+            # It ticks by the clock, which only tests move.
+            "SIDECAR_BACKGROUND_RENEWAL": "off",
             **(environment or {}),
         }
         made = World(clock, provider, argocd, variables, owned)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from sidecar.core.session import SessionKey
-from sidecar.ports import Clock, Ended, Record, SaveResult, StoredSession, Write
+from sidecar.ports import Clock, Ended, Record, SaveResult, StoredSession, Write, due_shard
 
 TOMBSTONE_SECONDS = 3600.0
 
@@ -33,6 +33,7 @@ class MemoryStore:
         self._clock = clock
         self._slots: dict[str, _Slot] = {}
         self._redeemed: dict[str, tuple[bytes, float]] = {}
+        self._due: dict[tuple[str, str], float] = {}
 
     async def now(self) -> float:
         """The local time: there is no other clock."""
@@ -147,6 +148,28 @@ class MemoryStore:
         leases = self._slot(user_tag).leases
         if leases.get(grant_id, ("", 0.0))[0] == owner:
             del leases[grant_id]
+
+    async def schedule(self, user_tag: str, grant_id: str, due_at: float | None) -> None:
+        """Note when a grant is to be renewed without a request."""
+        self._due.pop((user_tag, grant_id), None)
+        if due_at is not None:
+            self._due[user_tag, grant_id] = due_at
+
+    async def take_due(
+        self, shard: int, *, now: float, limit: int, hide_seconds: float
+    ) -> list[tuple[str, str]]:
+        """Grants of a shard that are due, hidden from others for a while."""
+        due = [name for name, at in self._due.items() if at <= now and due_shard(name[1]) == shard]
+        due = sorted(due, key=lambda name: self._due[name])[:limit]
+        for name in due:
+            self._due[name] = now + hide_seconds
+        return due
+
+    async def last_seen(self, user_tag: str, grant_id: str) -> float | None:
+        """When a live session of a grant was last used."""
+        slot = self._slot(user_tag)
+        digests = [digest for digest, attached in slot.index.items() if attached == grant_id]
+        return max((slot.sessions[digest].last_seen_at for digest in digests), default=None)
 
     async def redeem(self, state_hash: str, *, seconds: float) -> bool:
         """Whether this is the first time that a login's state is redeemed."""

@@ -27,8 +27,9 @@ from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.rfc7009 import prepare_revoke_token_request
 
 from sidecar.core import id_token as core_id_token
-from sidecar.core.failures import failure
+from sidecar.core.failures import Answer, failure
 from sidecar.core.id_token import SigningKey, read_keys
+from sidecar.core.provider_profiles import ProviderProfile, SecretPlace, recognised
 from sidecar.core.tokens import TokenResponse, read_token_response
 from sidecar.errors import ProviderUnavailable
 from sidecar.metrics import Metrics
@@ -54,7 +55,10 @@ _attempt: ContextVar[_Attempt | None] = ContextVar("attempt", default=None)
 
 
 class OpenIdProvider:
-    """The provider at `issuer`, for one client. `secret` is asked for at each request."""
+    """The provider at `issuer`, for one client. `secret` is asked for at each request.
+
+    Without a profile the provider is recognised, at each discovery anew.
+    """
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class OpenIdProvider:
         clock: Clock,
         metrics: Metrics,
         keys_seconds: float,
+        profile: ProviderProfile | None = None,
     ) -> None:
         self._http = http
         self._issuer = issuer
@@ -73,9 +78,19 @@ class OpenIdProvider:
         self._secret = secret
         self._clock = clock
         self._metrics = metrics
+        self._chosen = profile
+        self._recognised = recognised(issuer, {})
         self._document_timeout = ClientTimeout(total=keys_seconds)
         self._endpoints = _Remembered(self._discover, clock, again_seconds=RETRY_SECONDS)
         self._keys = _Remembered(self._read_keys, clock, again_seconds=ASK_AGAIN_SECONDS)
+
+    @property
+    def profile(self) -> ProviderProfile:
+        """The profile that was chosen, else the one that issuer and metadata speak for.
+
+        Before the first discovery the issuer alone has to tell.
+        """
+        return self._chosen or self._recognised
 
     async def endpoints(self) -> ProviderEndpoints:
         """The provider's metadata, fetched when first asked for, and hourly."""
@@ -97,11 +112,16 @@ class OpenIdProvider:
             ("redirect_uri", redirect_uri),
             ("code_verifier", code_verifier),
         ]
-        return await self._ask_for_tokens(form)
+        return await self._ask_for_tokens(lambda: form)
 
     async def refresh(self, refresh_token: str, *, send_before: float) -> TokenResponse:
         """The tokens for a refresh token (RFC 6749 section 6); no `scope`: the same as before."""
-        form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)]
+
+        def form() -> list[tuple[str, str]]:
+            scope = self.profile.refresh_scope
+            grant = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)]
+            return [*grant, ("scope", scope)] if scope else grant
+
         return await self._ask_for_tokens(form, send_before=send_before)
 
     async def revoke(self, refresh_token: str) -> bool:
@@ -110,41 +130,42 @@ class OpenIdProvider:
         if not endpoints.revocation_endpoint:
             return False
         body, _ = prepare_revoke_token_request(refresh_token, "refresh_token")
-        status, answer, retry_after = await self._post(
-            endpoints.revocation_endpoint, body, endpoints, "revocation"
-        )
-        if status != 200:
-            raise failure(status, answer, retry_after=retry_after)
+        answer = await self._post(endpoints.revocation_endpoint, body, endpoints, "revocation")
+        if answer.status != 200:
+            raise failure(answer, self.profile)
         return True
 
     async def _ask_for_tokens(
-        self, form: list[tuple[str, str]], *, send_before: float = math.inf
+        self, form: Callable[[], list[tuple[str, str]]], *, send_before: float = math.inf
     ) -> TokenResponse:
+        """The answer to a form, which is made once the provider is known."""
         with _presenting(lambda: self._clock.monotonic() > send_before):
             endpoints = await self._endpoints.get()
-            status, answer, retry_after = await self._post(
-                endpoints.token_endpoint, urlencode(form), endpoints, "token"
-            )
-        if status != 200:
-            raise failure(status, answer, retry_after=retry_after)
-        return read_token_response(answer)
+            body = urlencode(form())
+            answer = await self._post(endpoints.token_endpoint, body, endpoints, "token")
+        if answer.status != 200:
+            raise failure(answer, self.profile)
+        return read_token_response(answer.body)
 
-    async def _post(
-        self, url: str, body: str, endpoints: ProviderEndpoints, name: str
-    ) -> tuple[int, bytes, str | None]:
+    async def _post(self, url: str, body: str, endpoints: ProviderEndpoints, name: str) -> Answer:
         headers, body = self._authenticated(body, endpoints)
         # What is presented here is for this address, wherever it may point.
         request = self._http.post(url, data=body, headers=headers, allow_redirects=False)
         with self._metrics.provider_seconds.labels(name).time():
             async with _answer(request) as response:
-                return (
+                return Answer(
                     response.status,
                     await _read_bounded(response),
-                    response.headers.get("Retry-After"),
+                    content_type=response.headers.get("Content-Type", ""),
+                    retry_after=response.headers.get("Retry-After", ""),
+                    date=response.headers.get("Date", ""),
                 )
 
     def _authenticated(self, body: str, endpoints: ProviderEndpoints) -> tuple[dict[str, str], str]:
-        """Client authentication (RFC 6749 2.3.1): Basic where listed, else in the body."""
+        """Client authentication (RFC 6749 2.3.1): Basic where listed, else in the body.
+
+        One of the two: with both some providers refuse (OneLogin), as section 2.3 asks.
+        """
         headers = {
             "Content-Type": "application/x-www-form-urlencoded",
             "Accept": "application/json",
@@ -153,7 +174,8 @@ class OpenIdProvider:
             secret = self._secret()
         except (OSError, ValueError) as error:
             raise ProviderUnavailable("the client's secret cannot be read from its file") from error
-        if secret and "client_secret_basic" in endpoints.token_endpoint_auth_methods:
+        listed = "client_secret_basic" in endpoints.token_endpoint_auth_methods
+        if secret and listed and self.profile.secret_place is SecretPlace.LISTED:
             # Authlib leaves the form encoding out, and secrets with `%` or `+` fail then.
             pair = f"{quote_plus(self._client_id)}:{quote_plus(secret)}"
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
@@ -165,7 +187,10 @@ class OpenIdProvider:
 
     async def _discover(self) -> ProviderEndpoints:
         url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        return _read_metadata(await self._document(url, "discovery"), self._issuer)
+        document = await self._document(url, "discovery")
+        endpoints = _read_metadata(document, self._issuer)
+        self._recognised = recognised(self._issuer, document)
+        return endpoints
 
     async def _read_keys(self) -> list[SigningKey]:
         endpoints = await self._endpoints.get()

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from sidecar.core.session import SessionKey
 from sidecar.errors import StoreUnavailable
-from sidecar.ports import Clock, Ended, Record, SaveResult, StoredSession, Write
+from sidecar.ports import Clock, Ended, Record, SaveResult, StoredSession, Write, due_shard
 
 TOMBSTONE_MS = 3600 * 1000
 COMMAND_TIMEOUT_SECONDS = 0.25
@@ -25,7 +25,17 @@ MAX_CONNECTIONS = 64
 FORMAT = b"1"
 
 _T = TypeVar("_T")
-_SCRIPTS = ("attach", "load", "touch", "save", "end_session", "end_grant", "release")
+_SCRIPTS = (
+    "attach",
+    "load",
+    "touch",
+    "save",
+    "end_session",
+    "end_grant",
+    "release",
+    "take_due",
+    "last_seen",
+)
 _RESULTS = {
     b"saved": SaveResult.SAVED,
     b"moved": SaveResult.MOVED,
@@ -162,6 +172,30 @@ class RedisStore:
         """Give the lease back, if it is still `owner`'s."""
         await self._run("release", [self._lease(user_tag, grant_id)], [owner])
 
+    async def schedule(self, user_tag: str, grant_id: str, due_at: float | None) -> None:
+        """Note when a grant is to be renewed without a request."""
+        key, member = self._due(due_shard(grant_id)), f"{user_tag}/{grant_id}"
+        if due_at is None:
+            await self._ask(lambda: self._redis.zrem(key, member))
+        else:
+            await self._ask(lambda: self._redis.zadd(key, {member: _ms(due_at)}))
+
+    async def take_due(
+        self, shard: int, *, now: float, limit: int, hide_seconds: float
+    ) -> list[tuple[str, str]]:
+        """Grants of a shard that are due, hidden from others for a while."""
+        members = await self._run(
+            "take_due", [self._due(shard)], [_ms(now), limit, _ms(now + hide_seconds)]
+        )
+        parted = [member.decode().partition("/") for member in members]
+        return [(tag, grant_id) for tag, _, grant_id in parted]
+
+    async def last_seen(self, user_tag: str, grant_id: str) -> float | None:
+        """When a live session of a grant was last used."""
+        keys, args = [self._index(user_tag)], [grant_id, self._sessions(user_tag)]
+        answer = await self._run("last_seen", keys, args)
+        return int(answer[0]) / 1000 if answer else None
+
     async def redeem(self, state_hash: str, *, seconds: float) -> bool:
         """Whether this is the first time that a login's state is redeemed."""
         key = f"{self._prefix}redeemed:{state_hash}"
@@ -177,6 +211,9 @@ class RedisStore:
         """What became of a redeemed state: empty while not known, None when not redeemed."""
         key = f"{self._prefix}redeemed:{state_hash}"
         return cast(bytes | None, await self._ask(lambda: self._redis.get(key)))
+
+    def _due(self, shard: int) -> str:
+        return f"{self._prefix}due:{shard}"
 
     def _user(self, user_tag: str) -> str:
         """The start of a user's keys; the braces are Redis Cluster's hash tag."""

@@ -13,7 +13,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sidecar.config import values
 from sidecar.config.values import CookieMode, Listen, LogLevel
 from sidecar.core.authorization import OfflineAccess
-from sidecar.core.refresh_policy import RefreshWindow
+from sidecar.core.provider_profiles import Provider
+from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import Key
 from sidecar.errors import ConfigurationError
 
@@ -69,6 +70,12 @@ class Config(BaseSettings):
     issuer: Annotated[str, _by(values.issuer)] = _required(
         "The provider's issuer, exactly as its tokens have it in `iss`."
     )
+    provider: Annotated[Provider, _by(values.one_of(Provider))] = _variable(
+        "auto",
+        "What the provider is. `auto`: recognised by its issuer and metadata. Else one of "
+        f"{', '.join(f'`{name}`' for name in Provider if name is not Provider.AUTO)}: see "
+        "[Identity providers](providers.md).",
+    )
     client_id: Annotated[str, _by(values.client_id)] = _required(
         "The client's id at the provider: the one that Argo CD trusts."
     )
@@ -110,6 +117,12 @@ class Config(BaseSettings):
         "25%",
         "The last part of an ID token's life, in which it is renewed behind requests: a share "
         "(then at least 2m30s) or a duration; never more than half of the life.",
+    )
+    background_renewal: Annotated[Background, _by(values.one_of(Background))] = _variable(
+        "active",
+        "Which sessions are renewed without a request. `active`: those used within one ID "
+        "token's life, or with an open stream, and every other one once before its refresh "
+        "token's own end; `all`; `off`.",
     )
     min_token_life: Annotated[float, _by(values.duration)] = _variable(
         "30s",

@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from sidecar.core.heads import Paths, clean_path
+from sidecar.core.provider_profiles import ProviderProfile
 from sidecar.core.sealing import KeyRing, Label
 from sidecar.errors import LoginRefused, RecordBroken, SilentLoginRefused, StoreUnavailable
 
@@ -135,11 +136,15 @@ def authorization_url(
 
 
 def requested_scope(
-    scopes: Sequence[str], offline: OfflineAccess, *, issuer: str, supported: Sequence[str]
+    scopes: Sequence[str],
+    offline: OfflineAccess,
+    *,
+    supported: Sequence[str],
+    profile: ProviderProfile,
 ) -> tuple[str, list[tuple[str, str]]]:
     """The `scope` to ask for, and the parameters that make the provider give a refresh token."""
-    if issuer == "https://accounts.google.com" and offline is not OfflineAccess.NEVER:
-        return " ".join(scopes), [("access_type", "offline"), ("prompt", "consent")]
+    if profile.authorization and offline is not OfflineAccess.NEVER:
+        return " ".join(scopes), list(profile.authorization)
     wanted = offline in (OfflineAccess.ALWAYS, OfflineAccess.CONSENT) or (
         offline is OfflineAccess.AUTO and "offline_access" in supported
     )

@@ -85,8 +85,12 @@ class Grant:
         )
 
     def with_intent(self, *, now: float) -> "Grant":
-        """The next version, about to present its refresh token."""
-        intent = Intent(refresh_token_hash(self.tokens.refresh_token), now)
+        """The next version, about to present its refresh token.
+
+        A provider's reuse window counts from the first time that it was presented.
+        """
+        at = self.intent.at if self.intent and self.answer_unknown else now
+        intent = Intent(refresh_token_hash(self.tokens.refresh_token), at)
         return replace(self, version=self.version + 1, intent=intent)
 
     def without_intent(self) -> "Grant":

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 
 from sidecar.core.grant import Grant
 
@@ -11,6 +11,13 @@ JITTER_SHARE = 0.2  # of the window: spreads what was logged in together
 MIN_INTERVAL_SECONDS = 10.0
 # Argo CD gives `exp` no leeway; the request still has to get there, and be checked.
 TRAVEL_SECONDS = 1.0
+# Before a refresh token's own end: a try or two more fit into it.
+REFRESH_TOKEN_MARGIN_SECONDS = 60.0
+# Uses are noted once a minute, so a session that is used has been seen as lately as that.
+ACTIVE_WITHIN_SECONDS = 150.0
+# Until another try is there: the wait for whoever may hold the answer, and the way.
+REUSE_MARGIN_SECONDS = 6.0
+_NEVER = float("inf")
 
 
 class Action(Enum):
@@ -53,17 +60,19 @@ def decide(
     window: RefreshWindow,
     min_life: float = 0.0,
     retry_at: float = 0.0,
+    reuse_window: float = 0.0,
 ) -> Decision:
     """What to do for a request at `now`, in Unix seconds by the local clock.
 
     `min_life` is the life in seconds that the token must have left (streams, terminals), at
-    most half of a token's life; `retry_at` is when a failed renewal may be tried again.
+    most half of a token's life; `retry_at` is when a failed renewal may be tried again;
+    `reuse_window` is for how many seconds the provider takes a spent refresh token again.
     """
     tokens = grant.tokens
-    life = _life(grant)
     left = usable_seconds(grant, now)
-    needed = min(min_life, life / 2)
-    if left > max(needed, window.length_seconds(life) * (1 - JITTER_SHARE * _jitter(grant.id))):
+    needed = min(min_life, _life(grant) / 2)
+    ends_soon = _refresh_token_due_at(grant) <= now
+    if left > max(needed, _window_seconds(grant, window)) and not ends_soon:
         return Decision(Action.USE)
     if not tokens.refresh_token:
         return Decision(Action.USE if left > 0 else Action.OVER)
@@ -72,12 +81,59 @@ def decide(
     next_try = max(retry_at, _renewed_lately_until(grant, now))
     if next_try > now:
         return Decision(Action.BACK_OFF, next_try)
-    if left > 0 and grant.answer_unknown:
-        # On a strict provider a second try with a spent token ends the grant: not yet.
+    if left > 0 and grant.answer_unknown and not _harmless_again(grant, now, reuse_window):
+        # A second try with a spent token would end the grant: not yet.
         return Decision(Action.USE)
     if left > needed:
         return Decision(Action.USE_AND_RENEW)
     return Decision(Action.RENEW_FIRST)
+
+
+def _harmless_again(grant: Grant, now: float, reuse_window: float) -> bool:
+    """Whether the provider would take the refresh token again, though it may be spent."""
+    if grant.intent is None:
+        return True
+    return 0 <= now - grant.intent.at <= reuse_window - REUSE_MARGIN_SECONDS
+
+
+class Background(StrEnum):
+    """Which sessions are renewed without a request."""
+
+    OFF = "off"
+    ACTIVE = "active"
+    """Those used within one ID token's life; others once before their refresh token's end."""
+    ALL = "all"
+
+
+def background_due_at(
+    grant: Grant, *, window: RefreshWindow, background: Background, unused_seconds: float
+) -> float | None:
+    """When a grant is to be renewed without a request, in Unix seconds; None: not at all.
+
+    `unused_seconds` is how long none of its sessions was used.
+    """
+    if background is Background.OFF or not grant.tokens.refresh_token:
+        return None
+    due_at = _refresh_token_due_at(grant)
+    used = unused_seconds <= max(_life(grant), ACTIVE_WITHIN_SECONDS)
+    if grant.renews_id_token and (used or background is Background.ALL):
+        opens_at = grant.tokens.id_token_expires_at - _window_seconds(grant, window)
+        due_at = min(due_at, opens_at)
+    return due_at if due_at < _NEVER else None
+
+
+def _window_seconds(grant: Grant, window: RefreshWindow) -> float:
+    """The grant's own window: jitter makes it open a little later."""
+    return window.length_seconds(_life(grant)) * (1 - JITTER_SHARE * _jitter(grant.id))
+
+
+def _refresh_token_due_at(grant: Grant) -> float:
+    """When the refresh token must be renewed to live on; never, where it has no end."""
+    tokens = grant.tokens
+    if tokens.refresh_token_expires_at is None:
+        return _NEVER
+    life = tokens.refresh_token_expires_at - tokens.renewed_at
+    return tokens.refresh_token_expires_at - min(REFRESH_TOKEN_MARGIN_SECONDS, life / 4)
 
 
 def usable_seconds(grant: Grant, now: float) -> float:

@@ -29,6 +29,7 @@ from sidecar.errors import (
     TokenInvalid,
     TryLater,
 )
+from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Client, Sessions
 from sidecar.flows.tasks import Runtime
 from sidecar.flows.verification import verified_claims
@@ -58,6 +59,7 @@ class Login:
         ring: KeyRing,
         client: Client,
         settings: LoginSettings,
+        schedule: Schedule,
         runtime: Runtime,
         *,
         prefix: str,
@@ -68,6 +70,7 @@ class Login:
         self._ring = ring
         self._client = client
         self._settings = settings
+        self._schedule = schedule
         self._prefix = prefix
         self._clock = runtime.clock
         self._random = runtime.random
@@ -96,8 +99,8 @@ class Login:
         scope, extra = requested_scope(
             self._settings.scopes,
             self._settings.offline_access,
-            issuer=endpoints.issuer,
             supported=endpoints.scopes_supported,
+            profile=self._provider.profile,
         )
         if silent:
             extra = [*(pair for pair in extra if pair[0] != "prompt"), ("prompt", "none")]
@@ -207,6 +210,7 @@ class Login:
         except StoreUnavailable:
             self._tasks.start(self._give_back(tokens.refresh_token), "revoke")
             raise
+        await self._schedule.note(grant)
         return cookie, grant.user_tag, grant.id
 
     async def _give_back(self, refresh_token: str) -> None:

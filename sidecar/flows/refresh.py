@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sidecar.core.breaker import CLOSED
 from sidecar.core.grant import Grant
 from sidecar.core.id_token import Expected, IdTokenClaims
-from sidecar.core.refresh_policy import Action, RefreshWindow, decide, usable_seconds
+from sidecar.core.refresh_policy import Action, Decision, RefreshWindow, decide, usable_seconds
 from sidecar.core.session import EndReason, SessionKey
 from sidecar.core.tokens import TokenResponse, TokenSet, renew
 from sidecar.errors import (
@@ -20,6 +20,7 @@ from sidecar.errors import (
     TokenInvalid,
     TryLater,
 )
+from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Live, Sessions
 from sidecar.flows.tasks import Runtime
 from sidecar.flows.verification import verified_claims
@@ -105,6 +106,7 @@ class Refresh:
         sessions: Sessions,
         store: Store,
         provider: IdentityProvider,
+        schedule: Schedule,
         runtime: Runtime,
         *,
         window: RefreshWindow,
@@ -113,6 +115,7 @@ class Refresh:
         self._sessions = sessions
         self._store = store
         self._provider = provider
+        self._schedule = schedule
         self._window = window
         self._timings = timings
         self._clock = runtime.clock
@@ -143,12 +146,40 @@ class Refresh:
             async with asyncio.timeout(self._timings.wait_seconds):
                 while True:
                     live = await self._load(key)
-                    if live is None or not await self._must_wait(live.grant, min_life):
+                    if live is None:
+                        return None
+                    if not await self._must_wait(live.grant, min_life):
+                        left = usable_seconds(live.grant, self._clock.now())
+                        self._metrics.token_life_left.observe(left)
                         return live
         except TimeoutError:
             if live and usable_seconds(live.grant, self._clock.now()) > 0:
                 return live
             raise TokenMissing(retry_after_seconds=1.0, operator=False) from None
+
+    async def renew_behind(self, grant: Grant) -> float:
+        """Renew a grant without a request; when to try again if it must wait, else 0."""
+        now = self._clock.now()
+        retry_at = self._retry_at(grant, now)
+        if retry_at <= now:
+            await asyncio.shield(self._join(grant, 0.0))
+            retry_at = self._retry_at(grant, now)
+        return retry_at
+
+    def _decide(self, grant: Grant, now: float, min_life: float, retry_at: float) -> Decision:
+        return decide(
+            grant,
+            now,
+            window=self._window,
+            min_life=min_life,
+            retry_at=retry_at,
+            reuse_window=self._provider.profile.reuse_window_seconds,
+        )
+
+    def _retry_at(self, grant: Grant, now: float) -> float:
+        """When a grant may be tried again: its own failures count, and the provider's."""
+        failure = self._failures.get(grant.id)
+        return max(failure.retry_at if failure else 0.0, self._breaker.retry_at(now))
 
     async def _load(self, key: SessionKey) -> Live | None:
         live = await self._sessions.load(key)
@@ -162,9 +193,8 @@ class Refresh:
     async def _must_wait(self, grant: Grant, min_life: float) -> bool:
         """Whether the grant must be looked at again, after what there was to wait for."""
         now = self._clock.now()
-        failure = self._failures.get(grant.id)
-        retry_at = max(failure.retry_at if failure else 0.0, self._breaker.retry_at(now))
-        decision = decide(grant, now, window=self._window, min_life=min_life, retry_at=retry_at)
+        retry_at = self._retry_at(grant, now)
+        decision = self._decide(grant, now, min_life, retry_at)
         match decision.action:
             case Action.USE:
                 return False
@@ -173,7 +203,10 @@ class Refresh:
                 return False
             case Action.BACK_OFF:
                 if usable_seconds(grant, now) > 0:
+                    if retry_at > now:
+                        self._metrics.served_during_failure.inc()
                     return False
+                failure = self._failures.get(grant.id)
                 raise TokenMissing(
                     retry_after_seconds=max(1.0, decision.retry_at - now),
                     operator=bool(failure and failure.operator),
@@ -202,6 +235,7 @@ class Refresh:
             async with self._at_once:
                 held = await self._renew_unless_away(grant, min_life)
             if not held:
+                self._metrics.lease_waits.inc()
                 await self._follow(grant, min_life)
         except (StoreUnavailable, ProviderUnavailable) as error:
             self._passed(grant, error)
@@ -217,12 +251,13 @@ class Refresh:
         try:
             return await self._renew_with_lease(grant, min_life)
         except ProviderUnavailable as error:
-            self._breaker = self._breaker.failed(
-                grant.id,
-                self._clock.now(),
-                at_least=error.retry_after_seconds,
-                share=int.from_bytes(self._random(2)) / 65536,
-            )
+            if not error.only_this_grant:
+                self._breaker = self._breaker.failed(
+                    grant.id,
+                    self._clock.now(),
+                    at_least=error.retry_after_seconds,
+                    share=int.from_bytes(self._random(2)) / 65536,
+                )
             raise
         finally:
             if asking.probing and self._breaker is asking:
@@ -262,6 +297,7 @@ class Refresh:
         was_unknown = asked.answer_unknown
         asked = asked.with_intent(now=self._clock.now())
         if await self._sessions.save(asked) is not SaveResult.SAVED:
+            self._metrics.lost_races.inc()
             return
         send_before = taken_at + self._timings.lease_seconds / 2
         try:
@@ -286,7 +322,7 @@ class Refresh:
         stored = await self._sessions.load_grant(grant.user_tag, grant.id)
         if stored is None:
             return None
-        decision = decide(stored, self._clock.now(), window=self._window, min_life=min_life)
+        decision = self._decide(stored, self._clock.now(), min_life, retry_at=0.0)
         due = decision.action in (Action.USE_AND_RENEW, Action.RENEW_FIRST)
         return stored if due else None
 
@@ -349,7 +385,9 @@ class Refresh:
             self._failures.pop(asked.id, None)
         tokens = renew(asked.tokens, response, claims, now=self._clock.now())
         renews = response.id_token is not None
-        await self._save(asked, asked.with_tokens(tokens, renews_id_token=renews))
+        renewed = asked.with_tokens(tokens, renews_id_token=renews)
+        await self._save(asked, renewed)
+        await self._schedule.note(renewed)
         self._metrics.renewals.labels("renewed" if claims else "without_id_token").inc()
         self._log.info("renewed", user=asked.user_tag, new_id_token=claims is not None)
 

@@ -1,5 +1,7 @@
 """Sessions and grants as the flows see them: sealed on the way out, opened on the way back."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from sidecar.core.grant import GRANT_ID_BYTES, Grant, Sharing
@@ -73,6 +75,7 @@ class Sessions:
         self._metrics = runtime.metrics
         self._log = runtime.log
         self._touching: set[str] = set()
+        self._held_open: dict[SessionKey, tuple[Session, int]] = {}
 
     def read_cookies(self, values: list[str]) -> SessionKey | None:
         """The session that the first genuine cookie value names, without a store trip."""
@@ -257,6 +260,28 @@ class Sessions:
         if stored.grant is None or stored.grant_id != session.grant_id:
             return await self.load_grant(tag, session.grant_id)
         return self.open_grant(tag, session.grant_id, stored.grant)
+
+    @contextmanager
+    def held_open(self, session: Session) -> Iterator[None]:
+        """While this lasts the session is in use: an open stream or terminal is no idle time."""
+        _, count = self._held_open.get(session.key, (session, 0))
+        self._held_open[session.key] = (session, count + 1)
+        try:
+            yield
+        finally:
+            _, count = self._held_open[session.key]
+            self._held_open[session.key] = (session, count - 1)
+            if count == 1:
+                del self._held_open[session.key]
+
+    async def touch_held_open(self) -> None:
+        """Note the use of all sessions that have something open here.
+
+        Raises:
+            StoreUnavailable: the rest is noted the next time.
+        """
+        for session, _ in list(self._held_open.values()):
+            await self._write_touch(session)
 
     def _touch(self, session: Session, now: float) -> None:
         """Note the use behind the request, once a minute at most."""

@@ -19,6 +19,7 @@ class Tasks:
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
         self._running: set[asyncio.Task[Any]] = set()
+        self._endless: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
         """Run `work` to its end, whoever waits for it."""
@@ -27,6 +28,12 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
+    def start_endless(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run `work` until the process ends, which cancels it."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._endless.add(task)
+        task.add_done_callback(self._ended)
+
     async def idle(self) -> None:
         """Wait until nothing runs."""
         while self._running:
@@ -34,6 +41,9 @@ class Tasks:
 
     async def aclose(self, *, seconds: float) -> None:
         """Wait for all of them, for `seconds` at most; then cancel what is left, and say so."""
+        for task in self._endless:
+            task.cancel()
+        await asyncio.gather(*self._endless, return_exceptions=True)
         try:
             async with asyncio.timeout(seconds):
                 await self.idle()

@@ -62,7 +62,7 @@ from sidecar.errors import (
     UpstreamUnavailable,
 )
 from sidecar.flows.refresh import Refresh
-from sidecar.flows.sessions import Sessions
+from sidecar.flows.sessions import Live, Sessions
 from sidecar.metrics import Metrics
 from sidecar.web import responses
 
@@ -88,7 +88,12 @@ class Pass:
     fields: Fields
     found: Sequence[Crumb]
     key: SessionKey | None = None
-    grant: Grant | None = None
+    live: Live | None = None
+
+    @property
+    def grant(self) -> Grant | None:
+        """The live session's grant."""
+        return self.live.grant if self.live else None
 
 
 class Proxy:
@@ -165,6 +170,14 @@ class Proxy:
             told = responses.session_ended(kind)
             if told is not None:
                 return told
+        if passed.live is None or kind not in (Kind.STREAM, Kind.COOKIE_ONLY):
+            return await self._pass_on(request, passed, path)
+        with self._sessions.held_open(passed.live.session):
+            return await self._pass_on(request, passed, path)
+
+    async def _pass_on(
+        self, request: web.BaseRequest, passed: Pass, path: str
+    ) -> web.StreamResponse:
         if opens_websocket(request.method, list(request.headers.items())):
             if request.body_exists:
                 raise RequestMalformed("a WebSocket handshake with a body")
@@ -185,17 +198,17 @@ class Proxy:
             return self._without_session(passed)
         bare = replace(passed, key=key, fields=upstream_fields(fields, found, drop_tokens=True))
         try:
-            grant = await self._grant(key, kind)
+            live = await self._live(key, kind)
         except SilentLoginNeeded:
             return replace(bare, credential=Credential.SILENT)
         except TryLater:
             if kind in _NEEDS_NO_LOGIN:
                 return replace(bare, credential=Credential.NONE)
             raise
-        if grant is None:
+        if live is None:
             return replace(bare, credential=Credential.ENDED)
-        passed = replace(passed, key=key, grant=grant)
-        given = upstream_fields(fields, found, id_token=grant.tokens.id_token)
+        passed = replace(passed, key=key, live=live)
+        given = upstream_fields(fields, found, id_token=live.grant.tokens.id_token)
         return replace(passed, credential=Credential.SESSION, fields=given)
 
     def _login_here(self, request: web.BaseRequest) -> str:
@@ -213,16 +226,15 @@ class Proxy:
         fields = upstream_fields(passed.fields, passed.found, drop_tokens=drop)
         return replace(passed, credential=Credential.LOCAL, fields=fields)
 
-    async def _grant(self, key: SessionKey, kind: Kind) -> Grant | None:
-        """The session's grant with a token that can go up, None when the session has ended."""
+    async def _live(self, key: SessionKey, kind: Kind) -> Live | None:
+        """The session with a token that can go up, None when it has ended."""
         lasting = kind in (Kind.STREAM, Kind.COOKIE_ONLY)
         try:
-            live = await self._refresh.current(
+            return await self._refresh.current(
                 key, min_life=self._min_token_life if lasting else 0.0
             )
         except SessionOver:
             return None
-        return live.grant if live else None
 
     async def _exchange(
         self, request: web.BaseRequest, passed: Pass, path: str

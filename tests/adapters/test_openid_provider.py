@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, quote_plus, urlsplit
 
@@ -21,6 +22,13 @@ from sidecar.adapters.openid_provider import (
     provider_session,
 )
 from sidecar.core.id_token import Expected, verify
+from sidecar.core.provider_profiles import (
+    GENERIC,
+    Provider,
+    ProviderProfile,
+    SecretPlace,
+    profile_of,
+)
 from sidecar.demo.jwks import SigningKeys
 from sidecar.demo.misbehaviour import Answer, Behaviour, Drop
 from sidecar.demo.oauth import ProviderSettings
@@ -72,6 +80,7 @@ def make_openid(http: ClientSession, clock: FakeClock) -> MakeOpenId:
         client_id: str = "argo-cd",
         secret: str = SECRET,
         session: ClientSession = http,
+        profile: ProviderProfile | None = None,
     ) -> OpenIdProvider:
         return OpenIdProvider(
             session,
@@ -81,6 +90,7 @@ def make_openid(http: ClientSession, clock: FakeClock) -> MakeOpenId:
             clock=clock,
             metrics=Metrics(),
             keys_seconds=5,
+            profile=profile,
         )
 
     return make
@@ -289,6 +299,125 @@ async def test_metadata_that_leaves_out_what_it_may_means_basic_and_nothing_else
     assert endpoints.token_endpoint_auth_methods == ("client_secret_basic",)
 
 
+# Profiles
+
+
+def like_dex(front: Front) -> None:
+    """Metadata of Dex' form, in which only the token endpoint works."""
+    for name, path in (("authorization", "auth"), ("token", "token")):
+        front.document[f"{name}_endpoint"] = f"{front.issuer}/{path}"
+    front.document["jwks_uri"] = f"{front.issuer}/keys"
+
+
+async def test_a_provider_is_recognised_once_its_metadata_is_read(
+    make_openid: MakeOpenId, front: Front
+) -> None:
+    like_dex(front)
+    openid = make_openid(front.issuer)
+    before = openid.profile
+
+    await openid.endpoints()
+
+    assert (before.provider, openid.profile.provider) == (Provider.GENERIC, Provider.DEX)
+
+
+async def test_a_provider_that_its_issuer_tells_is_recognised_though_it_is_away(
+    make_openid: MakeOpenId,
+) -> None:
+    assert make_openid("https://accounts.google.com").profile.provider is Provider.GOOGLE
+
+
+async def test_a_profile_that_was_chosen_stays_whatever_the_metadata_look_like(
+    make_openid: MakeOpenId, front: Front
+) -> None:
+    like_dex(front)
+    openid = make_openid(front.issuer, profile=profile_of(Provider.KEYCLOAK))
+    before = openid.profile
+
+    await openid.endpoints()
+
+    assert before is openid.profile is profile_of(Provider.KEYCLOAK)
+
+
+async def test_a_provider_that_was_replaced_is_recognised_at_the_next_discovery(
+    make_openid: MakeOpenId, front: Front, clock: FakeClock
+) -> None:
+    openid = make_openid(front.issuer)
+    await openid.endpoints()
+    before = openid.profile
+
+    like_dex(front)
+    clock.advance(DOCUMENT_AGE_SECONDS)
+    await openid.endpoints()
+
+    assert (before, openid.profile.provider) == (GENERIC, Provider.DEX)
+
+
+async def test_metadata_that_cannot_be_used_tell_nothing(
+    make_openid: MakeOpenId, front: Front, clock: FakeClock
+) -> None:
+    like_dex(front)
+    openid = make_openid(front.issuer)
+    await openid.endpoints()
+
+    front.document = {"issuer": "https://sso.example.org"}
+    clock.advance(DOCUMENT_AGE_SECONDS)
+    await openid.endpoints()
+
+    assert openid.profile.provider is Provider.DEX
+
+
+@pytest.mark.parametrize("kind", ["refresh", "exchange", "revoke"])
+async def test_an_answer_is_understood_as_this_provider_means_it(
+    make_openid: MakeOpenId, front: Front, clock: FakeClock, kind: str
+) -> None:
+    """Dex' 500 is about one grant; so it is for the very first request after a start."""
+    like_dex(front)
+    front.document["revocation_endpoint"] = f"{front.issuer}/token"
+    front.answers["/token"] = lambda: web.json_response({"error": "invalid_request"}, status=500)
+    dex, other = make_openid(front.issuer), make_openid(front.issuer, profile=GENERIC)
+
+    found = []
+    for openid in (dex, other):
+        with pytest.raises(ProviderUnavailable) as failed:
+            await CALLS[kind](openid, clock)
+        found.append(failed.value.only_this_grant)
+
+    assert found == [True, False]
+
+
+async def test_a_profile_can_say_which_scope_a_refresh_asks_for_and_no_other_request(
+    make_openid: MakeOpenId, front: Front, clock: FakeClock
+) -> None:
+    front.document["token_endpoint"] = f"{front.issuer}/token"
+    front.answers["/token"] = lambda: web.json_response({"access_token": "a"})
+    openid = make_openid(front.issuer, profile=replace(GENERIC, refresh_scope="openid groups"))
+
+    await CALLS["refresh"](openid, clock)
+    await CALLS["exchange"](openid, clock)
+
+    refreshed, exchanged = (parse_qs(seen.body) for seen in front.seen[-2:])
+    assert refreshed["scope"] == ["openid groups"]
+    assert "scope" not in exchanged
+
+
+@pytest.mark.parametrize(
+    ("place", "in_header"), [(SecretPlace.LISTED, True), (SecretPlace.BODY, False)]
+)
+async def test_a_profile_says_where_the_secret_goes_and_it_never_goes_into_two_places(
+    make_openid: MakeOpenId, front: Front, clock: FakeClock, place: SecretPlace, in_header: bool
+) -> None:
+    front.document["token_endpoint"] = f"{front.issuer}/token"
+    front.answers["/token"] = lambda: web.json_response({"access_token": "a"})
+    openid = make_openid(front.issuer, profile=replace(GENERIC, secret_place=place))
+
+    await CALLS["refresh"](openid, clock)
+
+    seen = front.seen[-1]
+    assert ("Authorization" in seen.headers) == in_header
+    assert ("client_secret" in parse_qs(seen.body)) == (not in_header)
+
+
 # Keys
 
 
@@ -468,7 +597,7 @@ async def test_a_refresh_asks_for_no_scope(
 
     await make_openid(front.issuer).refresh("r", send_before=clock.monotonic() + 1)
 
-    assert parse_qs(front.seen[-1].body) == {
+    assert parse_qs(front.seen[-1].body, keep_blank_values=True) == {
         "grant_type": ["refresh_token"],
         "refresh_token": ["r"],
     }
@@ -647,6 +776,17 @@ async def test_an_oauth_error_is_a_refusal(
         (Answer(status=429, headers={"Retry-After": "7"}), True),
         (Answer(status=503, headers={"Retry-After": "7"}), True),
         (Answer(status=500, headers={"Retry-After": "7"}), False),
+        (
+            Answer(
+                status=429,
+                headers={
+                    "Retry-After": "Wed, 21 Oct 2015 07:28:07 GMT",
+                    "Date": "Wed, 21 Oct 2015 07:28:00 GMT",
+                },
+            ),
+            True,
+        ),
+        (Answer(status=400, body='{"error": "invalid_grant"}', content_type="text/html"), False),
         (oauth_error("invalid_grant", status=502), False),
         (Answer(status=504, body="<html>gateway timeout</html>"), False),
         (Answer(status=400, body="<html>a firewall</html>"), False),

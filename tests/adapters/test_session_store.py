@@ -13,9 +13,10 @@ import pytest
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.core.session import SessionKey
-from sidecar.ports import Ended, Record, SaveResult, Store
+from sidecar.ports import Ended, Record, SaveResult, Store, due_shard
 from tests.adapters.conftest import ValkeyServer
 from tests.adapters.records import (
+    IDLE_SECONDS,
     LAPTOP,
     PHONE,
     TABLET,
@@ -687,3 +688,64 @@ async def _grant_gone(store: Store, grant_id: str = "grant") -> bool:
 
 async def _is_none(answer: Awaitable[object]) -> bool:
     return await answer is None
+
+
+async def test_a_due_grant_is_taken_by_one_and_due_again_after_a_while(store: Store) -> None:
+    shard = due_shard("grant")
+    await store.schedule(USER, "grant", 100.0)
+
+    early = await store.take_due(shard, now=99.0, limit=10, hide_seconds=45)
+    taken = await store.take_due(shard, now=100.0, limit=10, hide_seconds=45)
+    hidden = await store.take_due(shard, now=144.0, limit=10, hide_seconds=45)
+    again = await store.take_due(shard, now=145.0, limit=10, hide_seconds=45)
+
+    assert (early, taken, hidden, again) == ([], [(USER, "grant")], [], [(USER, "grant")])
+
+
+async def test_due_grants_come_in_their_order_and_no_more_than_asked_for(store: Store) -> None:
+    names = [name for name in (f"grant-{n}" for n in range(400)) if due_shard(name) == 3][:5]
+    for at, name in enumerate(names):
+        await store.schedule(USER, name, 100.0 + at)
+
+    first = await store.take_due(3, now=200.0, limit=2, hide_seconds=45)
+    rest = await store.take_due(3, now=200.0, limit=10, hide_seconds=45)
+
+    assert [name for _, name in first + rest] == names
+    assert len(first) == 2
+
+
+async def test_a_grant_that_is_scheduled_anew_or_not_at_all_is_not_due_at_its_old_time(
+    store: Store,
+) -> None:
+    for name in ("later", "never"):
+        await store.schedule(USER, name, 100.0)
+    await store.schedule(USER, "later", 500.0)
+    await store.schedule(USER, "never", None)
+
+    due = [
+        name
+        for shard in {due_shard("later"), due_shard("never")}
+        for name in await store.take_due(shard, now=499.0, limit=10, hide_seconds=45)
+    ]
+
+    assert due == []
+
+
+async def test_a_grant_was_seen_when_its_last_used_live_session_was(store: Store) -> None:
+    await attach(store, LAPTOP)
+    await attach(store, PHONE, version=2)
+    await attach(store, TABLET, "another")
+    now = await store.now()
+    idle_end = now + IDLE_SECONDS
+    await store.touch(LAPTOP, seen_at=now + 10, idle_ends_at=idle_end)
+    await store.touch(PHONE, seen_at=now + 20, idle_ends_at=idle_end)
+    await store.touch(TABLET, seen_at=now + 30, idle_ends_at=idle_end)
+
+    both = await store.last_seen(USER, "grant")
+    await store.end_session(PHONE, "grant", reason="logout", write_id="w")
+    one = await store.last_seen(USER, "grant")
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="w")
+
+    assert both == pytest.approx(now + 20, abs=0.01)
+    assert one == pytest.approx(now + 10, abs=0.01)
+    assert await store.last_seen(USER, "grant") is None

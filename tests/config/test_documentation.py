@@ -1,10 +1,14 @@
 from pathlib import Path
 
-from sidecar.config.documentation import configuration_table
-from sidecar.config.settings import Config, variable
+import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+from sidecar.config.documentation import configuration_table, providers_table
+from sidecar.config.settings import Config, variable
+from sidecar.core.provider_profiles import PROFILES
+
+DOCS = Path(__file__).parents[2] / "docs"
 BEGIN, END = "<!-- table:begin -->", "<!-- table:end -->"
+TABLES = {"configuration.md": configuration_table(), "providers.md": providers_table()}
 
 
 def row(field: str) -> str:
@@ -17,12 +21,20 @@ def row(field: str) -> str:
     return found[0]
 
 
-def test_the_page_has_the_table_that_the_code_makes() -> None:
-    page = PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", TABLES)
+def test_the_page_has_the_table_that_the_code_makes(name: str) -> None:
+    page = (DOCS / name).read_text(encoding="utf-8")
 
     assert page.count(BEGIN) == page.count(END) == 1
     table = page.partition(BEGIN)[2].partition(END)[0]
-    assert table.strip() == configuration_table().strip()
+    assert table.strip() == TABLES[name].strip()
+
+
+def test_every_provider_has_a_section_of_its_own() -> None:
+    page = (DOCS / "providers.md").read_text(encoding="utf-8")
+
+    headings = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
+    assert headings[-len(PROFILES) :] == [profile.title for profile in PROFILES]
 
 
 def test_the_table_has_a_row_for_every_variable_and_no_other() -> None:
@@ -40,7 +52,8 @@ def test_a_row_says_what_happens_without_the_variable() -> None:
     assert "| `memory://` outside of Kubernetes |" in row("store_url")
 
 
-def test_no_row_breaks_the_table() -> None:
-    for line in configuration_table().splitlines():
-        assert line.count("|") == 4, line
-        assert "\n" not in line
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_no_row_breaks_the_table(table: str) -> None:
+    lines = table.splitlines()
+    for line in lines:
+        assert line.count("|") == lines[0].count("|"), line

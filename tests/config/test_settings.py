@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from sidecar.config.settings import Config, is_secret, variable
 from sidecar.config.values import CookieMode, Listen, LogLevel
 from sidecar.core.authorization import OfflineAccess
-from sidecar.core.refresh_policy import RefreshWindow
+from sidecar.core.provider_profiles import Provider
+from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.errors import ConfigurationError
 
 KEY = base64.b64encode(b"hunter2-" * 4).decode()
@@ -47,6 +48,7 @@ def test_three_variables_are_enough_on_a_developers_machine() -> None:
 
     assert config.public_url == "https://argocd.example.org"
     assert config.issuer == "https://idp.example.org"
+    assert config.provider is Provider.AUTO
     assert config.client_id == "argocd"
     assert config.read_client_secret() == ""
     assert config.listen == Listen(None, 8080)
@@ -57,6 +59,7 @@ def test_three_variables_are_enough_on_a_developers_machine() -> None:
     assert config.store_url == "memory://"
     assert config.session_keys is None
     assert config.refresh_window == RefreshWindow(share=0.25)
+    assert config.background_renewal is Background.ACTIVE
     assert config.min_token_life == 30.0
     assert config.session_idle_timeout == 72 * 3600.0
     assert config.session_max_lifetime == 168 * 3600.0
@@ -67,6 +70,7 @@ def test_three_variables_are_enough_on_a_developers_machine() -> None:
 GOOD: dict[str, tuple[str, Any]] = {
     "public_url": ("https://Argo.example.org/argo/", "https://argo.example.org/argo"),
     "issuer": ("https://idp.example.org/", "https://idp.example.org/"),
+    "provider": ("keycloak", Provider.KEYCLOAK),
     "client_id": ("other", "other"),
     "client_secret": (SECRET, SECRET),
     "client_secret_file": ("/dev/null", "/dev/null"),
@@ -79,6 +83,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "session_keys": (f"a:{KEY}", None),
     "session_keys_file": ("/dev/null", None),
     "refresh_window": ("2m", RefreshWindow(seconds=120.0)),
+    "background_renewal": ("all", Background.ALL),
     "min_token_life": ("0s", 0.0),
     "session_idle_timeout": ("1h", 3600.0),
     "session_max_lifetime": ("12h", 43200.0),
@@ -88,6 +93,7 @@ GOOD: dict[str, tuple[str, Any]] = {
 BAD = {
     "public_url": "argocd.example.org",
     "issuer": "idp.example.org",
+    "provider": "Keycloak",
     "client_id": "é",
     "client_secret_file": "/no/such/file",
     "listen": "8080",
@@ -99,6 +105,7 @@ BAD = {
     "session_keys": "x",
     "session_keys_file": "/no/such/file",
     "refresh_window": "60%",
+    "background_renewal": "sometimes",
     "min_token_life": "30",
     "session_idle_timeout": "0s",
     "session_max_lifetime": "0s",

@@ -26,6 +26,7 @@ from sidecar.core.authorization import (
     safe_return_url,
 )
 from sidecar.core.heads import Paths, clean_path
+from sidecar.core.provider_profiles import GENERIC, recognised
 from sidecar.core.sealing import Label
 from sidecar.errors import LoginRefused
 from tests.core.examples import PREFIX, SEAL_RANDOM, key, properties, ring
@@ -226,7 +227,10 @@ def test_a_refresh_token_is_asked_for_as_the_provider_wants_it(
     mode: str, issuer: str, supported: list[str], scope: str, extra: list[tuple[str, str]]
 ) -> None:
     asked = requested_scope(
-        ["openid", "email"], OfflineAccess(mode), issuer=issuer, supported=supported
+        ["openid", "email"],
+        OfflineAccess(mode),
+        supported=supported,
+        profile=recognised(issuer, {}),
     )
 
     assert asked == (scope, extra)
@@ -235,7 +239,7 @@ def test_a_refresh_token_is_asked_for_as_the_provider_wants_it(
 def test_the_scope_is_not_asked_for_twice() -> None:
     scopes = ["openid", "offline_access"]
 
-    scope, _ = requested_scope(scopes, OfflineAccess.ALWAYS, issuer=ISSUER, supported=[])
+    scope, _ = requested_scope(scopes, OfflineAccess.ALWAYS, supported=[], profile=GENERIC)
 
     assert scope == "openid offline_access"
 

@@ -1,4 +1,7 @@
-from typing import NamedTuple
+import hashlib
+import math
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -8,8 +11,10 @@ from sidecar.core.grant import Grant
 from sidecar.core.refresh_policy import (
     MIN_INTERVAL_SECONDS,
     Action,
+    Background,
     Decision,
     RefreshWindow,
+    background_due_at,
     decide,
     usable_seconds,
 )
@@ -19,11 +24,16 @@ QUARTER = RefreshWindow(share=0.25)
 HOUR = 3600.0
 USES = (Action.USE, Action.USE_AND_RENEW)
 RENEWS = (Action.USE_AND_RENEW, Action.RENEW_FIRST)
+# The last quarter of a token that lives from 1000 to 4600, for a grant whose jitter is none.
+WINDOW_OPENS = 3700.0
+NO_JITTER = next(
+    name for name in map(str, range(5000)) if hashlib.sha256(name.encode()).digest()[0] == 0
+)
 
 
-def hour(**changes: object) -> Grant:
+def hour(**changes: Any) -> Grant:
     """A grant whose ID token lives from 1000 to 4600."""
-    return grant(token_set(life=HOUR, **changes))
+    return grant(token_set(life=HOUR, **{"refresh_token_expires_at": None, **changes}))
 
 
 def action(found: Grant, now: float, *, min_life: float = 0.0, retry_at: float = 0.0) -> Action:
@@ -61,6 +71,7 @@ def cases(draw: st.DrawFn) -> Case:
         life=life,
         renewed_at=1000.0 + draw(st.sampled_from((0.0, age, age - 1, age - 9, age + 5))),
         refresh_token=draw(st.sampled_from(("refresh-1", ""))),
+        refresh_token_expires_at=None,
     )
     found = grant(tokens, id=draw(st.text(max_size=5)))
     if draw(st.booleans()):
@@ -189,7 +200,7 @@ def test_the_window_is_a_share_or_a_length_and_never_more_than_half(
 def test_grants_that_were_got_together_are_not_renewed_together() -> None:
     begins = set()
     for name in map(str, range(50)):
-        found = grant(token_set(life=HOUR), id=name)
+        found = replace(hour(), id=name)
         now = next(t for t in range(3000, 4600) if action(found, t) is not Action.USE)
         begins.add(now)
 
@@ -284,3 +295,84 @@ def test_a_token_that_ends_before_it_begins_ends_all_the_same(life: float, late:
     found = grant(token_set(life=life, renewed_at=0.0))
 
     assert action(found, 1000.0 + life + late) is Action.RENEW_FIRST
+
+
+# --- without a request
+
+
+@pytest.mark.parametrize(
+    ("background", "unused", "refresh_ends_at", "due_at"),
+    [
+        (Background.ACTIVE, 0.0, None, WINDOW_OPENS),
+        (Background.ACTIVE, HOUR, None, WINDOW_OPENS),
+        (Background.ACTIVE, HOUR + 1, None, None),
+        (Background.ACTIVE, HOUR + 1, 90_000.0, 90_000.0 - 60),
+        (Background.ACTIVE, 0.0, 90_000.0, WINDOW_OPENS),
+        (Background.ACTIVE, 0.0, 1600.0, 1600.0 - 60),
+        (Background.ACTIVE, 0.0, 1100.0, 1100.0 - 25),
+        (Background.ALL, 90_000.0, None, WINDOW_OPENS),
+        (Background.OFF, 0.0, 1600.0, None),
+    ],
+)
+def test_a_grant_is_due_without_a_request_when_it_is_used_or_its_refresh_token_ends(
+    background: Background, unused: float, refresh_ends_at: float | None, due_at: float | None
+) -> None:
+    found = replace(hour(refresh_token_expires_at=refresh_ends_at), id=NO_JITTER)
+
+    due = background_due_at(found, window=QUARTER, background=background, unused_seconds=unused)
+
+    assert due == (None if due_at is None else pytest.approx(due_at, abs=1))
+
+
+def test_a_short_token_counts_as_used_for_as_long_as_uses_are_noted() -> None:
+    found = grant(token_set(life=20, refresh_token_expires_at=None))
+
+    for unused, is_due in ((60.0, True), (151.0, False)):
+        due = background_due_at(
+            found, window=QUARTER, background=Background.ACTIVE, unused_seconds=unused
+        )
+        assert (due is not None) == is_due
+
+
+def test_a_grant_whose_provider_renews_no_id_tokens_is_not_renewed_for_one() -> None:
+    found = replace(hour(), renews_id_token=False)
+
+    due = background_due_at(found, window=QUARTER, background=Background.ALL, unused_seconds=0.0)
+
+    assert due is None
+    assert action(found, 4500.0) is Action.USE
+    assert action(found, 4600.0) is Action.LOG_IN_SILENTLY
+
+
+def test_a_refresh_token_that_ends_soon_is_renewed_though_the_id_token_is_fresh() -> None:
+    found = hour(refresh_token_expires_at=1600.0)
+
+    assert action(found, 1530.0) is Action.USE
+    assert action(found, 1541.0) is Action.USE_AND_RENEW
+
+
+@pytest.mark.parametrize(
+    ("reuse_window", "age", "expected"),
+    [
+        (0.0, 0.0, Action.USE),
+        (30.0, 5.0, Action.USE_AND_RENEW),
+        (30.0, 25.0, Action.USE),  # it might arrive too late
+        (math.inf, 500.0, Action.USE_AND_RENEW),
+    ],
+)
+def test_a_spent_token_is_presented_again_only_where_the_provider_takes_it(
+    reuse_window: float, age: float, expected: Action
+) -> None:
+    now = 4000.0
+    found = hour().with_intent(now=now - age)
+
+    decision = decide(found, now, window=QUARTER, reuse_window=reuse_window)
+
+    assert decision.action is expected
+
+
+def test_the_reuse_window_counts_from_the_first_time_a_token_was_presented() -> None:
+    found = hour().with_intent(now=4000.0).with_intent(now=4020.0)
+
+    assert found.intent
+    assert found.intent.at == 4000.0

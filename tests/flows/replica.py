@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider, provider_session
 from sidecar.core.id_token import Expected
+from sidecar.core.provider_profiles import GENERIC, ProviderProfile
+from sidecar.core.refresh_policy import Background as BackgroundMode
 from sidecar.core.refresh_policy import RefreshWindow
 from sidecar.core.sealing import Key, KeyRing
 from sidecar.core.session import SessionKey
@@ -19,7 +21,9 @@ from sidecar.core.tokens import TokenResponse, first_tokens
 from sidecar.demo.oauth import ProviderSettings
 from sidecar.demo.provider import DemoProvider
 from sidecar.errors import StoreUnavailable
+from sidecar.flows.background import Background
 from sidecar.flows.refresh import Refresh, Timings
+from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Client, Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.flows.verification import verified_claims
@@ -65,6 +69,8 @@ class Replica:
 
     sessions: Sessions
     refresh: Refresh
+    schedule: Schedule
+    background: Background
     tasks: Tasks
     metrics: Metrics
     runtime: Runtime
@@ -78,6 +84,7 @@ class Flows:
     store: FailingStore
     provider: DemoProvider
     owned: AsyncExitStack
+    profile: ProviderProfile = GENERIC
     replicas: list[Replica] = field(default_factory=list)
 
     @property
@@ -98,6 +105,7 @@ class Flows:
             clock=self.clock,
             metrics=metrics,
             keys_seconds=5,
+            profile=self.profile,
         )
         runtime = Runtime(self.clock, os.urandom, tasks, metrics, log)
         sessions = Sessions(
@@ -108,15 +116,18 @@ class Flows:
             runtime,
             prefix=PREFIX,
         )
+        schedule = Schedule(self.store, RefreshWindow(), BackgroundMode.ACTIVE)
         refresh = Refresh(
             sessions,
             self.store,
             identity,
+            schedule,
             runtime,
             window=RefreshWindow(),
             timings=Timings(),
         )
-        replica = Replica(sessions, refresh, tasks, metrics, runtime)
+        background = Background(sessions, self.store, refresh, schedule, runtime)
+        replica = Replica(sessions, refresh, schedule, background, tasks, metrics, runtime)
         self.replicas.append(replica)
         return replica
 
@@ -125,16 +136,21 @@ class Flows:
         async with plain_http() as http:
             given = await OAuthClient(http, self.provider).log_in()
         response = TokenResponse(
-            given["access_token"], given["id_token"], given["refresh_token"], None, None
+            given["access_token"],
+            given["id_token"],
+            given["refresh_token"],
+            None,
+            given.get("refresh_expires_in"),
         )
         expected = Expected(self.provider.issuer, "argo-cd", nonce="a-nonce")
         identity = self.first.refresh._provider
         now = self.clock.now()
         claims = await verified_claims(identity, given["id_token"], expected, now=now)
         tokens = first_tokens(response, given["id_token"], claims, now=now)
-        cookie, _ = await self.first.sessions.start(
+        cookie, grant = await self.first.sessions.start(
             tokens, claims, nonce="a-nonce", user_agent="test"
         )
+        await self.first.schedule.note(grant)
         key = self.first.sessions.read_cookies([cookie])
         assert key
         return key

@@ -1,9 +1,11 @@
 """Renewal where the store fails, replicas meet and time runs out."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from sidecar.core.provider_profiles import GENERIC, Provider, profile_of
 from sidecar.core.refresh_policy import usable_seconds
 from sidecar.core.session import EndReason
 from sidecar.demo.misbehaviour import Answer, Drop
@@ -327,3 +329,59 @@ async def test_a_provider_that_is_back_is_not_run_over(here: Flows) -> None:
 
     assert at_once == Timings().renewals_at_once
     assert all(served)
+
+
+async def test_a_lost_answer_is_asked_for_again_at_once_where_the_provider_takes_it(
+    here: Flows,
+) -> None:
+    here.provider.settings.reuse_window_seconds = 60
+    here.profile = replace(GENERIC, reuse_window_seconds=60.0)
+    lenient = await here.add()
+    key = await here.logged_in()
+    here.clock.advance(200)
+    here.provider.script.append(Drop(after_commit=True))
+    await lenient.refresh.current(key)
+    await lenient.tasks.idle()
+
+    here.clock.advance(5)
+    await lenient.refresh.current(key)
+    await lenient.tasks.idle()
+
+    assert here.provider.refreshes == 2
+    assert here.provider.reuses == 0
+    live = await lenient.sessions.load(key)
+    assert live
+    assert not live.grant.answer_unknown
+
+
+async def test_after_its_reuse_window_a_lost_answer_is_left_in_peace(here: Flows) -> None:
+    here.profile = replace(GENERIC, reuse_window_seconds=30.0)
+    lenient = await here.add()
+    key = await here.logged_in()
+    here.clock.advance(200)
+    here.provider.script.extend([Drop(after_commit=True), Answer(status=500)])
+    for _ in range(2):
+        await lenient.refresh.current(key)
+        await lenient.tasks.idle()
+        here.clock.advance(5)
+    asked = here.provider.token_requests
+
+    here.clock.advance(20)
+    await lenient.refresh.current(key)
+    await lenient.tasks.idle()
+
+    assert here.provider.token_requests == asked
+
+
+async def test_an_error_about_one_grant_never_stops_the_others(here: Flows) -> None:
+    here.profile = profile_of(Provider.DEX) or GENERIC
+    dex = await here.add()
+    keys = [await here.logged_in() for _ in range(10)]
+    here.clock.advance(301)
+    refused = Answer(status=500, body='{"error":"invalid_request"}')
+    here.provider.script.extend([refused] * 9)
+    for key in keys[:9]:
+        with pytest.raises(TryLater):
+            await dex.refresh.current(key)
+
+    assert await dex.refresh.current(keys[9])

@@ -44,13 +44,13 @@ class Story:
 
 
 @asynccontextmanager
-async def story(token_seconds: int = TOKEN_SECONDS) -> AsyncIterator[Story]:
+async def story(background: str = "off") -> AsyncIterator[Story]:
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     jar = CookieJar(unsafe=True)
     async with (
         valkey() as store_url,
-        real_provider([f"{address}/auth/callback"], id_token_seconds=token_seconds) as provider,
+        real_provider([f"{address}/auth/callback"], id_token_seconds=TOKEN_SECONDS) as provider,
         ClientSession(cookie_jar=jar) as http,
     ):
         argocd = Argocd(
@@ -69,6 +69,7 @@ async def story(token_seconds: int = TOKEN_SECONDS) -> AsyncIterator[Story]:
                 "SIDECAR_OFFLINE_ACCESS": "consent",
                 "SIDECAR_STORE_URL": store_url,
                 "SIDECAR_SESSION_KEYS": KEYS,
+                "SIDECAR_BACKGROUND_RENEWAL": background,
             }
             async with running(Config.load(environment)):
                 await log_in(http, f"{address}/auth/login")
@@ -124,5 +125,18 @@ async def test_a_browser_that_leaves_in_the_middle_of_a_renewal_loses_nothing() 
             await here.until_token_ends()
         assert await here.load() == 200
 
+        await here.provider.settle()
+        assert all(call["ok"] for call in here.provider.refresh_calls)
+
+
+async def test_a_tab_that_nobody_touches_is_renewed_without_a_request() -> None:
+    async with story("active") as here:
+        assert await here.load() == 200
+
+        async with asyncio.timeout(30):
+            while len(here.provider.refresh_calls) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+        assert await here.load() == 200
         await here.provider.settle()
         assert all(call["ok"] for call in here.provider.refresh_calls)

@@ -181,9 +181,12 @@ async def everything_in(store_url: str) -> str:
     async with Redis.from_url(store_url) as redis:
         async for key in redis.scan_iter():
             parts.append(key)
-            if await redis.type(key) == b"hash":
+            kind = await redis.type(key)
+            if kind == b"hash":
                 for name, value in (await redis.hgetall(key)).items():
                     parts += [name, value]
+            elif kind == b"zset":
+                parts += await redis.zrange(key, 0, -1)
             else:
                 parts.append(await redis.get(key) or b"")
     return "\n".join(bytes(part).decode("latin-1") for part in parts)

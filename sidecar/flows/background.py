@@ -1,0 +1,93 @@
+"""Renewal without a request: for sessions in use, and before a refresh token's own end."""
+
+import asyncio
+from contextlib import suppress
+
+from sidecar.core.refresh_policy import Background as Mode
+from sidecar.errors import SessionOver, StoreUnavailable
+from sidecar.flows.refresh import Refresh
+from sidecar.flows.schedule import Schedule
+from sidecar.flows.sessions import Sessions
+from sidecar.flows.tasks import Runtime
+from sidecar.ports import DUE_SHARDS, Store
+
+TICK_SECONDS = 1.0
+BATCH = 64
+# Longer than a lease: until then whoever took a grant is at it.
+HIDE_SECONDS = 45.0
+_TOUCH_EVERY_TICKS = 60
+
+
+class Background:
+    """Looks after due grants. Any replica may; the lease lets one of them renew."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        store: Store,
+        refresh: Refresh,
+        schedule: Schedule,
+        runtime: Runtime,
+    ) -> None:
+        self._sessions = sessions
+        self._store = store
+        self._refresh = refresh
+        self._schedule = schedule
+        self._clock = runtime.clock
+        self._random = runtime.random
+        self._log = runtime.log
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        ticks = 0
+        while self._schedule.background is not Mode.OFF:
+            # Replicas that started together do not look at the same moment.
+            await self._clock.sleep(TICK_SECONDS * (0.5 + self._random(1)[0] / 255))
+            ticks += 1
+            with suppress(StoreUnavailable):
+                await self.tick()
+                if ticks % _TOUCH_EVERY_TICKS == 0:
+                    await self._sessions.touch_held_open()
+
+    async def tick(self) -> int:
+        """Look at what is due now; how many grants that were."""
+        first = self._random(1)[0] % DUE_SHARDS
+        looked_at = 0
+        for shard in range(DUE_SHARDS):
+            due = await self._store.take_due(
+                (first + shard) % DUE_SHARDS,
+                now=self._clock.now(),
+                limit=BATCH,
+                hide_seconds=HIDE_SECONDS,
+            )
+            looked_at += len(due)
+            await asyncio.gather(*(self._look_at(tag, grant_id) for tag, grant_id in due))
+        return looked_at
+
+    async def _look_at(self, tag: str, grant_id: str) -> None:
+        """Renew a grant if it is due indeed, and note when it is due next."""
+        try:
+            if not await self._renewed_or_noted(tag, grant_id):
+                await self._store.schedule(tag, grant_id, None)
+        except StoreUnavailable:
+            self._log.debug("background_store_away")  # it is due again, after it was hidden
+
+    async def _renewed_or_noted(self, tag: str, grant_id: str) -> bool:
+        """False when the grant is not to be looked at again."""
+        try:
+            grant = await self._sessions.load_grant(tag, grant_id)
+        except SessionOver:
+            return False
+        seen_at = await self._store.last_seen(tag, grant_id)
+        if grant is None or seen_at is None:
+            return False
+        unused = await self._store.now() - seen_at
+        due_at = self._schedule.due_at(grant, unused_seconds=unused)
+        if due_at is None:
+            return False
+        retry_at = due_at
+        if due_at <= self._clock.now():
+            retry_at = await self._refresh.renew_behind(grant)
+        if retry_at:
+            await self._store.schedule(tag, grant_id, retry_at)
+        return True

@@ -1,0 +1,168 @@
+"""Renewal without a request. Tokens live for 300 s; a grant's window opens at 150 to 180 s."""
+
+import asyncio
+
+import pytest
+
+from sidecar.core.session import EndReason, SessionKey
+from sidecar.demo.misbehaviour import Answer, Change
+from sidecar.errors import SessionOver
+from tests.flows.replica import Flows
+
+
+async def until_due(here: Flows, seconds: float) -> None:
+    """Let time pass in ticks, as `run` does."""
+    for _ in range(int(seconds / 10)):
+        here.clock.advance(10)
+        for replica in here.replicas:
+            await replica.background.tick()
+    for replica in here.replicas:
+        await replica.tasks.idle()
+
+
+async def used(here: Flows, key: SessionKey) -> None:
+    assert await here.first.refresh.current(key)
+    await here.first.tasks.idle()
+
+
+async def test_a_session_in_use_is_renewed_before_anybody_asks(here: Flows) -> None:
+    key = await here.logged_in()
+    here.clock.advance(60)
+    await used(here, key)
+
+    await until_due(here, 200)
+
+    assert here.provider.refreshes == 1
+    asked = here.provider.token_requests
+    await used(here, key)
+    assert here.provider.token_requests == asked
+
+
+async def test_a_session_that_nobody_uses_is_left_alone(here: Flows) -> None:
+    await here.logged_in()
+
+    await until_due(here, 3600)
+
+    assert here.provider.refreshes == 1  # the one within a token's life of the login
+    for replica in here.replicas:
+        assert await replica.background.tick() == 0
+
+
+async def test_a_session_with_an_open_stream_is_renewed_for_as_long_as_it_is_open(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    live = await here.first.sessions.load(key)
+    assert live
+
+    with here.first.sessions.held_open(live.session):
+        for _ in range(60):
+            here.clock.advance(60)
+            await here.first.sessions.touch_held_open()
+            await here.first.background.tick()
+    renewed = here.provider.refreshes
+    await until_due(here, 3600)
+
+    assert renewed >= 3600 / 300
+    assert here.provider.refreshes <= renewed + 1
+    assert here.provider.reuses == 0
+
+
+async def test_an_idle_session_costs_one_renewal_per_life_of_its_refresh_token(
+    here: Flows,
+) -> None:
+    here.provider.script.extend([Change(members={"refresh_expires_in": 1800})] * 100)
+    key = await here.logged_in()
+
+    await until_due(here, 4 * 3600)
+
+    assert 8 <= here.provider.refreshes <= 10
+    here.provider.script.clear()
+    await used(here, key)
+
+
+async def test_a_refresh_token_that_ends_before_the_id_token_is_renewed_in_time(
+    here: Flows,
+) -> None:
+    here.provider.settings.id_token_seconds = 36000
+    here.provider.script.extend([Change(members={"refresh_expires_in": 600})] * 100)
+    await here.logged_in()
+
+    await until_due(here, 590)
+
+    assert here.provider.refreshes == 1
+
+
+async def test_three_replicas_renew_what_is_due_once(here: Flows) -> None:
+    keys = [await here.logged_in() for _ in range(20)]
+    for _ in range(2):
+        await here.add()
+    here.clock.advance(140)
+    for key in keys:
+        await used(here, key)
+    here.clock.advance(45)
+
+    looked = await asyncio.gather(*(replica.background.tick() for replica in here.replicas))
+
+    assert sum(looked) == 20
+    assert here.provider.refreshes == 20
+    assert here.provider.reuses == 0
+
+
+async def test_a_grant_that_has_ended_is_forgotten(here: Flows) -> None:
+    key = await here.logged_in()
+    live = await here.first.sessions.load(key)
+    assert live
+    await here.first.sessions.end(key, live.grant.id, EndReason.LOGOUT)
+    here.clock.advance(300)
+
+    assert await here.first.background.tick() == 1
+    here.clock.advance(300)
+    assert await here.first.background.tick() == 0
+    assert here.provider.refreshes == 0
+
+
+async def test_a_renewal_that_fails_is_tried_again_and_one_that_is_refused_ends_the_session(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    here.clock.advance(140)
+    await used(here, key)
+    here.provider.script.append(Answer(status=503))
+    here.clock.advance(45)
+    await here.first.background.tick()
+    assert here.provider.refreshes == 0
+
+    here.clock.advance(31)
+    await here.first.background.tick()
+
+    assert here.provider.refreshes == 1
+    here.provider.end_all()
+    here.clock.advance(100)
+    await used(here, key)
+    here.clock.advance(90)
+    await here.first.background.tick()
+    with pytest.raises(SessionOver):
+        await here.first.refresh.current(key)
+
+
+async def test_what_a_replica_took_and_dropped_is_due_again(here: Flows) -> None:
+    key = await here.logged_in()
+    here.clock.advance(140)
+    await used(here, key)
+    here.clock.advance(45)
+    other = await here.add()
+    taken = [
+        name
+        for shard in range(16)
+        for name in await here.store.take_due(
+            shard, now=here.clock.now(), limit=10, hide_seconds=45
+        )
+    ]
+
+    at_once = await other.background.tick()
+    here.clock.advance(46)
+
+    assert len(taken) == 1
+    assert at_once == 0
+    assert await other.background.tick() == 1
