@@ -19,7 +19,7 @@ class Sharing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A refresh was about to be asked for: with which refresh token (its SHA-256), and when.
+    """A refresh was about to be asked for: with which refresh token (its SHA-256), when, by whom.
 
     It is written before the request and taken back by every definite answer, so one that is
     still there says that a process died, or never heard what the provider did.
@@ -27,6 +27,7 @@ class Intent:
 
     refresh_token_hash: str
     at: float
+    asker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +85,13 @@ class Grant:
             renews_id_token=renews_id_token,
         )
 
-    def with_intent(self, *, now: float) -> "Grant":
-        """The next version, about to present its refresh token.
+    def with_intent(self, *, now: float, asker: str = "") -> "Grant":
+        """The next version, about to present its refresh token; `asker` is the renewal's own name.
 
         A provider's reuse window counts from the first time that it was presented.
         """
         at = self.intent.at if self.intent and self.answer_unknown else now
-        intent = Intent(refresh_token_hash(self.tokens.refresh_token), at)
+        intent = Intent(refresh_token_hash(self.tokens.refresh_token), at, asker)
         return replace(self, version=self.version + 1, intent=intent)
 
     def without_intent(self) -> "Grant":

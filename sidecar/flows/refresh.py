@@ -273,7 +273,7 @@ class Refresh:
                 tag, grant.id, owner, seconds=self._timings.lease_seconds
             )
             if held:
-                await self._ask_provider(grant, min_life, taken_at)
+                await self._ask_provider(grant, min_life, taken_at, asker=owner)
             return held
         finally:
             if held:
@@ -285,7 +285,9 @@ class Refresh:
         except StoreUnavailable:
             self._log.warning("lease_not_released")  # it ends by itself
 
-    async def _ask_provider(self, grant: Grant, min_life: float, taken_at: float) -> None:
+    async def _ask_provider(
+        self, grant: Grant, min_life: float, taken_at: float, *, asker: str
+    ) -> None:
         """Read again, decide again, write the intent, ask, and keep the answer."""
         asked = await self._due(grant, min_life)
         if asked is not None and asked.answer_unknown:
@@ -295,7 +297,7 @@ class Refresh:
         if asked is None:
             return
         was_unknown = asked.answer_unknown
-        asked = asked.with_intent(now=self._clock.now())
+        asked = asked.with_intent(now=self._clock.now(), asker=asker)
         if await self._sessions.save(asked) is not SaveResult.SAVED:
             self._metrics.lost_races.inc()
             return
@@ -342,10 +344,13 @@ class Refresh:
         await self._end(stored, reason)
 
     async def _take_back_intent(self, asked: Grant) -> None:
-        """Note that the refresh token is not spent, whatever else has changed meanwhile."""
+        """Note that the refresh token is not spent, whatever else has changed meanwhile.
+
+        Only an intent of our own: whoever woke up too late finds that of the one that asks now.
+        """
         grant: Grant | None = asked
         for _ in range(_ATTEMPTS):
-            if grant is None or not grant.answer_unknown:
+            if grant is None or grant.intent != asked.intent:
                 return
             if await self._sessions.save(grant.without_intent()) is not SaveResult.MOVED:
                 return
