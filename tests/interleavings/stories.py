@@ -85,6 +85,7 @@ class Story(Scenario):
             assert world.family.revoked, "logged out, and the provider honours the refresh token"
         if self.asks is not None:
             assert world.provider.count("refresh") == self.asks, world.provider.log
+        self._check_lease()
         world.store_down_until.clear()
         turns.paused.clear()
         world.add("Z")
@@ -135,6 +136,14 @@ class Story(Scenario):
         if self._ends_now():
             return  # the one try of design 4.7 has come before the answer, and ended the family
         assert not family.revoked, "the provider has ended the family of a live grant"
+
+    def _check_lease(self) -> None:
+        """Nobody holds a lease for nothing, unless it could not be given back."""
+        if self.world.lease_left_behind or _LEAVES_LEASE & set(self.wrong):
+            return
+        now = self.world.wall()
+        leases = self.world.memory._slots[self.world.user_tag].leases if self.world.grant_id else {}
+        assert all(ends_at <= now for _, ends_at in leases.values()), "a lease is left behind"
 
     def _check_left(self, turns: Turns) -> None:
         left = [task.get_name() for task in turns.alive()]
