@@ -1,7 +1,7 @@
 """Sessions and grants as the flows see them: sealed on the way out, opened on the way back."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from sidecar.core.grant import GRANT_ID_BYTES, Grant, Sharing
@@ -144,8 +144,19 @@ class Sessions:
         )
 
     async def save(self, grant: Grant) -> SaveResult:
-        """Put this version of a grant in the place of the one before."""
+        """Put this version of a grant in the place of the one before.
+
+        A reply that is lost must not leave an intent behind of which nobody knows: the same
+        write is tried again, and counts once.
+
+        Raises:
+            StoreUnavailable: after a few tries; it is not known whether it was written.
+        """
         write = self.seal_grant(grant)
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(StoreUnavailable):
+                return await self._store.save_grant(grant.user_tag, grant.id, write)
+            await self._clock.sleep(_RETRY_SECONDS)
         return await self._store.save_grant(grant.user_tag, grant.id, write)
 
     async def start(

@@ -71,7 +71,7 @@ async def test_nobody_presents_the_spent_token_while_the_new_one_is_not_stored(
 async def test_an_intent_that_could_not_be_written_sends_nothing(here: Flows) -> None:
     key = await here.logged_in()
     here.clock.advance(301)
-    here.store.saves.append(FailingStore.BEFORE)
+    here.store.saves.extend([FailingStore.BEFORE] * 3)
 
     with pytest.raises(TryLater):
         await here.first.refresh.current(key)
@@ -385,3 +385,19 @@ async def test_an_error_about_one_grant_never_stops_the_others(here: Flows) -> N
             await dex.refresh.current(key)
 
     assert await dex.refresh.current(keys[9])
+
+
+async def test_an_intent_whose_reply_was_lost_does_not_keep_a_renewal_waiting(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    here.clock.advance(200)
+    here.store.saves.append(FailingStore.AFTER)
+
+    await here.first.refresh.current(key)
+    await here.first.tasks.idle()
+
+    assert here.provider.refreshes == 1
+    live = await here.first.sessions.load(key)
+    assert live
+    assert not live.grant.answer_unknown
