@@ -43,7 +43,7 @@ def verdict(answer: Answer, profile: ProviderProfile = GENERIC) -> str:
     return "over" if found.over else "operator"
 
 
-# What every provider's answers have in common: facts/identity-providers.md A4.
+# What every provider's answers have in common.
 @pytest.mark.parametrize("profile", PROFILES, ids=[each.provider for each in PROFILES])
 @pytest.mark.parametrize(
     ("status", "answer", "expected"),
