@@ -17,7 +17,7 @@ class Schedule:
     window: RefreshWindow
     background: Background
 
-    def due_at(self, grant: Grant, *, unused_seconds: float = 0.0) -> float | None:
+    def due_at(self, grant: Grant, *, unused_seconds: float) -> float | None:
         """When a grant is due, in Unix seconds; None: not at all."""
         return background_due_at(
             grant,
@@ -26,9 +26,9 @@ class Schedule:
             unused_seconds=unused_seconds,
         )
 
-    async def note(self, grant: Grant, *, unused_seconds: float = 0.0) -> None:
+    async def note(self, grant: Grant) -> None:
         """Note when a grant with new tokens is due; without a store, a request will renew it."""
         if self.background is not Background.OFF:
-            due_at = self.due_at(grant, unused_seconds=unused_seconds)
+            due_at = self.due_at(grant, unused_seconds=0.0)
             with suppress(StoreUnavailable):
                 await self.store.schedule(grant.user_tag, grant.id, due_at)

@@ -1,8 +1,9 @@
 """Sessions and grants as the flows see them: sealed on the way out, opened on the way back."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from sidecar.core.grant import GRANT_ID_BYTES, Grant, Sharing
 from sidecar.core.id_token import IdTokenClaims
@@ -24,6 +25,8 @@ from sidecar.ports import Ended, Record, SaveResult, Store, StoredSession, Write
 TOUCH_EVERY_SECONDS = 60.0
 _ATTEMPTS = 3
 _RETRY_SECONDS = 0.1
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +156,7 @@ class Sessions:
             StoreUnavailable: after a few tries; it is not known whether it was written.
         """
         write = self.seal_grant(grant)
-        for _ in range(_ATTEMPTS - 1):
-            with suppress(StoreUnavailable):
-                return await self._store.save_grant(grant.user_tag, grant.id, write)
-            await self._clock.sleep(_RETRY_SECONDS)
-        return await self._store.save_grant(grant.user_tag, grant.id, write)
+        return await self._insist(lambda: self._store.save_grant(grant.user_tag, grant.id, write))
 
     async def start(
         self, tokens: TokenSet, claims: IdTokenClaims, *, nonce: str, user_agent: str
@@ -208,19 +207,11 @@ class Sessions:
             StoreUnavailable: after a few tries; it is not known whether it ended.
         """
         write_id = self._hex(16)
-        for attempt in range(_ATTEMPTS):
-            try:
-                ended = await self._store.end_session(
-                    key, grant_id, reason=reason, write_id=write_id
-                )
-            except StoreUnavailable:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-                await self._clock.sleep(_RETRY_SECONDS)
-            else:
-                self._count_end(reason)
-                return ended
-        raise AssertionError("unreachable")
+        ended = await self._insist(
+            lambda: self._store.end_session(key, grant_id, reason=reason, write_id=write_id)
+        )
+        self._count_end(reason)
+        return ended
 
     async def end_grant(self, grant: Grant, reason: EndReason) -> bool:
         """End a grant at its version, with all its sessions; False if it has moved on."""
@@ -241,18 +232,22 @@ class Sessions:
         sealed = self._seal(session.to_bytes(), label)
         writes = Write(1, self._hex(16), sealed, session.ends_at), self.seal_grant(grant)
         idle_end = min(now + self._lifetimes.idle_seconds, session.ends_at)
-        for attempt in range(_ATTEMPTS):
-            try:
-                result = await self._store.attach(
-                    key, writes[0], grant.id, writes[1], idle_ends_at=idle_end
-                )
-            except StoreUnavailable:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-                await self._clock.sleep(_RETRY_SECONDS)
-            else:
-                return cookie, result
-        raise AssertionError("unreachable")
+        result = await self._insist(
+            lambda: self._store.attach(key, writes[0], grant.id, writes[1], idle_ends_at=idle_end)
+        )
+        return cookie, result
+
+    async def _insist(self, step: Callable[[], Awaitable[_T]]) -> _T:
+        """What a step of the store gives; with its own write id it may be tried a few times.
+
+        Raises:
+            StoreUnavailable: after the last try; it is not known whether the step happened.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(StoreUnavailable):
+                return await step()
+            await self._clock.sleep(_RETRY_SECONDS)
+        return await step()
 
     async def _open_session(self, key: SessionKey, stored: StoredSession) -> Session:
         label = Label(
