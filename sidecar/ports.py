@@ -3,8 +3,8 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
-from typing import Protocol
+from enum import Enum, StrEnum, auto
+from typing import NamedTuple, Protocol
 
 from sidecar.core.id_token import SigningKey
 from sidecar.core.provider_profiles import ProviderProfile
@@ -56,6 +56,21 @@ class Write:
     write_id: str
     sealed: bytes
     ends_at: float
+
+
+class RecordKind(StrEnum):
+    """Of what a record is."""
+
+    SESSION = "session"
+    GRANT = "grant"
+
+
+class RecordName(NamedTuple):
+    """Where a record stands; `id` is a session's digest, or a grant's id."""
+
+    kind: RecordKind
+    user_tag: str
+    id: str
 
 
 DUE_SHARDS = 16
@@ -153,6 +168,48 @@ class Store(Protocol):
 
     async def release_lease(self, user_tag: str, grant_id: str, owner: str) -> None:
         """Give the lease back, if it is still `owner`'s."""
+        ...
+
+    @property
+    def interrupted_at(self) -> float:
+        """The `Clock.monotonic()` of when a connection to the store was last made anew.
+
+        What answers since then may have lost what was written before. Minus infinity: never.
+        """
+        ...
+
+    async def changed(
+        self, known: Sequence[tuple[RecordName, str]]
+    ) -> dict[RecordName, Record | None]:
+        """Of records that are known by their write ids, those that are not so any more.
+
+        None: nothing stands there.
+        """
+        ...
+
+    async def put_back_grant(
+        self, user_tag: str, grant_id: str, grant: Write, *, over: int, hold_seconds: float
+    ) -> SaveResult:
+        """Write a grant that the store has lost, over version `over`, 0 where nothing stands.
+
+        Nobody gets its lease for `hold_seconds`, so that all that is known of it comes first.
+        """
+        ...
+
+    async def put_back_session(
+        self,
+        key: SessionKey,
+        session: Write,
+        grant_id: str,
+        *,
+        seen_at: float,
+        idle_ends_at: float,
+    ) -> SaveResult:
+        """Write a session that the store has lost, where nothing stands."""
+        ...
+
+    async def put_back_end(self, name: RecordName, *, reason: str, write_id: str) -> None:
+        """Write a tombstone that the store has lost, whatever stands there."""
         ...
 
     async def schedule(self, user_tag: str, grant_id: str, due_at: float | None) -> None:

@@ -1,9 +1,20 @@
 """The store in dictionaries: for one replica, and for tests. It forgets at every restart."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from sidecar.core.session import SessionKey
-from sidecar.ports import Clock, Ended, Record, SaveResult, StoredSession, Write, due_shard
+from sidecar.ports import (
+    Clock,
+    Ended,
+    Record,
+    RecordKind,
+    RecordName,
+    SaveResult,
+    StoredSession,
+    Write,
+    due_shard,
+)
 
 TOMBSTONE_SECONDS = 3600.0
 
@@ -28,6 +39,8 @@ class _Slot:
 
 class MemoryStore:
     """The same answers as `RedisStore`, from the memory of this process."""
+
+    interrupted_at = float("-inf")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -149,6 +162,61 @@ class MemoryStore:
         if leases.get(grant_id, ("", 0.0))[0] == owner:
             del leases[grant_id]
 
+    async def changed(
+        self, known: Sequence[tuple[RecordName, str]]
+    ) -> dict[RecordName, Record | None]:
+        """Of records that are known by their write ids, those that are not so any more."""
+        found = ((name, write_id, self._entries(name).get(name.id)) for name, write_id in known)
+        return {
+            name: there.record if there else None
+            for name, write_id, there in found
+            if there is None or there.record.write_id != write_id
+        }
+
+    async def put_back_grant(
+        self, user_tag: str, grant_id: str, grant: Write, *, over: int, hold_seconds: float
+    ) -> SaveResult:
+        """Write a grant that the store has lost, over version `over`, 0 where nothing stands."""
+        slot = self._slot(user_tag)
+        there = slot.grants.get(grant_id)
+        if there and there.record.ended:
+            return SaveResult.ENDED
+        if there and there.record.write_id == grant.write_id:
+            return SaveResult.SAVED
+        if (there.record.version if there else 0) != over:
+            return SaveResult.MOVED
+        slot.grants[grant_id] = _Entry(_live(grant), grant.ends_at)
+        slot.leases.setdefault(grant_id, (grant.write_id, self._clock.now() + hold_seconds))
+        return SaveResult.SAVED
+
+    async def put_back_session(
+        self,
+        key: SessionKey,
+        session: Write,
+        grant_id: str,
+        *,
+        seen_at: float,
+        idle_ends_at: float,
+    ) -> SaveResult:
+        """Write a session that the store has lost, where nothing stands."""
+        slot = self._slot(key.user_tag)
+        there = slot.sessions.get(key.digest)
+        if there and there.record.ended:
+            return SaveResult.ENDED
+        if not there:
+            slot.sessions[key.digest] = _Entry(_live(session), idle_ends_at, last_seen_at=seen_at)
+            slot.index[key.digest] = grant_id
+        return SaveResult.SAVED
+
+    async def put_back_end(self, name: RecordName, *, reason: str, write_id: str) -> None:
+        """Write a tombstone that the store has lost, whatever stands there."""
+        entries = self._entries(name)
+        there = entries.get(name.id)
+        if there is None or not there.record.ended:
+            entries[name.id] = self._tombstone(there, reason, write_id)
+            if name.kind is RecordKind.SESSION:
+                self._slots[name.user_tag].index.pop(name.id, None)
+
     async def schedule(self, user_tag: str, grant_id: str, due_at: float | None) -> None:
         """Note when a grant is to be renewed without a request."""
         self._due.pop((user_tag, grant_id), None)
@@ -189,6 +257,10 @@ class MemoryStore:
         """What became of a redeemed state: empty while not known, None when not redeemed."""
         self._forget_redeemed()
         return self._redeemed.get(state_hash, (None, 0.0))[0]
+
+    def _entries(self, name: RecordName) -> dict[str, _Entry]:
+        slot = self._slot(name.user_tag)
+        return slot.sessions if name.kind is RecordKind.SESSION else slot.grants
 
     def _slot(self, user_tag: str) -> _Slot:
         """A user's slot, without what has ended; empty ones are forgotten."""

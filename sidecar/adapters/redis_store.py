@@ -5,18 +5,30 @@ would read as somebody else's. The flows repeat what may be repeated, with the s
 """
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import resources
 from typing import Any, TypeVar, cast
+from weakref import WeakSet
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from sidecar.core.session import SessionKey
 from sidecar.errors import StoreUnavailable
-from sidecar.ports import Clock, Ended, Record, SaveResult, StoredSession, Write, due_shard
+from sidecar.ports import (
+    Clock,
+    Ended,
+    Record,
+    RecordKind,
+    RecordName,
+    SaveResult,
+    StoredSession,
+    Write,
+    due_shard,
+)
 
 TOMBSTONE_MS = 3600 * 1000
 COMMAND_TIMEOUT_SECONDS = 0.25
@@ -35,6 +47,10 @@ _SCRIPTS = (
     "release",
     "take_due",
     "last_seen",
+    "changed",
+    "put_back_grant",
+    "put_back_session",
+    "put_back_end",
 )
 _RESULTS = {
     b"saved": SaveResult.SAVED,
@@ -58,9 +74,12 @@ class RedisStore:
                 socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 retry=Retry(NoBackoff(), 0),
                 health_check_interval=0,
+                redis_connect_func=self._on_connect,
                 **(options if url.startswith("rediss:") else {}),
             )
         )
+        self.interrupted_at = float("-inf")
+        self._connected: WeakSet[AbstractConnection] = WeakSet()
         self._prefix = prefix
         self._clock = clock
         self._offset: float | None = None
@@ -73,6 +92,13 @@ class RedisStore:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._redis.aclose(close_connection_pool=True)
+
+    async def _on_connect(self, connection: AbstractConnection) -> None:
+        """The library's own greeting; a connection that broke may have met another server."""
+        if connection in self._connected:
+            self.interrupted_at = self._clock.monotonic()
+        await connection.on_connect()
+        self._connected.add(connection)
 
     async def now(self) -> float:
         """The server's time; asked for once, afterwards known from every script's answer."""
@@ -172,6 +198,49 @@ class RedisStore:
         """Give the lease back, if it is still `owner`'s."""
         await self._run("release", [self._lease(user_tag, grant_id)], [owner])
 
+    async def changed(
+        self, known: Sequence[tuple[RecordName, str]]
+    ) -> dict[RecordName, Record | None]:
+        """Of records that are known by their write ids, those that are not so any more."""
+        keys = [self._record(name) for name, _ in known]
+        answer = await self._run("changed", keys, [write_id for _, write_id in known])
+        return {known[i - 1][0]: _record(fields) for i, fields in answer}
+
+    async def put_back_grant(
+        self, user_tag: str, grant_id: str, grant: Write, *, over: int, hold_seconds: float
+    ) -> SaveResult:
+        """Write a grant that the store has lost, over version `over`, 0 where nothing stands."""
+        answer = await self._run(
+            "put_back_grant",
+            [self._grant(user_tag, grant_id), self._lease(user_tag, grant_id)],
+            [over, grant.version, grant.write_id, grant.sealed, _ms(grant.ends_at),
+             _ms(hold_seconds)],
+        )  # fmt: skip
+        return _RESULTS[answer[0]]
+
+    async def put_back_session(
+        self,
+        key: SessionKey,
+        session: Write,
+        grant_id: str,
+        *,
+        seen_at: float,
+        idle_ends_at: float,
+    ) -> SaveResult:
+        """Write a session that the store has lost, where nothing stands."""
+        answer = await self._run(
+            "put_back_session",
+            [self._session(key), self._index(key.user_tag)],
+            [key.digest, session.version, session.write_id, session.sealed, _ms(seen_at),
+             _ms(idle_ends_at), grant_id, _ms(session.ends_at)],
+        )  # fmt: skip
+        return _RESULTS[answer[0]]
+
+    async def put_back_end(self, name: RecordName, *, reason: str, write_id: str) -> None:
+        """Write a tombstone that the store has lost, whatever stands there."""
+        keys = [self._record(name), self._index(name.user_tag)]
+        await self._run("put_back_end", keys, [name.id, reason, write_id, TOMBSTONE_MS])
+
     async def schedule(self, user_tag: str, grant_id: str, due_at: float | None) -> None:
         """Note when a grant is to be renewed without a request."""
         key, member = self._due(due_shard(grant_id)), f"{user_tag}/{grant_id}"
@@ -227,6 +296,11 @@ class RedisStore:
 
     def _grant(self, user_tag: str, grant_id: str) -> str:
         return f"{self._user(user_tag)}grant:{grant_id}"
+
+    def _record(self, name: RecordName) -> str:
+        session = name.kind is RecordKind.SESSION
+        start = self._sessions(name.user_tag) if session else self._grant(name.user_tag, "")
+        return start + name.id
 
     def _lease(self, user_tag: str, grant_id: str) -> str:
         return f"{self._user(user_tag)}lease:{grant_id}"

@@ -1,6 +1,7 @@
 """What a store in memory cannot get wrong: keys, the server's clock, and a network that fails."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -566,3 +567,24 @@ async def _calls(redis: Redis) -> dict[str, int]:
         command: statistics.get(f"cmdstat_{command}", {"calls": 0})["calls"]
         for command in ("evalsha", "set", "time")
     }
+
+
+async def test_a_connection_that_had_to_be_made_anew_is_an_interruption(
+    far_store: RedisStore, relay: Relay, clock: FakeClock
+) -> None:
+    before = far_store.interrupted_at
+    await relay.cut_all()
+    clock.advance(5)
+
+    with contextlib.suppress(StoreUnavailable):  # the library may find out only now
+        await far_store.ping()
+    await far_store.ping()
+
+    assert before == float("-inf")
+    assert far_store.interrupted_at == clock.monotonic()
+
+
+async def test_a_new_connection_beside_others_is_no_interruption(far_store: RedisStore) -> None:
+    await asyncio.gather(*(far_store.ping() for _ in range(20)))
+
+    assert far_store.interrupted_at == float("-inf")

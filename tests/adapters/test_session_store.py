@@ -13,7 +13,16 @@ import pytest
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.core.session import SessionKey
-from sidecar.ports import Ended, Record, SaveResult, Store, due_shard
+from sidecar.ports import (
+    Ended,
+    Record,
+    RecordKind,
+    RecordName,
+    SaveResult,
+    Store,
+    Write,
+    due_shard,
+)
 from tests.adapters.conftest import ValkeyServer
 from tests.adapters.records import (
     IDLE_SECONDS,
@@ -31,6 +40,8 @@ from tests.adapters.records import (
 from tests.fakes.clock import FakeClock
 
 SOON = 0.05
+LAPTOP_NAME = RecordName(RecordKind.SESSION, USER, LAPTOP.digest)
+GRANT_NAME = RecordName(RecordKind.GRANT, USER, "grant")
 
 
 @dataclass(frozen=True)
@@ -749,3 +760,167 @@ async def test_a_grant_was_seen_when_its_last_used_live_session_was(store: Store
     assert both == pytest.approx(now + 20, abs=0.01)
     assert one == pytest.approx(now + 10, abs=0.01)
     assert await store.last_seen(USER, "grant") is None
+
+
+# What is known of it elsewhere
+
+
+async def _both(store: Store) -> tuple[Write, Write]:
+    """A session with its grant, as they were written."""
+    session, grant = await write(store), await write(store)
+    idle_ends_at = await store.now() + IDLE_SECONDS
+    await store.attach(LAPTOP, session, "grant", grant, idle_ends_at=idle_ends_at)
+    return session, grant
+
+
+async def test_records_that_are_as_they_are_known_have_not_changed(store: Store) -> None:
+    session, grant = await _both(store)
+
+    changed = await store.changed([(LAPTOP_NAME, session.write_id), (GRANT_NAME, grant.write_id)])
+
+    assert changed == {}
+    assert await store.changed([]) == {}
+
+
+async def test_what_has_changed_comes_with_its_record_and_what_is_gone_as_nothing(
+    store: Store,
+) -> None:
+    session, grant = await _both(store)
+    await save(store, 2)
+    nowhere = RecordName(RecordKind.GRANT, USER, "nowhere")
+    known = [(LAPTOP_NAME, session.write_id), (nowhere, "w"), (GRANT_NAME, grant.write_id)]
+
+    changed = await store.changed(known)
+
+    assert changed == {nowhere: None, GRANT_NAME: await store.load_grant(USER, "grant")}
+
+
+async def test_an_end_is_a_change_with_its_reason(store: Store) -> None:
+    session, grant = await _both(store)
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    changed = await store.changed([(LAPTOP_NAME, session.write_id), (GRANT_NAME, grant.write_id)])
+
+    reasons = {name: record and record.ended for name, record in changed.items()}
+    assert reasons == {LAPTOP_NAME: "logout", GRANT_NAME: "logout"}
+
+
+@pytest.mark.parametrize(
+    ("stored", "over"), [(0, 0), (3, 3)], ids=["where nothing stands", "over an older one"]
+)
+async def test_a_lost_grant_is_put_back_and_its_lease_is_held_for_a_while(
+    store: Store, time: Time, stored: int, over: int
+) -> None:
+    for version in range(1, stored + 1):
+        await (attach(store, LAPTOP) if version == 1 else save(store, version))
+    lost = await write(store, 5)
+
+    result = await store.put_back_grant(USER, "grant", lost, over=over, hold_seconds=SOON)
+    leased = await store.take_lease(USER, "grant", "owner", seconds=60)
+
+    assert result is SaveResult.SAVED
+    assert await store.load_grant(USER, "grant") == Record(5, lost.write_id, lost.sealed)
+    assert await save(store, 6) is SaveResult.SAVED
+    assert not leased
+    await time.until(lambda: store.take_lease(USER, "grant", "owner", seconds=60))
+
+
+async def test_a_lost_grant_is_not_put_back_over_what_was_written_meanwhile(store: Store) -> None:
+    await attach(store, LAPTOP)
+    await save(store, 2)
+    lost = await write(store, 5)
+
+    result = await store.put_back_grant(USER, "grant", lost, over=1, hold_seconds=2)
+    on_nothing = await store.put_back_grant(USER, "grant", lost, over=0, hold_seconds=2)
+
+    assert result is on_nothing is SaveResult.MOVED
+    assert await version_of(store) == 2
+
+
+async def test_a_lost_grant_put_back_twice_counts_once(store: Store) -> None:
+    lost = await write(store, 5)
+    await store.put_back_grant(USER, "grant", lost, over=0, hold_seconds=2)
+
+    again = await store.put_back_grant(USER, "grant", lost, over=0, hold_seconds=2)
+
+    assert again is SaveResult.SAVED
+    assert await version_of(store) == 5
+
+
+async def test_what_has_ended_is_not_put_back(store: Store) -> None:
+    session, grant = await _both(store)
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+    now = await store.now()
+
+    of_grant = await store.put_back_grant(USER, "grant", grant, over=1, hold_seconds=2)
+    of_session = await store.put_back_session(
+        LAPTOP, session, "grant", seen_at=now, idle_ends_at=now + IDLE_SECONDS
+    )
+
+    assert of_grant is of_session is SaveResult.ENDED
+    await _holds_nothing_but_its_reason(store)
+
+
+async def test_a_lost_session_is_put_back_on_its_grant(store: Store) -> None:
+    session, grant = await write(store), await write(store, 5)
+    now = await store.now()
+    await store.put_back_grant(USER, "grant", grant, over=0, hold_seconds=2)
+
+    result = await store.put_back_session(
+        LAPTOP, session, "grant", seen_at=now - 20, idle_ends_at=now + IDLE_SECONDS
+    )
+
+    found = await store.load(LAPTOP)
+    assert result is SaveResult.SAVED
+    assert found
+    assert found.session == Record(1, session.write_id, session.sealed)
+    assert found.grant == Record(5, grant.write_id, grant.sealed)
+    assert found.last_seen_at == pytest.approx(now - 20, abs=0.01)
+    assert await store.end_session(LAPTOP, "grant", reason="logout", write_id="end") == Ended(
+        True, found.grant
+    )
+
+
+async def test_a_session_that_is_there_is_not_written_over(store: Store) -> None:
+    await attach(store, LAPTOP)
+    before = await store.load(LAPTOP)
+    other, now = await write(store), await store.now()
+
+    result = await store.put_back_session(
+        LAPTOP, other, "grant", seen_at=now, idle_ends_at=now + IDLE_SECONDS
+    )
+
+    assert result is SaveResult.SAVED
+    assert await store.load(LAPTOP) == before
+
+
+async def test_a_session_that_was_put_back_ends_at_its_idle_end(store: Store, time: Time) -> None:
+    await attach(store, PHONE)
+    now = await store.now()
+    await store.put_back_session(
+        LAPTOP, await write(store), "grant", seen_at=now, idle_ends_at=now + SOON
+    )
+
+    await time.until(lambda: _gone(store, LAPTOP))
+
+
+@pytest.mark.parametrize("came_back", [True, False], ids=["it came back", "nothing stands there"])
+async def test_a_lost_end_is_written_again(store: Store, *, came_back: bool) -> None:
+    if came_back:
+        await attach(store, LAPTOP)
+
+    for name in (LAPTOP_NAME, GRANT_NAME):
+        await store.put_back_end(name, reason="logout", write_id="end")
+
+    assert await ended(store, LAPTOP) == await grant_ended(store) == "logout"
+    assert await store.last_seen(USER, "grant") is None
+
+
+async def test_an_end_that_stands_keeps_its_reason(store: Store) -> None:
+    await attach(store, LAPTOP)
+    await store.end_session(LAPTOP, "grant", reason="idle", write_id="first")
+
+    for name in (LAPTOP_NAME, GRANT_NAME):
+        await store.put_back_end(name, reason="logout", write_id="second")
+
+    assert await ended(store, LAPTOP) == await grant_ended(store) == "idle"

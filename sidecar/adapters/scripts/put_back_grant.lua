@@ -1,0 +1,14 @@
+-- A grant that the store has lost, over the version that was seen; its lease is held for a while.
+-- KEYS: grant, lease
+-- ARGV: version seen (0: nothing), version, write id, sealed, end ms, hold ms
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local grant = redis.call('HMGET', KEYS[1], 's', 'v', 'w')
+if grant[1] == 'ended' then return {now, 'ended'} end
+if grant[3] == ARGV[3] then return {now, 'saved'} end
+if (grant[2] or '0') ~= ARGV[1] then return {now, 'moved'} end
+redis.call('HSET', KEYS[1], 'f', '1', 's', 'live', 'v', ARGV[2], 'w', ARGV[3], 'd', ARGV[4])
+redis.call('PEXPIREAT', KEYS[1], ARGV[5])
+redis.call('SET', KEYS[2], ARGV[3], 'NX', 'PX', ARGV[6])
+return {now, 'saved'}
