@@ -26,12 +26,14 @@ from sidecar.core.heads import Paths
 from sidecar.core.provider_profiles import profile_of
 from sidecar.core.sealing import KEY_BYTES, Key, KeyRing
 from sidecar.errors import SidecarError
+from sidecar.flows.assembly import session_parts
 from sidecar.flows.background import Background
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
+from sidecar.flows.records import Client
 from sidecar.flows.refresh import Refresh, Timings
 from sidecar.flows.schedule import Schedule
-from sidecar.flows.sessions import Client, Lifetimes, Sessions
+from sidecar.flows.sessions import Lifetimes
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock, IdentityProvider, Store
@@ -80,9 +82,16 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    config: Config, *, clock: Clock | None = None, log: FilteringBoundLogger | None = None
+    config: Config,
+    *,
+    clock: Clock | None = None,
+    log: FilteringBoundLogger | None = None,
+    confirms: bool = True,
 ) -> AsyncIterator[Running]:
     """The sidecar and all it owns, serving until exit, closed in reverse order.
+
+    Without `confirms` what it knows holds for a second, and nothing lost is put back: for a
+    clock that only moves when it is told to.
 
     At exit it takes no new connections, finishes the answers that are under way, and then
     the work that outlives them: a renewed token reaches the store.
@@ -97,7 +106,7 @@ async def running(
         tasks = Tasks(log)
         owned.push_async_callback(tasks.aclose, seconds=WORK_SECONDS)
         runtime = Runtime(clock, os.urandom, tasks, metrics, log)
-        site, checks = _compose(config, store, provider, http, timings, runtime)
+        site, checks = _compose(config, store, provider, http, timings, runtime, confirms=confirms)
         admin = Admin(metrics.registry, checks)
         admin_runner = web.AppRunner(admin.application(), access_log=None)
         admin_at = await _serve(admin_runner, config.admin_listen, owned)
@@ -121,21 +130,20 @@ def _compose(
     http: ClientSession,
     timings: Timings,
     runtime: Runtime,
+    *,
+    confirms: bool,
 ) -> tuple[Site, dict[str, Check]]:
     """Everything between the sockets."""
     ring = KeyRing(config.session_keys or [Key("start", os.urandom(KEY_BYTES))])
     client = Client(config.issuer, config.client_id)
     paths = Paths(config.root_path)
     jar = CookieJar(config.public_url)
-    sessions = Sessions(
-        store,
-        ring,
-        client,
-        Lifetimes(config.session_idle_timeout, config.session_max_lifetime),
-        runtime,
-        prefix=KEY_PREFIX,
-    )
     schedule = Schedule(store, config.refresh_window, config.background_renewal)
+    lifetimes = Lifetimes(
+        config.session_idle_timeout, config.session_max_lifetime, config.store_grace
+    )
+    parts = session_parts(store, ring, client, schedule, lifetimes, runtime, prefix=KEY_PREFIX)
+    sessions = parts.sessions
     refresh = Refresh(
         sessions,
         store,
@@ -158,8 +166,10 @@ def _compose(
     )
     background = Background(sessions, store, refresh, schedule, runtime)
     runtime.tasks.start_endless(background.run(), "background")
+    if confirms:
+        runtime.tasks.start_endless(parts.confirmations.run(), "confirmations")
     argocd = ArgoCd(http, config.upstream, config.root_path)
-    logout = Logout(sessions, provider, argocd, runtime)
+    logout = Logout(sessions, parts.records, provider, argocd, runtime)
     auth = AuthEndpoints(
         sessions,
         login,

@@ -25,6 +25,29 @@ class Metrics:
         self.served_during_failure = self._counter(
             "served_during_failure", "Requests served by a good token after a failed renewal"
         )
+        self.served_unconfirmed = self._counter(
+            "served_unconfirmed",
+            "Requests served by what was last known of a session, while the store was away",
+        )
+        self.put_back = self._counter(
+            "put_back", "Records that the store had lost and got back, by kind", "record"
+        )
+        self.store_away = Gauge(
+            _PREFIX + "store_away",
+            "1 while the store fails again and again, and is asked now and then only",
+            registry=self.registry,
+        )
+        self.cached_bytes = Gauge(
+            _PREFIX + "cached_bytes",
+            "About how much memory the known sessions and grants take",
+            registry=self.registry,
+        )
+        self.confirmation_seconds = Histogram(
+            _PREFIX + "confirmation_seconds",
+            "How long a round of confirmations took",
+            registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
+        )
         self.token_life_left = Histogram(
             _PREFIX + "token_life_left_seconds",
             "How long the ID token still lives that a request goes up with",

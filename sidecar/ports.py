@@ -172,7 +172,7 @@ class Store(Protocol):
 
     @property
     def interrupted_at(self) -> float:
-        """The `Clock.monotonic()` of when a connection to the store was last made anew.
+        """The `Clock.monotonic()` of when the store was first reached, or had to be again.
 
         What answers since then may have lost what was written before. Minus infinity: never.
         """

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import contextlib
+import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -129,7 +131,7 @@ class World:
         """Another sidecar with this world's settings, and these."""
         config = Config.load({**self.environment, **changes})
         own = await self.owned.enter_async_context(AsyncExitStack())
-        served = await own.enter_async_context(running(config, clock=self.clock))
+        served = await own.enter_async_context(running(config, clock=self.clock, confirms=False))
         replica = Replica(served, own)
         self.sidecars.append(replica)
         return replica
@@ -243,10 +245,12 @@ def system_now() -> float:
 
 
 def free_port() -> int:
-    """A loopback port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody has now, nor gets as the near end of a connection."""
+    while True:
+        port = random.randrange(10_240, 32_768)  # below the range of Linux' ephemeral ports
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 async def eventually(happened: Callable[[], bool]) -> None:

@@ -94,8 +94,11 @@ class RedisStore:
         await self._redis.aclose(close_connection_pool=True)
 
     async def _on_connect(self, connection: AbstractConnection) -> None:
-        """The library's own greeting; a connection that broke may have met another server."""
-        if connection in self._connected:
+        """The library's own greeting; a connection that broke may have met another server.
+
+        So may the first one: what ended the process before this one may have ended a server.
+        """
+        if connection in self._connected or not self._connected:
             self.interrupted_at = self._clock.monotonic()
         await connection.on_connect()
         self._connected.add(connection)

@@ -135,6 +135,11 @@ class Config(BaseSettings):
     session_max_lifetime: Annotated[float, _by(values.positive_duration)] = _variable(
         "168h", "Every session ends after this time."
     )
+    store_grace: Annotated[float, _by(values.duration)] = _variable(
+        "5m",
+        "For how long a replica that cannot reach the store serves the sessions that it knows; "
+        "never longer than their tokens live. A logout elsewhere is not seen meanwhile.",
+    )
     cookie_mode: Annotated[CookieMode, _by(values.one_of(CookieMode))] = _variable(
         "opaque",
         "`opaque`: the browser holds a session cookie only. `mirror`: it gets Argo CD's own "

@@ -51,6 +51,8 @@ class Grant:
     intent: Intent | None = None
     renews_id_token: bool = True
     """Whether the provider's last refresh answer had an ID token (Core 12.2 leaves it free)."""
+    renewals: int = 0
+    """How often its tokens have changed: by it, what a store has lost is told from what is new."""
 
     def to_bytes(self) -> bytes:
         """The part that is sealed; id, user tag and version are bound by the seal's label."""
@@ -83,6 +85,7 @@ class Grant:
             tokens=tokens,
             intent=None,
             renews_id_token=renews_id_token,
+            renewals=self.renewals + 1,
         )
 
     def with_intent(self, *, now: float, asker: str = "") -> "Grant":
@@ -97,6 +100,14 @@ class Grant:
     def without_intent(self) -> "Grant":
         """The next version, whose refresh token is known not to be spent."""
         return replace(self, version=self.version + 1, intent=None)
+
+    def is_behind(self, other: "Grant") -> bool:
+        """Whether this is an earlier state than `other`.
+
+        Newer tokens count for more than changes: a store that has gone back may have been
+        written to since, and counts its changes anew.
+        """
+        return (self.renewals, self.version) < (other.renewals, other.version)
 
     @property
     def answer_unknown(self) -> bool:

@@ -89,6 +89,14 @@ def decide(
     return Decision(Action.RENEW_FIRST)
 
 
+def used_until(grant: Grant, *, window: RefreshWindow, min_life: float = 0.0) -> float:
+    """The instant, in Unix seconds, before which `decide` says `USE` whatever else is the case."""
+    tokens = grant.tokens
+    travel = min(TRAVEL_SECONDS, _life(grant) / 20)
+    needed = max(min(min_life, _life(grant) / 2), _window_seconds(grant, window))
+    return min(tokens.id_token_expires_at - travel - needed, _refresh_token_due_at(grant))
+
+
 def _harmless_again(grant: Grant, now: float, reuse_window: float) -> bool:
     """Whether the provider would take the refresh token again, though it may be spent."""
     if grant.intent is None:

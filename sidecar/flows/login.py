@@ -29,8 +29,9 @@ from sidecar.errors import (
     TokenInvalid,
     TryLater,
 )
+from sidecar.flows.records import Client
 from sidecar.flows.schedule import Schedule
-from sidecar.flows.sessions import Client, Sessions
+from sidecar.flows.sessions import Sessions
 from sidecar.flows.tasks import Runtime
 from sidecar.flows.verification import verified_claims
 from sidecar.ports import IdentityProvider, Store

@@ -5,7 +5,8 @@ import asyncio
 from sidecar.core.grant import Grant
 from sidecar.core.session import EndReason, SessionKey
 from sidecar.errors import KeyUnknown, ProviderRefused, SessionOver, TryLater
-from sidecar.flows.sessions import Live, Sessions
+from sidecar.flows.records import Live, Records
+from sidecar.flows.sessions import Sessions
 from sidecar.flows.tasks import Runtime
 from sidecar.ports import Ended, IdentityProvider, Upstream
 
@@ -18,11 +19,13 @@ class Logout:
     def __init__(
         self,
         sessions: Sessions,
+        records: Records,
         provider: IdentityProvider,
         upstream: Upstream,
         runtime: Runtime,
     ) -> None:
         self._sessions = sessions
+        self._records = records
         self._provider = provider
         self._upstream = upstream
         self._clock = runtime.clock
@@ -66,7 +69,7 @@ class Logout:
         if ended.grant is None:
             return loaded
         try:
-            return self._sessions.open_grant(loaded.user_tag, loaded.id, ended.grant)
+            return self._records.open_grant(loaded.user_tag, loaded.id, ended.grant)
         except (SessionOver, KeyUnknown):
             return loaded
 

@@ -1,16 +1,22 @@
 """The refresh grant, one at a time per grant, whatever tabs and replicas do."""
 
 import asyncio
-import itertools
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sidecar.core.breaker import CLOSED
 from sidecar.core.grant import Grant
 from sidecar.core.id_token import Expected, IdTokenClaims
-from sidecar.core.refresh_policy import Action, Decision, RefreshWindow, decide, usable_seconds
+from sidecar.core.refresh_policy import (
+    Action,
+    Decision,
+    RefreshWindow,
+    decide,
+    usable_seconds,
+    used_until,
+)
 from sidecar.core.session import EndReason, SessionKey
-from sidecar.core.tokens import TokenResponse, TokenSet, renew
+from sidecar.core.tokens import TokenResponse, renew
 from sidecar.errors import (
     ProviderRefused,
     ProviderUnavailable,
@@ -20,18 +26,18 @@ from sidecar.errors import (
     TokenInvalid,
     TryLater,
 )
+from sidecar.flows.records import Live
+from sidecar.flows.saving import SAVED_BY_THEN_SECONDS, Saving
 from sidecar.flows.schedule import Schedule
-from sidecar.flows.sessions import Live, Sessions
+from sidecar.flows.sessions import Sessions
 from sidecar.flows.tasks import Runtime
 from sidecar.flows.verification import verified_claims
-from sidecar.ports import IdentityProvider, SaveResult, Store, Write
+from sidecar.ports import IdentityProvider, SaveResult, Store
 
 BACK_OFF_FIRST_SECONDS = 1.0
 BACK_OFF_MOST_SECONDS = 30.0
 _REMEMBERED_FAILURES = 20_000
-_SAVE_AGAIN_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
-_SAVED_BY_THEN_SECONDS = 3.0  # longer than the longest of those, and a try
-_MISSING_FOR_SECONDS = 60.0  # a failover may show an empty store for a while
+_REMEMBERED_UNTIL = 50_000
 _FOLLOW_SECONDS = 1.0
 _LOOK_EVERY_SECONDS = (0.05, 0.1)
 _ATTEMPTS = 5
@@ -45,10 +51,6 @@ _MENDS = {
     "no_id_token_on_refresh": "make the provider return an ID token on refresh (PingFederate: "
     "'Return ID Token On Refresh Grant'; else add the scope openid)",
 }
-
-
-class GrantMissing(StoreUnavailable):
-    """The store answers, and has no record of a grant that has not ended."""
 
 
 class TokenMissing(TryLater):
@@ -89,15 +91,6 @@ class _Failure:
     operator: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Unsaved:
-    """New tokens that the store has not taken yet, and those that they replace."""
-
-    replaces: TokenSet
-    grant: Grant
-    write: Write
-
-
 class Refresh:
     """Gives each request a grant whose tokens can be used, and renews it when it is due."""
 
@@ -124,9 +117,10 @@ class Refresh:
         self._metrics = runtime.metrics
         self._log = runtime.log
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._unsaved: dict[str, _Unsaved] = {}
+        self._saving = Saving(sessions, provider, runtime)
         self._failures: OrderedDict[str, _Failure] = OrderedDict()
         self._told: set[str] = set()
+        self._until: dict[tuple[str, int, float], float] = {}
         self._breaker = CLOSED
         self._metrics.provider_away.set_function(lambda: bool(self._breaker.opened))
         self._at_once = asyncio.Semaphore(timings.renewals_at_once)
@@ -157,6 +151,36 @@ class Refresh:
                 return live
             raise TokenMissing(retry_after_seconds=1.0, operator=False) from None
 
+    def current_now(self, key: SessionKey, *, min_life: float = 0.0) -> Live | None:
+        """What `current` would give, if there is nothing to wait for and nothing to do; else None.
+
+        The hot path: no await, no hash, no look at the store.
+        """
+        live = self._sessions.known(key)
+        if live is None:
+            return None
+        live = self._saving.latest(live)
+        now = self._clock.now()
+        if now >= self._used_until(live.grant, min_life):
+            return None
+        self._metrics.token_life_left.observe(usable_seconds(live.grant, now))
+        return live
+
+    def _used_until(self, grant: Grant, min_life: float) -> float:
+        """`used_until`, computed once per version of a grant."""
+        name = (grant.id, grant.version, min_life)
+        until = self._until.get(name)
+        if until is None:
+            if len(self._until) >= _REMEMBERED_UNTIL:
+                self._until.clear()
+            until = used_until(grant, window=self._window, min_life=min_life)
+            self._until[name] = until
+        return until
+
+    def may_go_up(self, live: Live) -> bool:
+        """Whether what `current` gave may still be used: right before its request goes up."""
+        return self._sessions.may_go_up(live)
+
     async def renew_behind(self, grant: Grant) -> float:
         """Renew a grant without a request; when to try again if it must wait, else 0."""
         now = self._clock.now()
@@ -183,12 +207,7 @@ class Refresh:
 
     async def _load(self, key: SessionKey) -> Live | None:
         live = await self._sessions.load(key)
-        if live is None:
-            return None
-        unsaved = self._unsaved.get(live.grant.id)
-        if unsaved and unsaved.grant.tokens.renewed_at > live.grant.tokens.renewed_at:
-            return replace(live, grant=unsaved.grant)
-        return live
+        return self._saving.latest(live) if live else None
 
     async def _must_wait(self, grant: Grant, min_life: float) -> bool:
         """Whether the grant must be looked at again, after what there was to wait for."""
@@ -289,11 +308,8 @@ class Refresh:
         self, grant: Grant, min_life: float, taken_at: float, *, asker: str
     ) -> None:
         """Read again, decide again, write the intent, ask, and keep the answer."""
-        asked = await self._due(grant, min_life)
-        if asked is not None and asked.answer_unknown:
-            # Whoever asked may live, and hold the answer in memory until the store is back.
-            await self._clock.sleep(_SAVED_BY_THEN_SECONDS)
-            asked = await self._due(grant, min_life)
+        send_before = taken_at + self._timings.lease_seconds / 2
+        asked = await self._surely_due(grant, min_life, send_before)
         if asked is None:
             return
         was_unknown = asked.answer_unknown
@@ -301,7 +317,6 @@ class Refresh:
         if await self._sessions.save(asked) is not SaveResult.SAVED:
             self._metrics.lost_races.inc()
             return
-        send_before = taken_at + self._timings.lease_seconds / 2
         try:
             response = await self._provider.refresh(
                 asked.tokens.refresh_token, send_before=send_before
@@ -316,9 +331,24 @@ class Refresh:
         self._breaker = CLOSED
         await self._keep(asked, response)
 
+    async def _surely_due(self, grant: Grant, min_life: float, by: float) -> Grant | None:
+        """The grant, read again once nobody can know more of it than the store does."""
+        asked = await self._due(grant, min_life)
+        sure_at = self._sessions.sure_at(grant.id)
+        if asked is not None and asked.answer_unknown:
+            # Whoever asked may live, and hold the answer in memory until the store is back.
+            sure_at = max(sure_at, self._clock.monotonic() + SAVED_BY_THEN_SECONDS)
+        while asked is not None and sure_at > self._clock.monotonic():
+            if sure_at > by:
+                raise StoreUnavailable("the store breaks off too often to rely on it")
+            await self._clock.sleep(sure_at - self._clock.monotonic())
+            asked = await self._due(grant, min_life)
+            sure_at = self._sessions.sure_at(grant.id)
+        return asked
+
     async def _due(self, grant: Grant, min_life: float) -> Grant | None:
         """The grant as stored now, None if somebody has renewed it or it must not be renewed."""
-        if grant.id in self._unsaved:
+        if grant.id in self._saving:
             # What is stored has a spent refresh token; ours must get there first.
             raise StoreUnavailable("the last renewal is not stored yet")
         stored = await self._sessions.load_grant(grant.user_tag, grant.id)
@@ -391,7 +421,7 @@ class Refresh:
         tokens = renew(asked.tokens, response, claims, now=self._clock.now())
         renews = response.id_token is not None
         renewed = asked.with_tokens(tokens, renews_id_token=renews)
-        await self._save(asked, renewed)
+        await self._saving.save(asked, renewed)
         await self._schedule.note(renewed)
         self._metrics.renewals.labels("renewed" if claims else "without_id_token").inc()
         self._log.info("renewed", user=asked.user_tag, new_id_token=claims is not None)
@@ -410,70 +440,6 @@ class Refresh:
         now = self._clock.now()
         async with asyncio.timeout(self._timings.keys_seconds):
             return await verified_claims(self._provider, response.id_token, expected, now=now)
-
-    async def _save(self, asked: Grant, renewed: Grant) -> None:
-        """Store new tokens; what the store does not take at once is served, and saved behind."""
-        unsaved = _Unsaved(asked.tokens, renewed, self._sessions.seal_grant(renewed))
-        self._unsaved[renewed.id] = unsaved
-        try:
-            await self._try_to_save(unsaved)
-        except StoreUnavailable:
-            self._log.error("renewal_not_saved_yet", user=renewed.user_tag)
-            self._tasks.start(self._save_behind(renewed.id), "save")
-
-    async def _save_behind(self, grant_id: str) -> None:
-        give_up_at = self._clock.monotonic() + _MISSING_FOR_SECONDS
-        for attempt in itertools.count():
-            await self._clock.sleep(_SAVE_AGAIN_SECONDS[min(attempt, 4)])
-            try:
-                await self._try_to_save(self._unsaved[grant_id])
-            except GrantMissing:
-                if self._clock.monotonic() > give_up_at:
-                    lost = self._unsaved.pop(grant_id).grant
-                    self._log.error("renewal_lost_with_its_record", user=lost.user_tag)
-                    return await self._revoke(lost)
-            except StoreUnavailable:
-                continue
-            else:
-                return None
-
-    async def _try_to_save(self, unsaved: "_Unsaved") -> None:
-        """Save until the store took it, or has a newer or ended grant.
-
-        Raises:
-            StoreUnavailable: not known; the same write is tried again.
-            GrantMissing: the store has no such grant; absence is no end, so it is tried again.
-        """
-        grant = unsaved.grant
-        while True:
-            result = await self._store.save_grant(grant.user_tag, grant.id, unsaved.write)
-            if result is SaveResult.MISSING:
-                raise GrantMissing("the store has lost this grant")
-            if result is not SaveResult.MOVED:
-                break
-            try:
-                stored = await self._sessions.load_grant(grant.user_tag, grant.id)
-            except SessionOver:
-                result = SaveResult.ENDED
-                break
-            if stored is None:
-                raise GrantMissing("the store has lost this grant")
-            if stored.tokens != unsaved.replaces:
-                break  # it has newer tokens than those that ours replace
-            # Somebody attached a session meanwhile: our tokens belong on top of that.
-            grant = stored.with_tokens(grant.tokens, renews_id_token=grant.renews_id_token)
-            unsaved = _Unsaved(unsaved.replaces, grant, self._sessions.seal_grant(grant))
-            self._unsaved[grant.id] = unsaved
-        del self._unsaved[grant.id]
-        if result is SaveResult.ENDED:
-            await self._revoke(grant)
-
-    async def _revoke(self, grant: Grant) -> None:
-        """Give back what a renewal got for a grant that has ended meanwhile."""
-        try:
-            await self._provider.revoke(grant.tokens.refresh_token)
-        except (ProviderUnavailable, ProviderRefused):
-            self._log.warning("not_revoked", user=grant.user_tag)
 
     async def _follow(self, grant: Grant, min_life: float) -> None:
         """Wait for the renewal that another replica runs, if no token is usable meanwhile.

@@ -1,13 +1,13 @@
-"""Sessions and grants as the flows see them: sealed on the way out, opened on the way back."""
+"""Sessions as the flows see them: known here, or asked for; begun, joined, used and ended."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sidecar.core.grant import GRANT_ID_BYTES, Grant, Sharing
+from sidecar.core.grant import GRANT_ID_BYTES, Grant
 from sidecar.core.id_token import IdTokenClaims
-from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
 from sidecar.core.session import (
     SESSION_SECRET_BYTES,
     EndReason,
@@ -18,11 +18,18 @@ from sidecar.core.session import (
     user_tag,
 )
 from sidecar.core.tokens import TokenSet
-from sidecar.errors import KeyUnknown, RecordBroken, SessionOver, StoreUnavailable
+from sidecar.errors import SessionOver, StoreUnavailable
+from sidecar.flows.cache import Cache, grant_name, session_name
+from sidecar.flows.health import StoreHealth
+from sidecar.flows.knowledge import Knowledge
+from sidecar.flows.records import Live, Records
 from sidecar.flows.tasks import Runtime
-from sidecar.ports import Ended, Record, SaveResult, Store, StoredSession, Write
+from sidecar.ports import Ended, SaveResult, Store, Write
 
 TOUCH_EVERY_SECONDS = 60.0
+_LOADS_AT_ONCE = 32  # fewer than the store has connections: others need some too
+_WAITERS = 5000
+_MISSED_FOR_SECONDS = 0.75
 _ATTEMPTS = 3
 _RETRY_SECONDS = 0.1
 
@@ -31,82 +38,89 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """How long a session may live: unused, and at all. In seconds."""
+    """How long a session may live: unused, at all, and while the store is away. In seconds."""
 
     idle_seconds: float
     max_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """The OIDC client whose grants these are; tokens go to no other provider and client."""
-
-    issuer: str
-    client_id: str
-    sharing: Sharing = Sharing.PER_SESSION
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """A session that may be used, with its grant."""
-
-    session: Session
-    grant: Grant
+    grace_seconds: float = 300.0
 
 
 class Sessions:
-    """The records of sessions and grants, by their keys."""
+    """The sessions and their grants, by their keys."""
 
     def __init__(
         self,
         store: Store,
-        ring: KeyRing,
-        client: Client,
+        records: Records,
+        cache: Cache,
+        knowledge: Knowledge,
+        health: StoreHealth,
         lifetimes: Lifetimes,
         runtime: Runtime,
-        *,
-        prefix: str,
     ) -> None:
         self._store = store
-        self._ring = ring
-        self._client = client
+        self._records = records
+        self._cache = cache
+        self._knowledge = knowledge
+        self.health = health
         self._lifetimes = lifetimes
-        self._prefix = prefix
         self._clock = runtime.clock
         self._random = runtime.random
         self._tasks = runtime.tasks
         self._metrics = runtime.metrics
         self._log = runtime.log
+        self._loading: dict[SessionKey, asyncio.Task[Live | None]] = {}
+        self._loads_at_once = asyncio.Semaphore(_LOADS_AT_ONCE)
+        self._waiters = 0
+        self._store_is_ahead = 0.0
         self._touching: set[str] = set()
         self._held_open: dict[SessionKey, tuple[Session, int]] = {}
 
     def read_cookies(self, values: list[str]) -> SessionKey | None:
         """The session that the first genuine cookie value names, without a store trip."""
-        keys = (read_session_cookie(value, self._ring) for value in values)
+        keys = (read_session_cookie(value, self._records.ring) for value in values)
         return next((key for key in keys if key is not None), None)
+
+    # Reading
 
     async def load(self, key: SessionKey) -> Live | None:
         """A session with its grant, None where the store has none.
+
+        The store is asked only if what is known was not confirmed within the last second.
+        While it is away, what was known is served for the grace time.
 
         Raises:
             SessionOver: it has ended, with the reason.
             StoreUnavailable: the store, or the key that a record needs, is not there.
         """
-        stored = await self._store.load(key)
-        if stored is None:
+        live = self._cache.live(key, self._clock.monotonic()) or await self._ask(key)
+        if live is None:
             return None
-        if stored.session.ended:
-            raise SessionOver(stored.session.ended)
-        session = await self._open_session(key, stored)
         now = await self._store.now()
-        if session.ends_at <= now:
-            await self.end(key, session.grant_id, EndReason.ABSOLUTE)
+        self._store_is_ahead = now - self._clock.now()
+        if live.session.ends_at <= now:
+            await self.end(key, live.session.grant_id, EndReason.ABSOLUTE)
             raise SessionOver(EndReason.ABSOLUTE)
-        grant = await self._grant_of(session, stored)
-        if grant is None:
+        self._touch(live.session, now)
+        return live
+
+    def known(self, key: SessionKey) -> Live | None:
+        """A session that may be relied on right now, without a look at the store; else None."""
+        live = self._cache.live(key, self._clock.monotonic())
+        if live is None:
             return None
-        self._touch(session, now)
-        return Live(session, grant)
+        now = self._clock.now() + self._store_is_ahead
+        if live.session.ends_at <= now:
+            return None
+        self._touch(live.session, now)
+        return live
+
+    def may_go_up(self, live: Live) -> bool:
+        """Whether a session that was loaded may still be used: right before its request goes up."""
+        key, now = live.session.key, self._clock.monotonic()
+        if self._cache.live(key, now):
+            return True
+        return self.health.failing and self._in_grace(key) is not None
 
     async def load_grant(self, tag: str, grant_id: str) -> Grant | None:
         """A grant as it is now stored, None where nothing is.
@@ -114,37 +128,69 @@ class Sessions:
         Raises:
             SessionOver: it has ended, with the reason.
         """
-        record = await self._store.load_grant(tag, grant_id)
-        return None if record is None else self.open_grant(tag, grant_id, record)
+        return await self._knowledge.load_grant(tag, grant_id)
 
-    def open_grant(self, tag: str, grant_id: str, record: Record) -> Grant:
-        """The grant in a record.
+    def sure_at(self, grant_id: str) -> float:
+        """From when on (`Clock.monotonic()`) a grant's refresh token may be presented."""
+        return self._knowledge.sure_at(grant_id)
 
-        Raises:
-            SessionOver: the record is a tombstone, broken, or another client's.
-            KeyUnknown: this replica lacks its key.
-        """
-        if record.ended:
-            raise SessionOver(record.ended)
-        label = Label(self._prefix, "grant", f"{tag}/{grant_id}", record.version)
+    async def _ask(self, key: SessionKey) -> Live | None:
+        """What the store says; a load that runs is joined."""
+        end = self._cache.ends.get(session_name(key))
+        if end:
+            raise SessionOver(end.reason)
         try:
-            plain = self._open(record, label)
-        except RecordBroken as error:
-            raise SessionOver(EndReason.UNREADABLE) from error
-        grant = Grant.from_bytes(grant_id, tag, record.version, plain)
-        if (grant.issuer, grant.client_id) != (self._client.issuer, self._client.client_id):
-            raise SessionOver(EndReason.OTHER_PROVIDER)
-        return grant
+            return await self._join_load(key)
+        except StoreUnavailable:
+            known = self._in_grace(key)
+            if known is None:
+                raise
+            self._metrics.served_unconfirmed.inc()
+            return known
+
+    def _in_grace(self, key: SessionKey) -> Live | None:
+        since = self._clock.monotonic() - self._lifetimes.grace_seconds
+        return self._cache.unconfirmed(key, since)
+
+    async def _join_load(self, key: SessionKey) -> Live | None:
+        if self._waiters >= _WAITERS:
+            raise StoreUnavailable("too many requests wait for the store")
+        task = self._loading.get(key)
+        if task is None:
+            self.health.refuse_while_away()
+            task = self._tasks.start(self._load(key), "load", awaited=True)
+            self._loading[key] = task
+            task.add_done_callback(lambda _: self._loading.pop(key, None))
+        self._waiters += 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            self._waiters -= 1
+
+    async def _load(self, key: SessionKey) -> Live | None:
+        live = await self._load_once(key)
+        if live is None:
+            # A store that has lost it gets it back from whoever knows it, twice a second.
+            wait = self.sure_at("") - self._clock.monotonic()
+            await self._clock.sleep(max(wait, _MISSED_FOR_SECONDS))
+            live = await self._load_once(key)
+        return live
+
+    async def _load_once(self, key: SessionKey) -> Live | None:
+        async with self._loads_at_once:
+            try:
+                with self.health.judged():
+                    return await self._knowledge.load(key)
+            except SessionOver as over:
+                if over.reason == EndReason.UNREADABLE:
+                    await self.end(key, "", EndReason.UNREADABLE)
+                raise
+
+    # Writing
 
     def seal_grant(self, grant: Grant) -> Write:
         """A write of this version; repeated as it is, it counts once."""
-        label = Label(self._prefix, "grant", f"{grant.user_tag}/{grant.id}", grant.version)
-        return Write(
-            grant.version,
-            self._hex(16),
-            self._seal(grant.to_bytes(), label),
-            grant.ends_at,
-        )
+        return self._records.seal_grant(grant)
 
     async def save(self, grant: Grant) -> SaveResult:
         """Put this version of a grant in the place of the one before.
@@ -156,21 +202,33 @@ class Sessions:
             StoreUnavailable: after a few tries; it is not known whether it was written.
         """
         write = self.seal_grant(grant)
-        return await self._insist(lambda: self._store.save_grant(grant.user_tag, grant.id, write))
+        return await self._insist(lambda: self.write(grant, write))
+
+    async def write(self, grant: Grant, write: Write) -> SaveResult:
+        """One try at putting a sealed version of a grant in the place of the one before.
+
+        Raises:
+            StoreUnavailable: it is not known whether it was written.
+        """
+        asked_at = self._clock.monotonic()
+        result = await self._store.save_grant(grant.user_tag, grant.id, write)
+        if result is SaveResult.SAVED:
+            self._cache.note_grant(grant, write.write_id, asked_at, self._clock.monotonic())
+        return result
 
     async def start(
         self, tokens: TokenSet, claims: IdTokenClaims, *, nonce: str, user_agent: str
     ) -> tuple[str, Grant]:
         """A new session on a new grant: its cookie value, and the grant."""
-        tag = user_tag(claims.issuer, self._client.client_id, claims.subject)
+        client = self._records.client
         grant = Grant(
             id=self._hex(GRANT_ID_BYTES),
-            user_tag=tag,
+            user_tag=user_tag(claims.issuer, client.client_id, claims.subject),
             version=1,
-            issuer=self._client.issuer,
-            client_id=self._client.client_id,
+            issuer=client.issuer,
+            client_id=client.client_id,
             subject=claims.subject,
-            sharing=self._client.sharing,
+            sharing=client.sharing,
             tokens=tokens,
             ends_at=await self._store.now() + self._lifetimes.max_seconds,
             nonce=nonce,
@@ -206,35 +264,48 @@ class Sessions:
         Raises:
             StoreUnavailable: after a few tries; it is not known whether it ended.
         """
-        write_id = self._hex(16)
+        # From here on nobody here relies on it, or brings it back, whatever the store says.
+        self._cache.forget(session_name(key))
+        write_id = self._records.new_write_id()
         ended = await self._insist(
             lambda: self._store.end_session(key, grant_id, reason=reason, write_id=write_id)
         )
+        self._knowledge.note_end(session_name(key), reason, write_id)
+        if ended.last:
+            self._knowledge.note_end(grant_name(key.user_tag, grant_id), reason, write_id)
         self._count_end(reason)
         return ended
 
     async def end_grant(self, grant: Grant, reason: EndReason) -> bool:
         """End a grant at its version, with all its sessions; False if it has moved on."""
+        write_id = self._records.new_write_id()
         result = await self._store.end_grant(
-            grant.user_tag, grant.id, version=grant.version, reason=reason, write_id=self._hex(16)
+            grant.user_tag, grant.id, version=grant.version, reason=reason, write_id=write_id
         )
         if result is SaveResult.SAVED:
+            for key in self._cache.sessions_of(grant.id):
+                self._knowledge.note_end(session_name(key), reason, write_id)
+            self._knowledge.note_end(grant_name(grant.user_tag, grant.id), reason, write_id)
             self._count_end(reason)
         return result is not SaveResult.MOVED
 
     async def _attach(self, grant: Grant, user_agent: str) -> tuple[str, SaveResult]:
         cookie, key = new_session_cookie(
-            grant.user_tag, self._ring, random=self._random(SESSION_SECRET_BYTES)
+            grant.user_tag, self._records.ring, random=self._random(SESSION_SECRET_BYTES)
         )
         now = await self._store.now()
-        session = Session(key, grant.id, now, now + self._lifetimes.max_seconds, user_agent)
-        label = Label(self._prefix, "session", f"{key.user_tag}/{key.digest}", 1)
-        sealed = self._seal(session.to_bytes(), label)
-        writes = Write(1, self._hex(16), sealed, session.ends_at), self.seal_grant(grant)
+        ends_at = now + self._lifetimes.max_seconds
+        session = Session(key, grant.id, now, ends_at, user_agent, last_seen_at=now)
+        writes = self._records.seal_session(session), self._records.seal_grant(grant)
         idle_end = min(now + self._lifetimes.idle_seconds, session.ends_at)
+        asked_at = self._clock.monotonic()
         result = await self._insist(
             lambda: self._store.attach(key, writes[0], grant.id, writes[1], idle_ends_at=idle_end)
         )
+        if result is SaveResult.SAVED:
+            told_at = self._clock.monotonic()
+            self._cache.note_session(session, writes[0].write_id, asked_at, told_at)
+            self._cache.note_grant(grant, writes[1].write_id, asked_at, told_at)
         return cookie, result
 
     async def _insist(self, step: Callable[[], Awaitable[_T]]) -> _T:
@@ -249,23 +320,7 @@ class Sessions:
             await self._clock.sleep(_RETRY_SECONDS)
         return await step()
 
-    async def _open_session(self, key: SessionKey, stored: StoredSession) -> Session:
-        label = Label(
-            self._prefix, "session", f"{key.user_tag}/{key.digest}", stored.session.version
-        )
-        try:
-            plain = self._open(stored.session, label)
-        except RecordBroken as error:
-            await self.end(key, "", EndReason.UNREADABLE)
-            raise SessionOver(EndReason.UNREADABLE) from error
-        return Session.from_bytes(key, plain, last_seen_at=stored.last_seen_at)
-
-    async def _grant_of(self, session: Session, stored: StoredSession) -> Grant | None:
-        """The grant that the sealed session names; the index beside it is only a hint."""
-        tag = session.key.user_tag
-        if stored.grant is None or stored.grant_id != session.grant_id:
-            return await self.load_grant(tag, session.grant_id)
-        return self.open_grant(tag, session.grant_id, stored.grant)
+    # Use
 
     @contextmanager
     def held_open(self, session: Session) -> Iterator[None]:
@@ -279,6 +334,12 @@ class Sessions:
             self._held_open[session.key] = (session, count - 1)
             if count == 1:
                 del self._held_open[session.key]
+
+    def use_held_open(self) -> None:
+        """Sessions that have something open here are confirmed with those in use."""
+        now = self._clock.monotonic()
+        for key in self._held_open:
+            self._cache.use(key, now)
 
     async def touch_held_open(self) -> None:
         """Note the use of all sessions that have something open here.
@@ -303,21 +364,7 @@ class Sessions:
         now = await self._store.now()
         idle_end = min(now + self._lifetimes.idle_seconds, session.ends_at)
         await self._store.touch(session.key, seen_at=now, idle_ends_at=idle_end)
-
-    def _open(self, record: Record, label: Label) -> bytes:
-        try:
-            return self._ring.open(record.sealed, label)
-        except KeyUnknown:
-            self._metrics.alarms.labels("key_unknown").inc()
-            self._log.error("record_key_unknown", record=label.kind, mend="SIDECAR_SESSION_KEYS")
-            raise
-        except RecordBroken:
-            self._metrics.alarms.labels("record_broken").inc()
-            self._log.error("record_broken", record=label.kind)
-            raise
-
-    def _seal(self, plain: bytes, label: Label) -> bytes:
-        return self._ring.seal(plain, label, random=self._random(SEAL_RANDOM_BYTES))
+        self._cache.seen(session, now)
 
     def _hex(self, size: int) -> str:
         return self._random(size).hex()

@@ -20,11 +20,16 @@ class Tasks:
         self._log = log
         self._running: set[asyncio.Task[Any]] = set()
         self._endless: set[asyncio.Task[None]] = set()
+        self._awaited: set[asyncio.Task[Any]] = set()
 
-    def start(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
-        """Run `work` to its end, whoever waits for it."""
+    def start(
+        self, work: Coroutine[Any, Any, _T], name: str, *, awaited: bool = False
+    ) -> asyncio.Task[_T]:
+        """Run `work` to its end, whoever waits for it; errors of what is `awaited` are theirs."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._running.add(task)
+        if awaited:
+            self._awaited.add(task)
         task.add_done_callback(self._ended)
         return task
 
@@ -57,7 +62,9 @@ class Tasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        awaited = task in self._awaited
+        self._awaited.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not awaited:
             # Whoever waits for the task gets the error too; nobody has to be waiting.
             self._log.warning("task_failed", task=task.get_name(), error=type(error).__name__)
 

@@ -61,8 +61,9 @@ from sidecar.errors import (
     TryLater,
     UpstreamUnavailable,
 )
+from sidecar.flows.records import Live
 from sidecar.flows.refresh import Refresh
-from sidecar.flows.sessions import Live, Sessions
+from sidecar.flows.sessions import Sessions
 from sidecar.metrics import Metrics
 from sidecar.web import responses
 

@@ -569,10 +569,13 @@ async def _calls(redis: Redis) -> dict[str, int]:
     }
 
 
-async def test_a_connection_that_had_to_be_made_anew_is_an_interruption(
+async def test_the_first_connection_and_one_that_had_to_be_made_anew_are_interruptions(
     far_store: RedisStore, relay: Relay, clock: FakeClock
 ) -> None:
-    before = far_store.interrupted_at
+    first = far_store.interrupted_at
+    clock.advance(5)
+    await far_store.ping()
+    between = far_store.interrupted_at
     await relay.cut_all()
     clock.advance(5)
 
@@ -580,11 +583,15 @@ async def test_a_connection_that_had_to_be_made_anew_is_an_interruption(
         await far_store.ping()
     await far_store.ping()
 
-    assert before == float("-inf")
+    assert first == between == clock.monotonic() - 10
     assert far_store.interrupted_at == clock.monotonic()
 
 
-async def test_a_new_connection_beside_others_is_no_interruption(far_store: RedisStore) -> None:
+async def test_a_new_connection_beside_others_is_no_interruption(
+    far_store: RedisStore, clock: FakeClock
+) -> None:
+    clock.advance(5)
+
     await asyncio.gather(*(far_store.ping() for _ in range(20)))
 
-    assert far_store.interrupted_at == float("-inf")
+    assert far_store.interrupted_at == clock.monotonic() - 5

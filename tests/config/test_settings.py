@@ -63,6 +63,7 @@ def test_three_variables_are_enough_on_a_developers_machine() -> None:
     assert config.min_token_life == 30.0
     assert config.session_idle_timeout == 72 * 3600.0
     assert config.session_max_lifetime == 168 * 3600.0
+    assert config.store_grace == 300.0
     assert config.cookie_mode is CookieMode.OPAQUE
     assert config.log_level is LogLevel.INFO
 
@@ -87,6 +88,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "min_token_life": ("0s", 0.0),
     "session_idle_timeout": ("1h", 3600.0),
     "session_max_lifetime": ("12h", 43200.0),
+    "store_grace": ("0s", 0.0),
     "cookie_mode": ("mirror", CookieMode.MIRROR),
     "log_level": ("debug", LogLevel.DEBUG),
 }
@@ -109,6 +111,7 @@ BAD = {
     "min_token_life": "30",
     "session_idle_timeout": "0s",
     "session_max_lifetime": "0s",
+    "store_grace": "5",
     "cookie_mode": "both",
     "log_level": "INFO",
 }

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -21,14 +21,16 @@ from sidecar.core.tokens import TokenResponse, first_tokens
 from sidecar.demo.oauth import ProviderSettings
 from sidecar.demo.provider import DemoProvider
 from sidecar.errors import StoreUnavailable
+from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.background import Background
+from sidecar.flows.records import Client
 from sidecar.flows.refresh import Refresh, Timings
 from sidecar.flows.schedule import Schedule
-from sidecar.flows.sessions import Client, Lifetimes, Sessions
+from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.flows.verification import verified_claims
 from sidecar.metrics import Metrics
-from sidecar.ports import SaveResult, Write
+from sidecar.ports import Record, SaveResult, Write
 from tests.demo.client import REDIRECT_URI
 from tests.demo.client import Client as OAuthClient
 from tests.world import PacedClock, plain_http
@@ -49,6 +51,15 @@ class FailingStore(MemoryStore):
         super().__init__(clock)
         self.saves: deque[str] = deque()
         self.stuck: set[str] = set()
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def load_grant(self, user_tag: str, grant_id: str) -> Record | None:
+        """What is there; `meanwhile` happens once, before the answer arrives."""
+        record = await super().load_grant(user_tag, grant_id)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            await meanwhile()
+        return record
 
     async def save_grant(self, user_tag: str, grant_id: str, grant: Write) -> SaveResult:
         """Save, unless told otherwise."""
@@ -67,6 +78,7 @@ class FailingStore(MemoryStore):
 class Replica:
     """One process' flows."""
 
+    parts: SessionParts
     sessions: Sessions
     refresh: Refresh
     schedule: Schedule
@@ -108,15 +120,17 @@ class Flows:
             profile=self.profile,
         )
         runtime = Runtime(self.clock, os.urandom, tasks, metrics, log)
-        sessions = Sessions(
+        schedule = Schedule(self.store, RefreshWindow(), BackgroundMode.ACTIVE)
+        parts = session_parts(
             self.store,
             RING,
             Client(self.provider.issuer, "argo-cd"),
+            schedule,
             Lifetimes(72 * 3600, 168 * 3600),
             runtime,
             prefix=PREFIX,
         )
-        schedule = Schedule(self.store, RefreshWindow(), BackgroundMode.ACTIVE)
+        sessions = parts.sessions
         refresh = Refresh(
             sessions,
             self.store,
@@ -127,7 +141,7 @@ class Flows:
             timings=Timings(),
         )
         background = Background(sessions, self.store, refresh, schedule, runtime)
-        replica = Replica(sessions, refresh, schedule, background, tasks, metrics, runtime)
+        replica = Replica(parts, sessions, refresh, schedule, background, tasks, metrics, runtime)
         self.replicas.append(replica)
         return replica
 

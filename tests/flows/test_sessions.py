@@ -7,14 +7,14 @@ import pytest
 from sidecar.core.session import EndReason
 from sidecar.errors import SessionOver
 from sidecar.flows.logout import Logout
-from sidecar.flows.sessions import Client
+from sidecar.flows.records import Client
 from tests.flows.replica import Flows
 
 
 async def test_a_grant_goes_to_no_other_provider_or_client(here: Flows) -> None:
     key = await here.logged_in()
     other = await here.add()
-    other.sessions._client = Client(here.provider.issuer, "another-client")
+    other.parts.records.client = Client(here.provider.issuer, "another-client")
 
     with pytest.raises(SessionOver, match=EndReason.OTHER_PROVIDER):
         await other.sessions.load(key)
@@ -54,7 +54,13 @@ async def test_a_browser_that_leaves_during_its_logout_leaves_no_half_of_it(
 ) -> None:
     key = await here.logged_in()
     upstream, replica = SlowUpstream(), here.first
-    logout = Logout(replica.sessions, replica.refresh._provider, upstream, replica.runtime)
+    logout = Logout(
+        replica.sessions,
+        replica.parts.records,
+        replica.refresh._provider,
+        upstream,
+        replica.runtime,
+    )
     leaving = asyncio.ensure_future(logout.log_out(key))
     await upstream.asked.wait()
     leaving.cancel()

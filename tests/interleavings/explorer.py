@@ -262,7 +262,8 @@ class Turns:
             return 0
         if step.replica != last.replica:
             return int(any(s.replica == last.replica for s in ready))
-        return int(step.task != last.task and any(s.task == last.task for s in ready))
+        goes_on = any((s.replica, s.task) == (last.replica, last.task) for s in ready)
+        return int(step.task != last.task and goes_on)
 
     def _next_instant(self, timer_at: float | None) -> float | None:
         now = self.loop.instant

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from sidecar.core.session import SessionKey
 from sidecar.errors import ProviderUnavailable, StoreUnavailable
+from sidecar.flows.cache import HOLDS_SECONDS
 from tests.interleavings.explorer import Bounds, Explored, Scenario, Step, Turns, explore
 from tests.interleavings.world import LEASE, PATIENCE_SECONDS, TOKEN_SECONDS, Replica, World
 
@@ -15,7 +16,7 @@ _PAUSES = (LEASE / 2 + 1, LEASE + 5)  # too long to ask; so long that another ha
 
 @dataclass
 class Story(Scenario):
-    """Callers, each `name: (verb, replica)`; verbs: join, log in, and those of `_DEEDS`.
+    """Callers, each `name: (verb, replica)`: join, log in, look after, and those of `_DEEDS`.
 
     `age` is how old the ID token is when they begin; None: nobody has logged in yet.
     `wrong` names the kinds of faults, `ends` the reasons for which a session may then end
@@ -29,6 +30,8 @@ class Story(Scenario):
     watched: bool = False
     idle: bool = False
     """The session was not used lately, so that its use is written behind the request."""
+    known: tuple[str, ...] = ()
+    """Which replicas know the session when the story begins."""
     asks: int | None = None
     """How often the provider is asked, if that is certain."""
     slow: bool = False
@@ -43,12 +46,25 @@ class Story(Scenario):
             self.world.add(name)
         if self.age is not None:
             self.key = self.world.logged_in(age=self.age, idle=self.idle)
+        if self.known:
+            self._let_all_know(turns)
         for name, (verb, replica) in self.callers.items():
             self._start(name, verb, self.world.replicas[replica])
 
+    def _let_all_know(self, turns: Turns) -> None:
+        assert self.key
+        turns.exploring = False
+        for name in self.known:
+            load = self.world.replicas[name].sessions.load(self.key)
+            self.world.start(f"{name} knows", name, load)
+        turns.run()
+        turns.exploring = True
+
     def _start(self, name: str, verb: str, replica: Replica) -> None:
         world = self.world
-        if verb == "log in":
+        if verb == "look after":
+            work = world.look_after(replica, name)
+        elif verb == "log in":
             work = world.finish_login(replica, name)
         elif verb == "join":
             work = world.join(replica, name)
@@ -75,6 +91,8 @@ class Story(Scenario):
         world = self.world
         assert not world.violations, world.violations
         self._check_outcomes()
+        if any(verb == "look after" for verb, _ in self.callers.values()):
+            self._let_look_after(turns)
         self._check_provider()
         self._check_left(turns)
         ended_before = world.stored() is None and world.grant_id != ""
@@ -89,12 +107,18 @@ class Story(Scenario):
         world.store_down_until.clear()
         turns.paused.clear()
         world.add("Z")
+        turns.loop.instant += HOLDS_SECONDS  # what has ended elsewhere is known by now
         for _ in range(2):
             self._everybody_comes_back()
             turns.loop.instant += TOKEN_SECONDS + 1
         assert not world.violations, world.violations
         self._check_provider()
         self._check_left(turns)
+
+    def _let_look_after(self, turns: Turns) -> None:
+        for replica in self.world.survivors:
+            self.world.start("looks on", replica.name, self.world.look_after(replica, "looks on"))
+        turns.run()
 
     def _check_outcomes(self) -> None:
         for name, (verb, replica) in self.callers.items():
@@ -194,7 +218,10 @@ class Story(Scenario):
 
 
 _LAST_DEEDS = ("log out", "log in anew")
-_LEAVES_LEASE = {"kill", "pause", "pause asking", "cut off", "jump"}
+_LEAVES_LEASE = {
+    "kill", "pause", "pause asking", "cut off", "jump", "failover", "goes back",
+    "emptied", "flushed",
+}  # fmt: skip
 SOON_SECONDS = 12.0  # a back-off or two, and the wait for an answer that may still come
 _DEEDS = {
     "use": World.use,
@@ -332,6 +359,21 @@ def _failover_before_save(world: World, turns: Turns) -> _Faults:
     return _failover(world, turns) if unsaved else []
 
 
+def _goes_back(world: World, turns: Turns) -> _Faults:
+    """Everything is as it was when the session was new, ends included."""
+    return [("all goes back", world.go_back)] if world.grant_id else []
+
+
+def _emptied(world: World, turns: Turns) -> _Faults:
+    """The store restarts without its data."""
+    return [("all is lost", lambda: world.empty(noticed=True))] if world.grant_id else []
+
+
+def _flushed(world: World, turns: Turns) -> _Faults:
+    """Somebody empties the store, and no connection breaks."""
+    return [("flushed", lambda: world.empty(noticed=False))] if world.grant_id else []
+
+
 def _busy(turns: Turns) -> list[str]:
     return sorted({step.replica for step in turns.ready()})
 
@@ -350,6 +392,9 @@ _KINDS: dict[str, Callable[[World, Turns], _Faults]] = {
     "cancel": _cancel,
     "failover": _failover,
     "failover before the save": _failover_before_save,
+    "goes back": _goes_back,
+    "emptied": _emptied,
+    "flushed": _flushed,
 }
 
 

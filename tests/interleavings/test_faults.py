@@ -96,8 +96,3 @@ def test_a_session_that_joins_and_a_renewal_lose_no_token_to_one_fault(wrong: st
 
 def test_an_older_version_that_comes_back_before_the_answer_is_stored_loses_nothing() -> None:
     tell(Story(TWO, wrong=("failover before the save",)), ONE_FAULT_AND_A_SWITCH)
-
-
-@pytest.mark.xfail(strict=True, reason="healing after a failover (design 3) is not built yet")
-def test_an_older_version_that_comes_back_after_the_answer_is_stored_is_healed() -> None:
-    tell(Story(TWO, wrong=("failover",)), ONE_FAULT)

@@ -5,11 +5,13 @@ and its caller does not know. The world looks after what must hold at every inst
 hold at the end, the scenarios look after.
 """
 
+import copy
 import functools
 import hashlib
 import logging
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any, TypeVar, cast
@@ -35,11 +37,14 @@ from sidecar.errors import (
     StoreUnavailable,
     TryLater,
 )
+from sidecar.flows.assembly import session_parts
+from sidecar.flows.confirmations import EVERY_SECONDS, Confirmations
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
+from sidecar.flows.records import Client, Live
 from sidecar.flows.refresh import Refresh, Timings
 from sidecar.flows.schedule import Schedule
-from sidecar.flows.sessions import Client, Lifetimes, Live, Sessions
+from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
 from sidecar.ports import ProviderEndpoints, Record, Store
@@ -54,6 +59,7 @@ TOKEN_SECONDS = 300.0
 # Shorter than the real ones, in the same order: a lease that is waited for is many polls.
 TIMINGS = Timings(provider_seconds=2.0, keys_seconds=1.0, store_seconds=0.5, wait_seconds=6.0)
 LEASE = TIMINGS.lease_seconds
+LOOKS = 6  # rounds of confirmations, half a second apart: longer than anybody waits for them
 PATIENCE_SECONDS = 2 * LEASE + 60.0
 WALL = 1_800_000_000.0
 RING = KeyRing([Key("k", b"k" * 32)])
@@ -200,7 +206,9 @@ class World:
     lost_by_failover: bool = False
     lease_left_behind: bool = False
     older: list[tuple[str, Any]] = field(default_factory=list)
+    store_interrupted_at: float = float("-inf")
     store_down_until: dict[str, float] = field(default_factory=dict)
+    _when_new: dict[str, Any] = field(default_factory=dict)
     grant_id: str = ""
     user_tag: str = ""
 
@@ -244,6 +252,7 @@ class World:
         if not idle:
             at_once(self.memory.touch(key, seen_at=self.wall(), idle_ends_at=now + 72 * 3600))
         self.remember()
+        self._when_new = copy.deepcopy(self.memory._slots)
         return key
 
     def stored(self) -> Grant | None:
@@ -316,6 +325,21 @@ class World:
         grants = self.memory._slots[self.user_tag].grants
         grants[self.grant_id] = replace(entry)
         self.lost_by_failover = True
+        self.store_interrupted_at = self.turns.loop.instant
+
+    def go_back(self) -> None:
+        """A failover: the store has what it had when the session was new."""
+        self.memory._slots = copy.deepcopy(self._when_new)
+        self.lost_by_failover = True
+        self.store_interrupted_at = self.turns.loop.instant
+
+    def empty(self, *, noticed: bool) -> None:
+        """The store loses all that it has, at a restart or by hand."""
+        self.memory._slots.clear()
+        self.memory._due.clear()
+        self.lost_by_failover = True
+        if noticed:
+            self.store_interrupted_at = self.turns.loop.instant
 
     @property
     def survivors(self) -> list["Replica"]:
@@ -361,6 +385,14 @@ class World:
         self.outcomes[name] = "served"
         if live.grant.tokens.id_token_expires_at <= self.wall():
             self.violations.append(f"{name} was given an ended ID token")
+
+    async def look_after(self, replica: "Replica", name: str) -> None:
+        """A replica's confirmations, for some seconds."""
+        for _ in range(LOOKS):
+            await replica.clock.sleep(EVERY_SECONDS)
+            with suppress(StoreUnavailable):
+                await replica.confirmations.round()
+        self.outcomes[name] = "looked"
 
     async def log_out(self, replica: "Replica", key: SessionKey, name: str) -> None:
         """A browser logs out, and tries again if it must."""
@@ -454,6 +486,11 @@ class Ports:
 class StorePort(Ports):
     """The store, as one replica reaches it: whatever the memory store can do, with steps."""
 
+    @property
+    def interrupted_at(self) -> float:
+        """When this replica had to connect anew."""
+        return self._world.store_interrupted_at
+
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         if name.startswith("_"):
             raise AttributeError(name)
@@ -529,6 +566,7 @@ class Replica:
     clock: WorldClock
     tasks: Tasks
     sessions: Sessions
+    confirmations: Confirmations
     refresh: Refresh
     login: Login
     logout: Logout
@@ -540,7 +578,8 @@ class Replica:
         runtime = Runtime(clock, _random(name), tasks, _METRICS, _LOG)
         store, provider = cast(Store, StorePort(world, name)), ProviderPort(world, name)
         schedule = Schedule(store, RefreshWindow(), Background.ACTIVE)
-        sessions = Sessions(store, RING, CLIENT, _LIFETIMES, runtime, prefix=PREFIX)
+        parts = session_parts(store, RING, CLIENT, schedule, _LIFETIMES, runtime, prefix=PREFIX)
+        sessions = parts.sessions
         refresh = Refresh(
             sessions, store, provider, schedule, runtime,
             window=RefreshWindow(), timings=TIMINGS,
@@ -549,14 +588,16 @@ class Replica:
         login = Login(
             sessions, store, provider, RING, CLIENT, settings, schedule, runtime, prefix=PREFIX
         )
-        logout = Logout(sessions, provider, UpstreamPort(world, name), runtime)
-        return cls(name, clock, tasks, sessions, refresh, login, logout)
+        logout = Logout(sessions, parts.records, provider, UpstreamPort(world, name), runtime)
+        return cls(name, clock, tasks, sessions, parts.confirmations, refresh, login, logout)
 
     @staticmethod
     def sessions_over(world: World, store: MemoryStore, name: str) -> Sessions:
         """Sessions over a store that waits for nobody."""
         runtime = Runtime(WorldClock(world, name), _random(name), Tasks(_LOG), _METRICS, _LOG)
-        return Sessions(store, RING, CLIENT, _LIFETIMES, runtime, prefix=PREFIX)
+        schedule = Schedule(store, RefreshWindow(), Background.ACTIVE)
+        parts = session_parts(store, RING, CLIENT, schedule, _LIFETIMES, runtime, prefix=PREFIX)
+        return parts.sessions
 
 
 _LIFETIMES = Lifetimes(72 * 3600, 168 * 3600)

@@ -1,0 +1,48 @@
+"""The parts behind the sessions, put together as the application and the tests do it."""
+
+from dataclasses import dataclass
+
+from sidecar.core.sealing import KeyRing
+from sidecar.flows.cache import Cache
+from sidecar.flows.confirmations import Confirmations
+from sidecar.flows.health import StoreHealth
+from sidecar.flows.knowledge import Knowledge
+from sidecar.flows.records import Client, Records
+from sidecar.flows.schedule import Schedule
+from sidecar.flows.sessions import Lifetimes, Sessions
+from sidecar.flows.tasks import Runtime
+from sidecar.ports import Store
+
+CACHE_BYTES = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SessionParts:
+    """What the other flows need of the sessions, over one store."""
+
+    records: Records
+    cache: Cache
+    sessions: Sessions
+    confirmations: Confirmations
+
+
+def session_parts(
+    store: Store,
+    ring: KeyRing,
+    client: Client,
+    schedule: Schedule,
+    lifetimes: Lifetimes,
+    runtime: Runtime,
+    *,
+    prefix: str,
+    cache_bytes: int = CACHE_BYTES,
+) -> SessionParts:
+    """Sessions over a store, with a cache of their own."""
+    records = Records(ring, client, runtime, prefix=prefix)
+    cache, health = Cache(cache_bytes), StoreHealth(runtime)
+    knowledge = Knowledge(
+        store, records, cache, schedule, runtime, idle_seconds=lifetimes.idle_seconds
+    )
+    sessions = Sessions(store, records, cache, knowledge, health, lifetimes, runtime)
+    confirmations = Confirmations(store, cache, knowledge, sessions, runtime)
+    return SessionParts(records, cache, sessions, confirmations)

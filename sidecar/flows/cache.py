@@ -1,0 +1,215 @@
+"""What this process knows of sessions and grants, and since when. It asks nobody.
+
+Two instants go with each thing known, both by `Clock.monotonic()`: when the question was sent
+whose answer said so, and when that answer came. The first says how long it may be relied on;
+a store whose answer to a question sent after the second says less has lost something.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
+
+from sidecar.core.grant import Grant
+from sidecar.core.session import Session, SessionKey
+from sidecar.flows.records import Live
+from sidecar.ports import RecordKind, RecordName
+
+HOLDS_SECONDS = 1.0
+IN_USE_SECONDS = 60.0
+REMEMBERED_SECONDS = 600.0
+_SESSION_BYTES = 1500  # the object, its key, strings and place in the dictionaries; measured
+_MOST_ENDS = 50_000
+_NEVER = float("-inf")
+_GRANT_BYTES = 2000  # the same, without its tokens
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Known(Generic[T]):
+    """A record as it was last known to stand in the store."""
+
+    value: T
+    write_id: str
+    asked_at: float
+    told_at: float
+    used_at: float
+    size: int
+    put_back_at: float = _NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A tombstone as it was written or seen."""
+
+    reason: str
+    write_id: str
+    told_at: float
+
+
+@dataclass(slots=True)
+class Cache:
+    """Sessions, grants and ends, bounded in bytes; those used least lately go first."""
+
+    max_bytes: int
+    bytes: int = 0
+    sessions: dict[SessionKey, Known[Session]] = field(default_factory=dict)
+    grants: dict[str, Known[Grant]] = field(default_factory=dict)
+    ends: dict[RecordName, End] = field(default_factory=dict)
+
+    def live(self, key: SessionKey, now: float) -> Live | None:
+        """A session with its grant, if both may be relied on now."""
+        known = self.sessions.get(key)
+        if known is None or now - known.asked_at >= HOLDS_SECONDS:
+            return None
+        grant = self.grants.get(known.value.grant_id)
+        if grant is None or now - grant.asked_at >= HOLDS_SECONDS:
+            return None
+        known.used_at = grant.used_at = now
+        return Live(known.value, grant.value)
+
+    def unconfirmed(self, key: SessionKey, since: float) -> Live | None:
+        """A session with its grant as they were known at `since` or later, if not ended."""
+        known = self.sessions.get(key)
+        grant = self.grants.get(known.value.grant_id) if known else None
+        if known is None or grant is None or min(known.asked_at, grant.asked_at) < since:
+            return None
+        return Live(known.value, grant.value)
+
+    def note_session(self, session: Session, write_id: str, asked_at: float, now: float) -> None:
+        """A session stands in the store, as an answer has said that came now."""
+        if session_name(session.key) in self.ends:
+            return
+        self._forget_session(session.key)
+        size = _SESSION_BYTES + len(session.user_agent)
+        self.sessions[session.key] = Known(session, write_id, asked_at, now, now, size)
+        self._grow(size)
+
+    def note_grant(
+        self,
+        grant: Grant,
+        write_id: str,
+        asked_at: float,
+        now: float,
+        *,
+        used: bool = True,
+        put_back: bool = False,
+    ) -> None:
+        """A grant stands in the store, as an answer has said that came now.
+
+        It is `used` by whoever read or wrote it, not by being looked after.
+        """
+        if grant_name(grant.user_tag, grant.id) in self.ends:
+            return
+        before = self.grants.get(grant.id)
+        if before and grant.is_behind(before.value):
+            return  # a late answer
+        used_at = now if used or before is None else before.used_at
+        put_back_at = now if put_back else before.put_back_at if before else _NEVER
+        self._forget_grant(grant.id)
+        tokens = grant.tokens
+        size = _GRANT_BYTES + sum(
+            len(token) for token in (tokens.id_token, tokens.access_token, tokens.refresh_token)
+        )
+        self.grants[grant.id] = Known(grant, write_id, asked_at, now, used_at, size, put_back_at)
+        self._grow(size)
+
+    def note_end(self, name: RecordName, reason: str, write_id: str, now: float) -> None:
+        """A record has ended. Nothing un-ends it."""
+        self.forget(name)
+        self.ends[name] = End(reason, write_id, now)
+        if len(self.ends) > _MOST_ENDS:
+            del self.ends[next(iter(self.ends))]
+
+    def forget(self, name: RecordName) -> None:
+        """Nothing is known of a record any more."""
+        if name.kind is RecordKind.SESSION:
+            self._forget_session(SessionKey(name.user_tag, name.id))
+        else:
+            self._forget_grant(name.id)
+
+    def seen(self, session: Session, at: float) -> None:
+        """A session's use was noted in the store."""
+        known = self.sessions.get(session.key)
+        if known:
+            known.value = replace(known.value, last_seen_at=at)
+
+    def use(self, key: SessionKey, now: float) -> None:
+        """Something of a session is open, so it is in use."""
+        known = self.sessions.get(key)
+        if known:
+            known.used_at = now
+            grant = self.grants.get(known.value.grant_id)
+            if grant:
+                grant.used_at = now
+
+    def to_confirm(self, now: float) -> list[tuple[RecordName, str]]:
+        """What is in use, and what has ended lately, each with the write that is known of it."""
+        self._forget_old(now)
+        return [*self._in_use(now), *((name, end.write_id) for name, end in self.ends.items())]
+
+    def confirmed(self, name: RecordName, write_id: str, asked_at: float, now: float) -> None:
+        """A record stood as it is known when it was asked for, unless it has changed meanwhile."""
+        known: Known[Session] | Known[Grant] | None
+        if name.kind is RecordKind.SESSION:
+            known = self.sessions.get(SessionKey(name.user_tag, name.id))
+        else:
+            known = self.grants.get(name.id)
+        if known and known.write_id == write_id:
+            known.asked_at, known.told_at = max(asked_at, known.asked_at), now
+
+    def sessions_of(self, grant_id: str) -> list[SessionKey]:
+        """The sessions that are known to have a grant."""
+        return [key for key, known in self.sessions.items() if known.value.grant_id == grant_id]
+
+    def _in_use(self, now: float) -> Iterator[tuple[RecordName, str]]:
+        since = now - IN_USE_SECONDS
+        for key, session in self.sessions.items():
+            if session.used_at >= since:
+                yield session_name(key), session.write_id
+        for grant in self.grants.values():
+            if grant.used_at >= since:
+                yield grant_name(grant.value.user_tag, grant.value.id), grant.write_id
+
+    def _forget_old(self, now: float) -> None:
+        since = now - REMEMBERED_SECONDS
+        for key in [k for k, known in self.sessions.items() if known.told_at < since]:
+            self._forget_session(key)
+        for grant_id in [g for g, known in self.grants.items() if known.told_at < since]:
+            self._forget_grant(grant_id)
+        for name in [name for name, end in self.ends.items() if end.told_at < since]:
+            del self.ends[name]
+
+    def _forget_session(self, key: SessionKey) -> None:
+        known = self.sessions.pop(key, None)
+        self.bytes -= known.size if known else 0
+
+    def _forget_grant(self, grant_id: str) -> None:
+        known = self.grants.pop(grant_id, None)
+        self.bytes -= known.size if known else 0
+
+    def _grow(self, size: int) -> None:
+        self.bytes += size
+        if self.bytes > self.max_bytes:
+            self._forget_least_used()
+
+    def _forget_least_used(self) -> None:
+        """Make room for a tenth, so that it need not be made each time."""
+        entries: list[tuple[float, RecordName]] = [
+            *((known.used_at, session_name(key)) for key, known in self.sessions.items()),
+            *((g.used_at, grant_name(g.value.user_tag, g.value.id)) for g in self.grants.values()),
+        ]
+        for _, name in sorted(entries):
+            if self.bytes <= self.max_bytes * 9 // 10:
+                return
+            self.forget(name)
+
+
+def session_name(key: SessionKey) -> RecordName:
+    """Where a session's record stands."""
+    return RecordName(RecordKind.SESSION, key.user_tag, key.digest)
+
+
+def grant_name(tag: str, grant_id: str) -> RecordName:
+    """Where a grant's record stands."""
+    return RecordName(RecordKind.GRANT, tag, grant_id)

@@ -1,0 +1,55 @@
+"""Whether the store answers: after some failures in a row it is asked now and then only."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sidecar.errors import KeyUnknown, StoreUnavailable
+from sidecar.flows.tasks import Runtime
+
+FAILURES = 3
+ASK_EVERY_SECONDS = 0.5
+
+
+class StoreHealth:
+    """A breaker for the reads of the hot path, so that requests do not wait in vain."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._clock = runtime.clock
+        self._log = runtime.log
+        self._failures = 0
+        self._ask_at = 0.0
+        runtime.metrics.store_away.set_function(lambda: self._failures >= FAILURES)
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last question had no answer."""
+        return self._failures > 0
+
+    def refuse_while_away(self) -> None:
+        """Nothing, if the store may be asked now.
+
+        Raises:
+            StoreUnavailable: it has failed lately, and its next question is another's.
+        """
+        if self._failures < FAILURES:
+            return
+        if self._clock.monotonic() < self._ask_at:
+            raise StoreUnavailable("the store is away; see SIDECAR_STORE_URL")
+        self._ask_at = self._clock.monotonic() + ASK_EVERY_SECONDS
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """Learn from a question to the store how it is."""
+        try:
+            yield
+        except KeyUnknown:
+            raise  # it answered
+        except StoreUnavailable:
+            self._failures += 1
+            self._ask_at = self._clock.monotonic() + ASK_EVERY_SECONDS
+            if self._failures == FAILURES:
+                self._log.error("store_away", mend="see SIDECAR_STORE_URL")
+            raise
+        if self._failures >= FAILURES:
+            self._log.warning("store_back")
+        self._failures = 0

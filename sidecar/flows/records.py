@@ -1,0 +1,102 @@
+"""Records of sessions and grants: sealed on the way out, opened on the way back."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sidecar.core.grant import Grant, Sharing
+from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
+from sidecar.core.session import EndReason, Session, SessionKey
+from sidecar.errors import KeyUnknown, RecordBroken, SessionOver
+from sidecar.flows.tasks import Runtime
+from sidecar.ports import Record, Write
+
+WRITE_ID_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The OIDC client whose grants these are; tokens go to no other provider and client."""
+
+    issuer: str
+    client_id: str
+    sharing: Sharing = Sharing.PER_SESSION
+
+
+class Live(NamedTuple):
+    """A session that may be used, with its grant."""
+
+    session: Session
+    grant: Grant
+
+
+class Records:
+    """Seals and opens, with a label that binds each record to its place and version."""
+
+    def __init__(self, ring: KeyRing, client: Client, runtime: Runtime, *, prefix: str) -> None:
+        self.ring = ring
+        self.client = client
+        self._prefix = prefix
+        self._random = runtime.random
+        self._metrics = runtime.metrics
+        self._log = runtime.log
+
+    def new_write_id(self) -> str:
+        """A name for one write, so that it counts once however often it is sent."""
+        return self._random(WRITE_ID_BYTES).hex()
+
+    def open_session(self, key: SessionKey, record: Record, *, seen_at: float) -> Session:
+        """The session in a record.
+
+        Raises:
+            SessionOver: the record is a tombstone, or broken.
+            KeyUnknown: this replica lacks its key.
+        """
+        plain = self._open(record, self._session_label(key, record.version))
+        return Session.from_bytes(key, plain, last_seen_at=seen_at)
+
+    def open_grant(self, tag: str, grant_id: str, record: Record) -> Grant:
+        """The grant in a record.
+
+        Raises:
+            SessionOver: the record is a tombstone, broken, or another client's.
+            KeyUnknown: this replica lacks its key.
+        """
+        plain = self._open(record, self._grant_label(tag, grant_id, record.version))
+        grant = Grant.from_bytes(grant_id, tag, record.version, plain)
+        if (grant.issuer, grant.client_id) != (self.client.issuer, self.client.client_id):
+            raise SessionOver(EndReason.OTHER_PROVIDER)
+        return grant
+
+    def seal_session(self, session: Session, *, write_id: str = "") -> Write:
+        """A write of a session, which has one version only."""
+        sealed = self._seal(session.to_bytes(), self._session_label(session.key, 1))
+        return Write(1, write_id or self.new_write_id(), sealed, session.ends_at)
+
+    def seal_grant(self, grant: Grant, *, write_id: str = "") -> Write:
+        """A write of this version of a grant."""
+        label = self._grant_label(grant.user_tag, grant.id, grant.version)
+        sealed = self._seal(grant.to_bytes(), label)
+        return Write(grant.version, write_id or self.new_write_id(), sealed, grant.ends_at)
+
+    def _session_label(self, key: SessionKey, version: int) -> Label:
+        return Label(self._prefix, "session", f"{key.user_tag}/{key.digest}", version)
+
+    def _grant_label(self, tag: str, grant_id: str, version: int) -> Label:
+        return Label(self._prefix, "grant", f"{tag}/{grant_id}", version)
+
+    def _open(self, record: Record, label: Label) -> bytes:
+        if record.ended:
+            raise SessionOver(record.ended)
+        try:
+            return self.ring.open(record.sealed, label)
+        except KeyUnknown:
+            self._metrics.alarms.labels("key_unknown").inc()
+            self._log.error("record_key_unknown", record=label.kind, mend="SIDECAR_SESSION_KEYS")
+            raise
+        except RecordBroken as error:
+            self._metrics.alarms.labels("record_broken").inc()
+            self._log.error("record_broken", record=label.kind)
+            raise SessionOver(EndReason.UNREADABLE) from error
+
+    def _seal(self, plain: bytes, label: Label) -> bytes:
+        return self.ring.seal(plain, label, random=self._random(SEAL_RANDOM_BYTES))
