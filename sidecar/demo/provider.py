@@ -270,9 +270,13 @@ class DemoProvider:
             raise OAuthError("invalid_request", "A parameter came twice, or as a file.")
         client_id, secret = client_credentials(form, request.headers.get("Authorization"))
         known = same(client_id, self.settings.client_id)
-        if not (same(secret, self.settings.client_secret) and known):
+        if not (self._is_secret(secret) and known):
             raise OAuthError("invalid_client", "Client or secret is wrong.", status=401)
         return form
+
+    def _is_secret(self, secret: str) -> bool:
+        """Whether `secret` is the client's."""
+        return same(secret, self.settings.client_secret)
 
     def _refusal(self, request: web.Request, error: OAuthError) -> web.Response:
         self._note("refused", "", error.error)

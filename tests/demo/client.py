@@ -2,13 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from aiohttp import ClientResponse, ClientSession
 
 from sidecar.demo.jwks import base64url
-from sidecar.demo.provider import DemoProvider
 
 REDIRECT_URI = "http://127.0.0.1:1/auth/callback"
 VERIFIER = "a-verifier-of-at-least-forty-three-characters-length"
@@ -41,10 +40,17 @@ class Clock:
         self.time += seconds
 
 
+class HasIssuer(Protocol):
+    """A provider, here or in another process."""
+
+    @property
+    def issuer(self) -> str: ...
+
+
 class Client:
     """Logs in, refreshes and revokes."""
 
-    def __init__(self, http: ClientSession, provider: DemoProvider) -> None:
+    def __init__(self, http: ClientSession, provider: HasIssuer) -> None:
         self.http, self.provider = http, provider
 
     def authorize_url(self, **changes: str) -> str:
