@@ -49,8 +49,8 @@ class Grant:
     nonce: str = ""
     provider_sid: str = ""
     intent: Intent | None = None
-    renews_id_token: bool = True
-    """Whether the provider's last refresh answer had an ID token (Core 12.2 leaves it free)."""
+    answers_without_id_token: int = 0
+    """How many refresh answers in a row had no ID token (Core 12.2 leaves it free)."""
     renewals: int = 0
     """How often its tokens have changed: by it, what a store has lost is told from what is new."""
 
@@ -77,14 +77,14 @@ class Grant:
             **fields,
         )
 
-    def with_tokens(self, tokens: TokenSet, *, renews_id_token: bool = True) -> "Grant":
-        """The next version, with these tokens and no open intent."""
+    def with_tokens(self, tokens: TokenSet, *, has_id_token: bool = True) -> "Grant":
+        """The next version, with an answer's tokens and no open intent."""
         return replace(
             self,
             version=self.version + 1,
             tokens=tokens,
             intent=None,
-            renews_id_token=renews_id_token,
+            answers_without_id_token=0 if has_id_token else self.answers_without_id_token + 1,
             renewals=self.renewals + 1,
         )
 
@@ -100,6 +100,11 @@ class Grant:
     def without_intent(self) -> "Grant":
         """The next version, whose refresh token is known not to be spent."""
         return replace(self, version=self.version + 1, intent=None)
+
+    @property
+    def renews_id_token(self) -> bool:
+        """Whether a refresh may bring a new ID token; one answer without may be an accident."""
+        return self.answers_without_id_token < 2
 
     def is_behind(self, other: "Grant") -> bool:
         """Whether this is an earlier state than `other`.

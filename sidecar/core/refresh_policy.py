@@ -17,6 +17,9 @@ REFRESH_TOKEN_MARGIN_SECONDS = 60.0
 ACTIVE_WITHIN_SECONDS = 150.0
 # Until another try is there: the wait for whoever may hold the answer, and the way.
 REUSE_MARGIN_SECONDS = 6.0
+# Of an error that one grant alone meets: long enough for an outage behind the provider.
+ALONE_TRIES = 5
+ALONE_SECONDS = 3600.0
 _NEVER = float("inf")
 
 
@@ -102,6 +105,18 @@ def _harmless_again(grant: Grant, now: float, reuse_window: float) -> bool:
     if grant.intent is None:
         return True
     return 0 <= now - grant.intent.at <= reuse_window - REUSE_MARGIN_SECONDS
+
+
+def is_over_alone(grant: Grant, now: float, *, tries: int, since: float, renewed_at: float) -> bool:
+    """Whether a grant is over, whose refresh alone fails with an error that could pass.
+
+    Dex says so of a dismissed user, and of everybody while what is behind it is away. It was
+    tried `tries` times after its token's end, first at `since`; `renewed_at` is when the
+    provider last renewed any other grant. Instants in Unix seconds by the local clock.
+    """
+    if tries < ALONE_TRIES:
+        return False
+    return renewed_at > since or now - grant.tokens.id_token_expires_at > ALONE_SECONDS
 
 
 class Background(StrEnum):

@@ -1,6 +1,5 @@
 """Renewal without a request: for sessions in use, and before a refresh token's own end."""
 
-import asyncio
 from contextlib import suppress
 
 from sidecar.core.refresh_policy import Background as Mode
@@ -13,6 +12,7 @@ from sidecar.ports import DUE_SHARDS, Store
 
 TICK_SECONDS = 1.0
 BATCH = 64
+LOOKS_AT_ONCE = 512
 # Longer than a lease: until then whoever took a grant is at it.
 HIDE_SECONDS = 45.0
 _TOUCH_EVERY_TICKS = 60
@@ -35,7 +35,9 @@ class Background:
         self._schedule = schedule
         self._clock = runtime.clock
         self._random = runtime.random
+        self._tasks = runtime.tasks
         self._log = runtime.log
+        self._looking = 0
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -50,19 +52,27 @@ class Background:
                     await self._sessions.touch_held_open()
 
     async def tick(self) -> int:
-        """Look at what is due now; how many grants that were."""
+        """Begin to look at what is due now; how many grants that are.
+
+        A provider that is slow for some must not hold up the others: nobody waits here.
+        """
         first = self._random(1)[0] % DUE_SHARDS
-        looked_at = 0
+        begun = 0
         for shard in range(DUE_SHARDS):
+            room = min(BATCH, LOOKS_AT_ONCE - self._looking)
+            if room <= 0:
+                break
             due = await self._store.take_due(
                 (first + shard) % DUE_SHARDS,
                 now=self._clock.now(),
-                limit=BATCH,
+                limit=room,
                 hide_seconds=HIDE_SECONDS,
             )
-            looked_at += len(due)
-            await asyncio.gather(*(self._look_at(tag, grant_id) for tag, grant_id in due))
-        return looked_at
+            begun += len(due)
+            for tag, grant_id in due:
+                self._looking += 1
+                self._tasks.start(self._look_at(tag, grant_id), "background look")
+        return begun
 
     async def _look_at(self, tag: str, grant_id: str) -> None:
         """Renew a grant if it is due indeed, and note when it is due next."""
@@ -71,6 +81,8 @@ class Background:
                 await self._store.schedule(tag, grant_id, None)
         except StoreUnavailable:
             self._log.debug("background_store_away")  # it is due again, after it was hidden
+        finally:
+            self._looking -= 1
 
     async def _renewed_or_noted(self, tag: str, grant_id: str) -> bool:
         """False when the grant is not to be looked at again."""

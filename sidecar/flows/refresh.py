@@ -1,7 +1,7 @@
 """The refresh grant, one at a time per grant, whatever tabs and replicas do."""
 
 import asyncio
-from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sidecar.core.breaker import CLOSED
@@ -30,27 +30,15 @@ from sidecar.flows.records import Live
 from sidecar.flows.saving import SAVED_BY_THEN_SECONDS, Saving
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Sessions
+from sidecar.flows.setbacks import Setbacks
 from sidecar.flows.tasks import Runtime
 from sidecar.flows.verification import verified_claims
 from sidecar.ports import IdentityProvider, SaveResult, Store
 
-BACK_OFF_FIRST_SECONDS = 1.0
-BACK_OFF_MOST_SECONDS = 30.0
-_REMEMBERED_FAILURES = 20_000
 _REMEMBERED_UNTIL = 50_000
 _FOLLOW_SECONDS = 1.0
 _LOOK_EVERY_SECONDS = (0.05, 0.1)
 _ATTEMPTS = 5
-
-
-_MENDS = {
-    "provider_refuses_client": "check SIDECAR_CLIENT_ID, SIDECAR_CLIENT_SECRET and the client's "
-    "settings at the provider; sessions stay",
-    "other_subject": "the provider answered a refresh with another user's token: report it",
-    "id_token_refused": "check SIDECAR_ISSUER and SIDECAR_CLIENT_ID against the provider's tokens",
-    "no_id_token_on_refresh": "make the provider return an ID token on refresh (PingFederate: "
-    "'Return ID Token On Refresh Grant'; else add the scope openid)",
-}
 
 
 class TokenMissing(TryLater):
@@ -84,13 +72,6 @@ class Timings:
         return 2 * (self.provider_seconds + self.keys_seconds + 2 * self.store_seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    count: int
-    retry_at: float
-    operator: bool
-
-
 class Refresh:
     """Gives each request a grant whose tokens can be used, and renews it when it is due."""
 
@@ -118,8 +99,7 @@ class Refresh:
         self._log = runtime.log
         self._running: dict[str, asyncio.Task[None]] = {}
         self._saving = Saving(sessions, provider, runtime)
-        self._failures: OrderedDict[str, _Failure] = OrderedDict()
-        self._told: set[str] = set()
+        self._setbacks = Setbacks(runtime)
         self._until: dict[tuple[str, int, float], float] = {}
         self._breaker = CLOSED
         self._metrics.provider_away.set_function(lambda: bool(self._breaker.opened))
@@ -202,8 +182,8 @@ class Refresh:
 
     def _retry_at(self, grant: Grant, now: float) -> float:
         """When a grant may be tried again: its own failures count, and the provider's."""
-        failure = self._failures.get(grant.id)
-        return max(failure.retry_at if failure else 0.0, self._breaker.retry_at(now))
+        setback = self._setbacks.of(grant.id)
+        return max(setback.retry_at if setback else 0.0, self._breaker.retry_at(now))
 
     async def _load(self, key: SessionKey) -> Live | None:
         live = await self._sessions.load(key)
@@ -225,10 +205,10 @@ class Refresh:
                     if retry_at > now:
                         self._metrics.served_during_failure.inc()
                     return False
-                failure = self._failures.get(grant.id)
+                setback = self._setbacks.of(grant.id)
                 raise TokenMissing(
                     retry_after_seconds=max(1.0, decision.retry_at - now),
-                    operator=bool(failure and failure.operator),
+                    operator=bool(setback and setback.operator),
                 )
             case Action.OVER:
                 await self._end(grant, EndReason.NO_REFRESH_TOKEN)
@@ -257,7 +237,10 @@ class Refresh:
                 self._metrics.lease_waits.inc()
                 await self._follow(grant, min_life)
         except (StoreUnavailable, ProviderUnavailable) as error:
-            self._passed(grant, error)
+            self._setbacks.passing(grant, error)
+            if self._setbacks.is_over_alone(grant):
+                with suppress(StoreUnavailable):
+                    await self._end(grant, EndReason.ENDED_BY_PROVIDER)
         except SessionOver:
             return  # whoever loads the session next is told
 
@@ -365,7 +348,7 @@ class Refresh:
         if not refusal.over:
             if not was_unknown:
                 await self._take_back_intent(asked)
-            self._alarm(asked, "provider_refuses_client", error=refusal.error)
+            self._setbacks.alarm(asked, "provider_refuses_client", error=refusal.error)
             return
         stored = await self._sessions.load_grant(asked.user_tag, asked.id)
         if stored is None or stored.tokens.refresh_token != asked.tokens.refresh_token:
@@ -391,7 +374,7 @@ class Refresh:
         refresh_token = grant.tokens.refresh_token
         for _ in range(_ATTEMPTS):
             if await self._sessions.end_grant(grant, reason):
-                self._failures.pop(grant.id, None)
+                self._setbacks.forget(grant.id)
                 self._log.info("grant_ended", reason=reason.value, user=grant.user_tag)
                 return
             stored = await self._sessions.load_grant(grant.user_tag, grant.id)
@@ -406,21 +389,21 @@ class Refresh:
         except TokenInvalid as invalid:
             if invalid.other_subject:
                 self._metrics.renewals.labels("wrong_answer").inc()
-                self._alarm(asked, "other_subject")
+                self._setbacks.alarm(asked, "other_subject")
                 await self._end(asked, EndReason.WRONG_ANSWER)
                 return
             claims = None
-            self._alarm(asked, "id_token_refused", check=invalid.check)
+            self._setbacks.alarm(asked, "id_token_refused", check=invalid.check)
         except (ProviderUnavailable, ProviderRefused, TimeoutError):
             claims = None
-            self._passed(asked, ProviderUnavailable("the provider's keys could not be read"))
+            away = ProviderUnavailable("the provider's keys could not be read")
+            self._setbacks.passing(asked, away)
         else:
             if claims is None:
-                self._tell_once("no_id_token_on_refresh")
-            self._failures.pop(asked.id, None)
+                self._setbacks.tell_once("no_id_token_on_refresh")
+            self._setbacks.renewed(asked.id)
         tokens = renew(asked.tokens, response, claims, now=self._clock.now())
-        renews = response.id_token is not None
-        renewed = asked.with_tokens(tokens, renews_id_token=renews)
+        renewed = asked.with_tokens(tokens, has_id_token=response.id_token is not None)
         await self._saving.save(asked, renewed)
         await self._schedule.note(renewed)
         self._metrics.renewals.labels("renewed" if claims else "without_id_token").inc()
@@ -456,31 +439,3 @@ class Refresh:
             stored = await self._sessions.load_grant(grant.user_tag, grant.id)
             if stored is None or (stored.version != grant.version and not stored.intent):
                 return
-
-    def _passed(self, grant: Grant, error: TryLater) -> None:
-        self._metrics.renewals.labels("passing").inc()
-        self._log.warning("renewal_failed", user=grant.user_tag, error=str(error))
-        self._back_off(grant, at_least=error.retry_after_seconds, operator=False)
-
-    def _alarm(self, grant: Grant, kind: str, **detail: str) -> None:
-        self._metrics.alarms.labels(kind).inc()
-        self._log.error(kind, user=grant.user_tag, mend=_MENDS[kind], **detail)
-        self._back_off(grant, at_least=BACK_OFF_FIRST_SECONDS, operator=True)
-
-    def _tell_once(self, kind: str) -> None:
-        """An alarm about the provider, not about one grant."""
-        if kind not in self._told:
-            self._told.add(kind)
-            self._metrics.alarms.labels(kind).inc()
-            self._log.error(kind, mend=_MENDS[kind])
-
-    def _back_off(self, grant: Grant, *, at_least: float, operator: bool) -> None:
-        """Exponential, with full jitter, so that what failed together does not return together."""
-        before = self._failures.pop(grant.id, None)
-        count = before.count + 1 if before else 1
-        most = min(BACK_OFF_MOST_SECONDS, BACK_OFF_FIRST_SECONDS * 2 ** min(count, 16))
-        share = int.from_bytes(self._random(2)) / 65535
-        retry_at = self._clock.now() + max(at_least, most * share)
-        self._failures[grant.id] = _Failure(count, retry_at, operator)
-        while len(self._failures) > _REMEMBERED_FAILURES:
-            self._failures.popitem(last=False)

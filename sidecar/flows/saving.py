@@ -100,7 +100,8 @@ class Saving:
             if stored.tokens != unsaved.replaces:
                 break  # it has newer tokens than those that ours replace
             # Somebody attached a session meanwhile: our tokens belong on top of that.
-            grant = stored.with_tokens(grant.tokens, renews_id_token=grant.renews_id_token)
+            has_id_token = grant.answers_without_id_token == 0
+            grant = stored.with_tokens(grant.tokens, has_id_token=has_id_token)
             unsaved = _Unsaved(unsaved.replaces, grant, self._sessions.seal_grant(grant))
             self._unsaved[grant.id] = unsaved
         del self._unsaved[grant.id]

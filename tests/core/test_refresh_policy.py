@@ -335,7 +335,7 @@ def test_a_short_token_counts_as_used_for_as_long_as_uses_are_noted() -> None:
 
 
 def test_a_grant_whose_provider_renews_no_id_tokens_is_not_renewed_for_one() -> None:
-    found = replace(hour(), renews_id_token=False)
+    found = replace(hour(), answers_without_id_token=2)
 
     due = background_due_at(found, window=QUARTER, background=Background.ALL, unused_seconds=0.0)
 

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from sidecar.core.session import EndReason, SessionKey
-from sidecar.demo.misbehaviour import Answer, Change
+from sidecar.demo.misbehaviour import Answer, Change, Gate
 from sidecar.errors import SessionOver
-from tests.flows.replica import Flows
+from tests.flows.replica import Flows, Replica
+from tests.world import eventually
 
 
 async def until_due(here: Flows, seconds: float) -> None:
@@ -15,9 +16,14 @@ async def until_due(here: Flows, seconds: float) -> None:
     for _ in range(int(seconds / 10)):
         here.clock.advance(10)
         for replica in here.replicas:
-            await replica.background.tick()
-    for replica in here.replicas:
-        await replica.tasks.idle()
+            await tick(replica)
+
+
+async def tick(replica: Replica) -> int:
+    """One look at what is due, with all that comes of it."""
+    begun = await replica.background.tick()
+    await replica.tasks.idle()
+    return begun
 
 
 async def used(here: Flows, key: SessionKey) -> None:
@@ -45,7 +51,7 @@ async def test_a_session_that_nobody_uses_is_left_alone(here: Flows) -> None:
 
     assert here.provider.refreshes == 1  # the one within a token's life of the login
     for replica in here.replicas:
-        assert await replica.background.tick() == 0
+        assert await tick(replica) == 0
 
 
 async def test_a_session_with_an_open_stream_is_renewed_for_as_long_as_it_is_open(
@@ -59,7 +65,7 @@ async def test_a_session_with_an_open_stream_is_renewed_for_as_long_as_it_is_ope
         for _ in range(60):
             here.clock.advance(60)
             await here.first.sessions.touch_held_open()
-            await here.first.background.tick()
+            await tick(here.first)
     renewed = here.provider.refreshes
     await until_due(here, 3600)
 
@@ -102,7 +108,7 @@ async def test_three_replicas_renew_what_is_due_once(here: Flows) -> None:
         await used(here, key)
     here.clock.advance(45)
 
-    looked = await asyncio.gather(*(replica.background.tick() for replica in here.replicas))
+    looked = await asyncio.gather(*(tick(replica) for replica in here.replicas))
 
     assert sum(looked) == 20
     assert here.provider.refreshes == 20
@@ -116,9 +122,9 @@ async def test_a_grant_that_has_ended_is_forgotten(here: Flows) -> None:
     await here.first.sessions.end(key, live.grant.id, EndReason.LOGOUT)
     here.clock.advance(300)
 
-    assert await here.first.background.tick() == 1
+    assert await tick(here.first) == 1
     here.clock.advance(300)
-    assert await here.first.background.tick() == 0
+    assert await tick(here.first) == 0
     assert here.provider.refreshes == 0
 
 
@@ -130,18 +136,18 @@ async def test_a_renewal_that_fails_is_tried_again_and_one_that_is_refused_ends_
     await used(here, key)
     here.provider.script.append(Answer(status=503))
     here.clock.advance(45)
-    await here.first.background.tick()
+    await tick(here.first)
     assert here.provider.refreshes == 0
 
     here.clock.advance(31)
-    await here.first.background.tick()
+    await tick(here.first)
 
     assert here.provider.refreshes == 1
     here.provider.end_all()
     here.clock.advance(100)
     await used(here, key)
     here.clock.advance(90)
-    await here.first.background.tick()
+    await tick(here.first)
     with pytest.raises(SessionOver):
         await here.first.refresh.current(key)
 
@@ -160,9 +166,32 @@ async def test_what_a_replica_took_and_dropped_is_due_again(here: Flows) -> None
         )
     ]
 
-    at_once = await other.background.tick()
+    at_once = await tick(other)
     here.clock.advance(46)
 
     assert len(taken) == 1
     assert at_once == 0
-    assert await other.background.tick() == 1
+    assert await tick(other) == 1
+
+
+async def test_a_provider_that_is_slow_for_one_person_holds_up_nobody_else(here: Flows) -> None:
+    for _ in range(2):
+        key = await here.logged_in()
+        here.clock.advance(140)
+        await used(here, key)
+    slow = Gate(after_commit=False)
+    here.provider.script.append(slow)
+    here.clock.advance(45)
+    await here.first.background.tick()
+    await slow.reached()
+    late = await here.logged_in()
+    here.clock.advance(140)
+    await here.first.refresh.current(late)
+    here.clock.advance(45)
+    asked = here.provider.token_requests
+
+    await here.first.background.tick()
+
+    await eventually(lambda: here.provider.token_requests > asked)
+    slow.release()
+    await here.first.tasks.idle()

@@ -7,11 +7,11 @@ import pytest
 
 from sidecar.core.provider_profiles import GENERIC, Provider, profile_of
 from sidecar.core.refresh_policy import usable_seconds
-from sidecar.core.session import EndReason
+from sidecar.core.session import EndReason, SessionKey
 from sidecar.demo.misbehaviour import Answer, Drop
 from sidecar.errors import SessionOver, TryLater
 from sidecar.flows.refresh import Timings
-from tests.flows.replica import FailingStore, Flows
+from tests.flows.replica import FailingStore, Flows, Replica
 
 
 async def test_a_renewed_token_that_the_store_did_not_take_is_served_and_saved_later(
@@ -385,6 +385,51 @@ async def test_an_error_about_one_grant_never_stops_the_others(here: Flows) -> N
             await dex.refresh.current(key)
 
     assert await dex.refresh.current(keys[9])
+
+
+async def dismissed(here: Flows, *, seconds: float) -> tuple[Replica, SessionKey]:
+    """Somebody past their token's end, to whom alone Dex says its bare 500 for so long."""
+    here.profile = profile_of(Provider.DEX) or GENERIC
+    dex = await here.add()
+    key = await here.logged_in()
+    here.clock.advance(301)
+    refused = Answer(status=500, body='{"error":"invalid_request"}')
+    end = here.clock.now() + seconds
+    while here.clock.now() < end:
+        here.provider.script.append(refused)
+        with pytest.raises(TryLater):
+            await dex.refresh.current(key)
+        here.provider.script.clear()
+        here.clock.advance(31)
+    return dex, key
+
+
+async def test_a_person_whom_alone_the_provider_fails_is_asked_to_log_in_after_some_tries(
+    here: Flows,
+) -> None:
+    dex, key = await dismissed(here, seconds=180)
+    assert await dex.refresh.current(await here.logged_in())
+    other = await here.logged_in()
+    here.clock.advance(301)
+    assert await dex.refresh.current(other)
+
+    here.provider.script.append(Answer(status=500, body='{"error":"invalid_request"}'))
+
+    with pytest.raises(SessionOver, match=EndReason.ENDED_BY_PROVIDER):
+        await dex.refresh.current(key)
+
+
+async def test_while_nobody_is_renewed_such_an_error_ends_nothing_for_an_hour(
+    here: Flows,
+) -> None:
+    dex, key = await dismissed(here, seconds=3500)
+    assert await dex.sessions.load(key)
+
+    here.clock.advance(150)
+    here.provider.script.append(Answer(status=500, body='{"error":"invalid_request"}'))
+
+    with pytest.raises(SessionOver, match=EndReason.ENDED_BY_PROVIDER):
+        await dex.refresh.current(key)
 
 
 async def test_an_intent_whose_reply_was_lost_does_not_keep_a_renewal_waiting(

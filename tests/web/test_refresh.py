@@ -358,28 +358,43 @@ async def test_an_error_on_an_event_stream_is_held_back_since_the_ui_asks_again_
 async def without_id_tokens(here: World) -> Browser:
     """A browser whose provider gives no ID token on refresh, past its first token's end."""
     browser = await here.logged_in()
-    here.provider.script.append(Change(members={"id_token": None}))
+    here.provider.script.extend([Change(members={"id_token": None})] * 2)
     here.clock.advance(200)
-    await browser.get(API)
-    await here.settled()
-    here.clock.advance(101)
+    for _ in range(2):
+        await browser.get(API)
+        await here.settled()
+        here.clock.advance(51)
     return browser
 
 
-async def test_a_provider_without_id_tokens_on_refresh_is_told_of_once_and_not_asked_again(
+async def test_one_answer_without_an_id_token_costs_no_login(here: World) -> None:
+    browser = await here.logged_in()
+    here.provider.script.append(Change(members={"id_token": None}))
+    here.clock.advance(200)
+
+    for _ in range(2):
+        assert (await browser.get(API)).status == 200
+        await here.settled()
+        here.clock.advance(51)
+
+    assert here.provider.refreshes == 2
+    assert (await browser.get(API)).status == 200
+
+
+async def test_a_provider_without_id_tokens_on_refresh_is_told_of_once_and_asked_twice(
     here: World,
 ) -> None:
     for _ in range(3):
         browser = await here.logged_in()
         here.clock.advance(200)
-        here.provider.script.append(Change(members={"id_token": None}))
+        here.provider.script.extend([Change(members={"id_token": None})] * 2)
         for _ in range(5):
             assert (await browser.get(API)).status == 200
             await here.settled()
             here.clock.advance(15)
 
     assert here.metric("alarms_total", kind="no_id_token_on_refresh") == 1
-    assert here.provider.refreshes == 3
+    assert here.provider.refreshes == 6
 
 
 async def test_at_its_tokens_end_a_page_load_goes_through_a_login_without_a_form(
