@@ -127,10 +127,12 @@ class Store(Protocol):
         grant: Write,
         *,
         idle_ends_at: float,
+        shared: bool = False,
     ) -> SaveResult:
         """A new session, with the next version of its grant; version 1 makes the grant.
 
-        A session's end is the grant's at most, so the grant is written with every attach.
+        A session's end is the grant's at most, so the grant is written with every attach. If it
+        is to be `shared` by the user's sessions, and another live grant is, that is `MOVED`.
         """
         ...
 
@@ -140,6 +142,10 @@ class Store(Protocol):
 
     async def load_grant(self, user_tag: str, grant_id: str) -> Record | None:
         """A grant's record, None where nothing is."""
+        ...
+
+    async def shared_grant(self, user_tag: str) -> str:
+        """The id of the live grant that a user's sessions share; "" if they share none."""
         ...
 
     async def touch(self, key: SessionKey, *, seen_at: float, idle_ends_at: float) -> None:
@@ -188,7 +194,14 @@ class Store(Protocol):
         ...
 
     async def put_back_grant(
-        self, user_tag: str, grant_id: str, grant: Write, *, over: int, hold_seconds: float
+        self,
+        user_tag: str,
+        grant_id: str,
+        grant: Write,
+        *,
+        over: int,
+        hold_seconds: float,
+        shared: bool = False,
     ) -> SaveResult:
         """Write a grant that the store has lost, over version `over`, 0 where nothing stands.
 

@@ -35,6 +35,7 @@ class _Slot:
     grants: dict[str, _Entry] = field(default_factory=dict)
     leases: dict[str, tuple[str, float]] = field(default_factory=dict)
     index: dict[str, str] = field(default_factory=dict)
+    shared: str = ""
 
 
 class MemoryStore:
@@ -63,6 +64,7 @@ class MemoryStore:
         grant: Write,
         *,
         idle_ends_at: float,
+        shared: bool = False,
     ) -> SaveResult:
         """A new session, with the next version of its grant."""
         slot = self._slot(key.user_tag)
@@ -72,13 +74,20 @@ class MemoryStore:
                 return SaveResult.SAVED
             return SaveResult.ENDED if there.record.ended else SaveResult.MOVED
         refused = self._refused(slot.grants.get(grant_id), grant, makes=True)
+        if shared and slot.shared not in ("", grant_id):
+            refused = SaveResult.MOVED
         if refused:
             return refused
         now = self._clock.now()
         slot.sessions[key.digest] = _Entry(_live(session), idle_ends_at, last_seen_at=now)
         slot.grants[grant_id] = _Entry(_live(grant), grant.ends_at)
         slot.index[key.digest] = grant_id
+        slot.shared = grant_id if shared else slot.shared
         return SaveResult.SAVED
+
+    async def shared_grant(self, user_tag: str) -> str:
+        """The id of the live grant that a user's sessions share; "" if they share none."""
+        return self._slot(user_tag).shared
 
     async def load(self, key: SessionKey) -> StoredSession | None:
         """A session with its grant."""
@@ -174,7 +183,14 @@ class MemoryStore:
         }
 
     async def put_back_grant(
-        self, user_tag: str, grant_id: str, grant: Write, *, over: int, hold_seconds: float
+        self,
+        user_tag: str,
+        grant_id: str,
+        grant: Write,
+        *,
+        over: int,
+        hold_seconds: float,
+        shared: bool = False,
     ) -> SaveResult:
         """Write a grant that the store has lost, over version `over`, 0 where nothing stands."""
         slot = self._slot(user_tag)
@@ -187,6 +203,8 @@ class MemoryStore:
             return SaveResult.MOVED
         slot.grants[grant_id] = _Entry(_live(grant), grant.ends_at)
         slot.leases.setdefault(grant_id, (grant.write_id, self._clock.now() + hold_seconds))
+        if shared and not slot.shared:
+            slot.shared = grant_id
         return SaveResult.SAVED
 
     async def put_back_session(
@@ -271,6 +289,8 @@ class MemoryStore:
         slot.leases = {k: lease for k, lease in slot.leases.items() if lease[1] > now}
         live = {k for k, e in slot.sessions.items() if not e.record.ended}
         slot.index = {k: grant for k, grant in slot.index.items() if k in live}
+        shared = slot.grants.get(slot.shared)
+        slot.shared = slot.shared if shared and not shared.record.ended else ""
         self._forget_empty(user_tag)
         return slot
 

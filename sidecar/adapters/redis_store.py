@@ -40,6 +40,7 @@ _T = TypeVar("_T")
 _SCRIPTS = (
     "attach",
     "load",
+    "shared",
     "touch",
     "save",
     "end_session",
@@ -122,13 +123,16 @@ class RedisStore:
         grant: Write,
         *,
         idle_ends_at: float,
+        shared: bool = False,
     ) -> SaveResult:
         """A new session, with the next version of its grant."""
+        tag = key.user_tag
         answer = await self._run(
             "attach",
-            [self._session(key), self._grant(key.user_tag, grant_id), self._index(key.user_tag)],
+            [self._session(key), self._grant(tag, grant_id), self._index(tag)],
             [key.digest, session.write_id, session.sealed, _ms(idle_ends_at),
-             grant_id, grant.version, grant.write_id, grant.sealed, _ms(grant.ends_at)],
+             grant_id, grant.version, grant.write_id, grant.sealed, _ms(grant.ends_at),
+             int(shared), self._grant(tag, "")],
         )  # fmt: skip
         return _RESULTS[answer[0]]
 
@@ -154,6 +158,12 @@ class RedisStore:
         key = self._grant(user_tag, grant_id)
         fields = ["f", "s", "v", "w", "d", "r"]
         return _record(await self._ask(lambda: _awaitable(self._redis.hmget(key, fields))))
+
+    async def shared_grant(self, user_tag: str) -> str:
+        """The id of the live grant that a user's sessions share; "" if they share none."""
+        keys, args = [self._index(user_tag)], [self._grant(user_tag, "")]
+        answer = await self._run("shared", keys, args)
+        return answer[0].decode() if answer else ""
 
     async def touch(self, key: SessionKey, *, seen_at: float, idle_ends_at: float) -> None:
         """Note that a live session was used."""
@@ -210,14 +220,22 @@ class RedisStore:
         return {known[i - 1][0]: _record(fields) for i, fields in answer}
 
     async def put_back_grant(
-        self, user_tag: str, grant_id: str, grant: Write, *, over: int, hold_seconds: float
+        self,
+        user_tag: str,
+        grant_id: str,
+        grant: Write,
+        *,
+        over: int,
+        hold_seconds: float,
+        shared: bool = False,
     ) -> SaveResult:
         """Write a grant that the store has lost, over version `over`, 0 where nothing stands."""
+        lease, index = self._lease(user_tag, grant_id), self._index(user_tag)
         answer = await self._run(
             "put_back_grant",
-            [self._grant(user_tag, grant_id), self._lease(user_tag, grant_id)],
+            [self._grant(user_tag, grant_id), lease, index],
             [over, grant.version, grant.write_id, grant.sealed, _ms(grant.ends_at),
-             _ms(hold_seconds)],
+             _ms(hold_seconds), grant_id if shared else ""],
         )  # fmt: skip
         return _RESULTS[answer[0]]
 

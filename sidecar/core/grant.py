@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
 from sidecar.core.tokens import TokenSet
 
 GRANT_ID_BYTES = 16
+MAX_CANDIDATES = 3
 
 
 class Sharing(StrEnum):
@@ -31,6 +32,18 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A refresh token that may be the good one, with its login's nonce, which its ID tokens carry.
+
+    Where a user has one refresh token (Dex), each login ends the one before. With two logins at
+    once, the order in which they are stored need not be the provider's.
+    """
+
+    refresh_token: str = field(repr=False)
+    nonce: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """A grant as it is sealed. `version` counts its changes; `ends_at` is by the store's clock.
 
@@ -51,6 +64,8 @@ class Grant:
     intent: Intent | None = None
     answers_without_id_token: int = 0
     """How many refresh answers in a row had no ID token (Core 12.2 leaves it free)."""
+    others: tuple[Candidate, ...] = ()
+    """Refresh tokens to try when the current one is refused, the newest first; shared grants."""
     renewals: int = 0
     """How often its tokens have changed: by it, what a store has lost is told from what is new."""
 
@@ -66,7 +81,7 @@ class Grant:
         """The grant whose sealed part was `plain`."""
         # What a newer release has added says nothing to this one.
         fields = {k: v for k, v in json.loads(plain).items() if k in cls.__slots__}
-        intent = fields.pop("intent")
+        intent, others = fields.pop("intent"), fields.pop("others", ())
         return cls(
             id=grant_id,
             user_tag=user_tag,
@@ -74,18 +89,51 @@ class Grant:
             sharing=Sharing(fields.pop("sharing")),
             tokens=TokenSet(**fields.pop("tokens")),
             intent=Intent(**intent) if intent else None,
+            others=tuple(Candidate(**other) for other in others),
             **fields,
         )
 
     def with_tokens(self, tokens: TokenSet, *, has_id_token: bool = True) -> "Grant":
-        """The next version, with an answer's tokens and no open intent."""
+        """The next version, with an answer's tokens, no open intent, and no doubt left."""
         return replace(
             self,
             version=self.version + 1,
             tokens=tokens,
             intent=None,
+            others=(),
             answers_without_id_token=0 if has_id_token else self.answers_without_id_token + 1,
             renewals=self.renewals + 1,
+        )
+
+    def with_login(self, tokens: TokenSet, *, nonce: str, ends_at: float) -> "Grant":
+        """The next version of a shared grant, after another login of its user."""
+        own = Candidate(self.tokens.refresh_token, self.nonce)
+        return replace(
+            self,
+            version=self.version + 1,
+            tokens=tokens,
+            nonce=nonce,
+            ends_at=max(self.ends_at, ends_at),
+            intent=None,
+            others=_newest((own, *self.others), but=tokens.refresh_token),
+            answers_without_id_token=0,
+            renewals=self.renewals + 1,
+        )
+
+    def without_refused(self) -> "Grant":
+        """The next version, whose current refresh token is the next one to try."""
+        candidate, *others = self.others
+        return replace(
+            self,
+            version=self.version + 1,
+            tokens=replace(
+                self.tokens,
+                refresh_token=candidate.refresh_token,
+                refresh_token_expires_at=None,
+            ),
+            nonce=candidate.nonce,
+            intent=None,
+            others=tuple(others),
         )
 
     def with_intent(self, *, now: float, asker: str = "") -> "Grant":
@@ -125,3 +173,12 @@ class Grant:
 def refresh_token_hash(refresh_token: str) -> str:
     """The SHA-256 of a refresh token, which tells two apart without showing either."""
     return hashlib.sha256(refresh_token.encode()).hexdigest()
+
+
+def _newest(candidates: tuple[Candidate, ...], *, but: str) -> tuple[Candidate, ...]:
+    """As many candidates as fit beside the current refresh token, each once."""
+    unique: dict[str, Candidate] = {}
+    for candidate in candidates:
+        if candidate.refresh_token not in ("", but):
+            unique.setdefault(candidate.refresh_token, candidate)
+    return tuple(unique.values())[: MAX_CANDIDATES - 1]

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sidecar.core.grant import Grant
+from sidecar.core.grant import Grant, Sharing
 from sidecar.core.session import Session, SessionKey
 from sidecar.errors import SessionOver, StoreUnavailable
 from sidecar.flows.cache import (
@@ -204,6 +204,7 @@ class Knowledge:
             self._records.seal_grant(grant, write_id=write_id),
             over=over,
             hold_seconds=HOLD_SECONDS,
+            shared=grant.sharing is Sharing.PER_USER,
         )
         if result is not SaveResult.SAVED:
             return None

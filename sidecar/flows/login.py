@@ -16,6 +16,7 @@ from sidecar.core.authorization import (
     open_attempt,
     requested_scope,
 )
+from sidecar.core.grant import Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
 from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
 from sidecar.core.session import EndReason, SessionKey
@@ -204,12 +205,21 @@ class Login:
                 mend="let the provider's client use refresh tokens (grant type refresh_token, "
                 "scope offline_access), or set SIDECAR_OFFLINE_ACCESS=consent",
             )
+        sharing = self._provider.profile.sharing
         try:
             cookie, grant = await self._sessions.start(
-                tokens, claims, nonce=attempt.nonce, user_agent=user_agent
+                tokens,
+                claims,
+                nonce=attempt.nonce,
+                user_agent=user_agent,
+                sharing=sharing,
             )
         except StoreUnavailable:
-            self._tasks.start(self._give_back(tokens.refresh_token), "revoke")
+            if sharing is Sharing.PER_USER:
+                kept = self._sessions.keep_for_others(tokens, claims, nonce=attempt.nonce)
+                self._tasks.start(kept, "keep for others")
+            else:
+                self._tasks.start(self._give_back(tokens.refresh_token), "revoke")
             raise
         await self._schedule.note(grant)
         return cookie, grant.user_tag, grant.id

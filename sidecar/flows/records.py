@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sidecar.core.grant import Grant, Sharing
+from sidecar.core.grant import Grant
 from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
 from sidecar.core.session import EndReason, Session, SessionKey
 from sidecar.errors import KeyUnknown, RecordBroken, SessionOver
@@ -19,7 +19,6 @@ class Client:
 
     issuer: str
     client_id: str
-    sharing: Sharing = Sharing.PER_SESSION
 
 
 class Live(NamedTuple):

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from sidecar.core.breaker import CLOSED
-from sidecar.core.grant import Grant
+from sidecar.core.grant import Grant, Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
 from sidecar.core.refresh_policy import (
     Action,
@@ -39,6 +39,7 @@ _REMEMBERED_UNTIL = 50_000
 _FOLLOW_SECONDS = 1.0
 _LOOK_EVERY_SECONDS = (0.05, 0.1)
 _ATTEMPTS = 5
+_LOGIN_STORED_SECONDS = 2.0
 
 
 class TokenMissing(TryLater):
@@ -350,11 +351,32 @@ class Refresh:
                 await self._take_back_intent(asked)
             self._setbacks.alarm(asked, "provider_refuses_client", error=refusal.error)
             return
-        stored = await self._sessions.load_grant(asked.user_tag, asked.id)
-        if stored is None or stored.tokens.refresh_token != asked.tokens.refresh_token:
+        stored = await self._not_newer(asked)
+        if stored is None:
             return  # a newer refresh token is there: use that
+        if stored.others:
+            await self._try_next(stored)
+            return
+        if stored.sharing is Sharing.PER_USER:
+            # A login that ended our refresh token may not be stored yet.
+            await self._clock.sleep(_LOGIN_STORED_SECONDS)
+            stored = await self._not_newer(asked)
+            if stored is None:
+                return
         reason = EndReason.LOST_ANSWER if was_unknown else EndReason.ENDED_BY_PROVIDER
         await self._end(stored, reason)
+
+    async def _not_newer(self, asked: Grant) -> Grant | None:
+        """The grant as it is stored, None if it has another refresh token than was asked with."""
+        stored = await self._sessions.load_grant(asked.user_tag, asked.id)
+        if stored is None or stored.tokens.refresh_token != asked.tokens.refresh_token:
+            return None
+        return stored
+
+    async def _try_next(self, stored: Grant) -> None:
+        """The refused refresh token makes way for the next candidate, which a new look tries."""
+        await self._sessions.save(stored.without_refused())
+        await self._schedule.note(stored)
 
     async def _take_back_intent(self, asked: Grant) -> None:
         """Note that the refresh token is not spent, whatever else has changed meanwhile.

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sidecar.core.grant import GRANT_ID_BYTES, Grant
+from sidecar.core.grant import GRANT_ID_BYTES, Grant, Sharing
 from sidecar.core.id_token import IdTokenClaims
 from sidecar.core.session import (
     SESSION_SECRET_BYTES,
@@ -30,6 +30,7 @@ TOUCH_EVERY_SECONDS = 60.0
 _LOADS_AT_ONCE = 32  # fewer than the store has connections: others need some too
 _WAITERS = 5000
 _MISSED_FOR_SECONDS = 0.75
+_KEEP_FOR_SECONDS = 60.0
 _ATTEMPTS = 3
 _RETRY_SECONDS = 0.1
 
@@ -217,27 +218,77 @@ class Sessions:
         return result
 
     async def start(
-        self, tokens: TokenSet, claims: IdTokenClaims, *, nonce: str, user_agent: str
+        self,
+        tokens: TokenSet,
+        claims: IdTokenClaims,
+        *,
+        nonce: str,
+        user_agent: str,
+        sharing: Sharing = Sharing.PER_SESSION,
     ) -> tuple[str, Grant]:
-        """A new session on a new grant: its cookie value, and the grant."""
+        """A new session after a login: its cookie value, and its grant.
+
+        The grant is a new one, or the one that the user's sessions share, with its new tokens.
+        """
+        for _ in range(10 * _ATTEMPTS):
+            grant = await self._insist(
+                lambda: self._grant_for(tokens, claims, nonce=nonce, sharing=sharing)
+            )
+            cookie, result = await self._attach(grant, user_agent)
+            if result is SaveResult.SAVED:
+                return cookie, grant
+            await self._clock.sleep(_RETRY_SECONDS)
+        raise StoreUnavailable("a shared grant changed too often to log in")
+
+    async def keep_for_others(self, tokens: TokenSet, claims: IdTokenClaims, *, nonce: str) -> None:
+        """Give a user's other sessions the tokens of a login that could not get a session.
+
+        Where a user has one refresh token, theirs was deleted by it.
+        """
+        tag = user_tag(claims.issuer, self._records.client.client_id, claims.subject)
+        give_up_at = self._clock.monotonic() + _KEEP_FOR_SECONDS
+        while self._clock.monotonic() < give_up_at:
+            with suppress(StoreUnavailable):
+                shared = await self._shared(tag)
+                if shared is None:
+                    return
+                later = shared.with_login(tokens, nonce=nonce, ends_at=0.0)
+                if await self.save(later) is SaveResult.SAVED:
+                    return
+            await self._clock.sleep(_RETRY_SECONDS)
+
+    async def _grant_for(
+        self, tokens: TokenSet, claims: IdTokenClaims, *, nonce: str, sharing: Sharing
+    ) -> Grant:
+        """The version of a grant that comes with a login."""
         client = self._records.client
-        grant = Grant(
+        tag = user_tag(claims.issuer, client.client_id, claims.subject)
+        ends_at = await self._store.now() + self._lifetimes.max_seconds
+        if sharing is Sharing.PER_USER:
+            shared = await self._shared(tag)
+            if shared is not None and shared.subject == claims.subject:
+                return shared.with_login(tokens, nonce=nonce, ends_at=ends_at)
+        return Grant(
             id=self._hex(GRANT_ID_BYTES),
-            user_tag=user_tag(claims.issuer, client.client_id, claims.subject),
+            user_tag=tag,
             version=1,
             issuer=client.issuer,
             client_id=client.client_id,
             subject=claims.subject,
-            sharing=client.sharing,
+            sharing=sharing,
             tokens=tokens,
-            ends_at=await self._store.now() + self._lifetimes.max_seconds,
+            ends_at=ends_at,
             nonce=nonce,
             provider_sid=claims.provider_sid,
         )
-        cookie, result = await self._attach(grant, user_agent)
-        if result is not SaveResult.SAVED:
-            raise StoreUnavailable("a new session met another of the same name")
-        return cookie, grant
+
+    async def _shared(self, tag: str) -> Grant | None:
+        """The live grant that a user's sessions share; None: there is none."""
+        grant_id = await self._store.shared_grant(tag)
+        try:
+            return await self.load_grant(tag, grant_id) if grant_id else None
+        except SessionOver:
+            return None
 
     async def join(self, tag: str, grant_id: str, *, user_agent: str) -> str | None:
         """A new session on a grant that is there: its cookie value, None if it has ended."""
@@ -300,7 +351,14 @@ class Sessions:
         idle_end = min(now + self._lifetimes.idle_seconds, session.ends_at)
         asked_at = self._clock.monotonic()
         result = await self._insist(
-            lambda: self._store.attach(key, writes[0], grant.id, writes[1], idle_ends_at=idle_end)
+            lambda: self._store.attach(
+                key,
+                writes[0],
+                grant.id,
+                writes[1],
+                idle_ends_at=idle_end,
+                shared=grant.sharing is Sharing.PER_USER,
+            )
         )
         if result is SaveResult.SAVED:
             told_at = self._clock.monotonic()

@@ -30,6 +30,7 @@ async def attach(
     version: int = 1,
     idle_in: float = IDLE_SECONDS,
     ends_in: float = LIFE_SECONDS,
+    shared: bool = False,
 ) -> SaveResult:
     """What becomes of a new session that comes with this version of its grant."""
     return await store.attach(
@@ -38,6 +39,7 @@ async def attach(
         grant_id,
         await write(store, version, ends_in=ends_in),
         idle_ends_at=await store.now() + idle_in,
+        shared=shared,
     )
 
 

@@ -924,3 +924,62 @@ async def test_an_end_that_stands_keeps_its_reason(store: Store) -> None:
         await store.put_back_end(name, reason="logout", write_id="second")
 
     assert await ended(store, LAPTOP) == await grant_ended(store) == "idle"
+
+
+# A grant that a user's sessions share
+
+
+async def test_a_shared_grant_is_found_by_its_user_and_another_is_not(store: Store) -> None:
+    await attach(store, LAPTOP, shared=True)
+    await attach(store, PHONE, "own")
+
+    assert await store.shared_grant(USER) == "grant"
+    assert await store.shared_grant("b3RoZXI") == ""
+
+
+async def test_of_two_first_logins_at_once_one_makes_the_shared_grant(store: Store) -> None:
+    first = await attach(store, LAPTOP, shared=True)
+    second = await attach(store, PHONE, "another", shared=True)
+    joined = await attach(store, PHONE, version=2, shared=True)
+
+    assert (first, second) == (SaveResult.SAVED, SaveResult.MOVED)
+    assert joined is SaveResult.SAVED
+    assert await store.load_grant(USER, "another") is None
+    assert await store.shared_grant(USER) == "grant"
+
+
+async def test_with_its_last_session_a_shared_grant_ends_and_the_next_login_makes_another(
+    store: Store,
+) -> None:
+    await attach(store, LAPTOP, shared=True)
+    await attach(store, PHONE, version=2, shared=True)
+
+    first = await store.end_session(LAPTOP, "grant", reason="logout", write_id="one")
+    still = await store.shared_grant(USER)
+    last = await store.end_session(PHONE, "grant", reason="logout", write_id="two")
+
+    assert (first.last, still, last.last) == (False, "grant", True)
+    assert await store.shared_grant(USER) == ""
+    assert await attach(store, TABLET, version=3, shared=True) is SaveResult.ENDED
+    assert await attach(store, TABLET, "new", shared=True) is SaveResult.SAVED
+    assert await store.shared_grant(USER) == "new"
+
+
+async def test_a_shared_grant_that_the_provider_ended_is_shared_no_more(store: Store) -> None:
+    await attach(store, LAPTOP, shared=True)
+
+    await store.end_grant(USER, "grant", version=1, reason="over", write_id="end")
+
+    assert await store.shared_grant(USER) == ""
+    assert await ended(store, LAPTOP) == "over"
+    assert await attach(store, PHONE, "new", shared=True) is SaveResult.SAVED
+
+
+async def test_a_shared_grant_that_was_put_back_is_shared_again(store: Store) -> None:
+    lost = await write(store, 5)
+
+    await store.put_back_grant(USER, "grant", lost, over=0, hold_seconds=2, shared=True)
+    await store.put_back_grant(USER, "own", lost, over=0, hold_seconds=2)
+
+    assert await store.shared_grant(USER) == "grant"
+    assert await store.last_seen(USER, "grant") is None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.grant import Grant, Intent, Sharing, refresh_token_hash
+from sidecar.core.grant import Candidate, Grant, Intent, Sharing, refresh_token_hash
 from sidecar.core.tokens import TokenSet
 from tests.core.examples import grant, properties, token_set
 
@@ -34,6 +34,9 @@ grants = st.builds(
     st.text(),
     st.text(),
     st.none() | st.builds(Intent, st.text(), instants),
+    st.integers(0),
+    st.lists(st.builds(Candidate, st.text(), st.text()), max_size=2).map(tuple),
+    st.integers(0),
 )
 
 
@@ -57,11 +60,14 @@ def test_what_the_seal_binds_is_taken_from_where_it_was_found() -> None:
         grant().with_tokens(token_set(refresh_token="refresh-2")),
         grant().with_intent(now=1200.0),
         grant().without_intent(),
+        grant().with_login(token_set(refresh_token="refresh-2"), nonce="n", ends_at=1.0),
     ],
-    ids=["tokens", "intent", "no-intent"],
+    ids=["tokens", "intent", "no-intent", "login"],
 )
 def test_every_change_is_the_next_version(changed: Grant) -> None:
     assert changed.version == grant().version + 1
+    assert grant().is_behind(changed)
+    assert not changed.is_behind(grant())
 
 
 def test_new_tokens_close_the_intent() -> None:
@@ -110,3 +116,76 @@ def test_what_a_newer_release_has_added_does_not_keep_this_one_from_reading_a_gr
     newer = stored.to_bytes().replace(b'{"issuer"', b'{"added_later":[1],"issuer"')
 
     assert Grant.from_bytes(stored.id, stored.user_tag, stored.version, newer) == stored
+
+
+# A grant that a user's sessions share
+
+
+def tried(found: Grant) -> list[str]:
+    """The refresh tokens of a grant in the order in which they are tried."""
+    return [found.tokens.refresh_token, *(other.refresh_token for other in found.others)]
+
+
+def logged_in(found: Grant, number: int) -> Grant:
+    """The grant after another login."""
+    tokens = token_set(refresh_token=f"login-{number}")
+    return found.with_login(tokens, nonce=f"nonce-{number}", ends_at=0.0)
+
+
+def test_a_login_brings_its_tokens_first_and_keeps_the_others_to_try() -> None:
+    found = logged_in(logged_in(grant(), 1), 2)
+
+    assert tried(found) == ["login-2", "login-1", "refresh-1"]
+    assert found.nonce == "nonce-2"
+
+
+def test_of_many_logins_the_latest_are_kept() -> None:
+    found = grant()
+    for number in range(9):
+        found = logged_in(found, number)
+
+    assert tried(found) == ["login-8", "login-7", "login-6"]
+
+
+def test_a_token_is_tried_once_only() -> None:
+    found = logged_in(logged_in(logged_in(grant(), 1), 2), 1)
+
+    assert tried(found) == ["login-1", "login-2", "refresh-1"]
+
+
+def test_a_refused_token_makes_way_for_the_next_with_its_own_nonce() -> None:
+    found = logged_in(grant(), 1).with_intent(now=1200.0).without_refused()
+
+    assert tried(found) == ["refresh-1"]
+    assert found.nonce == grant().nonce
+    assert found.tokens.id_token == token_set().id_token
+    assert found.intent is None
+
+
+def test_a_success_drops_what_else_there_was_to_try() -> None:
+    found = logged_in(grant(), 1).with_tokens(token_set(refresh_token="refresh-2"))
+
+    assert tried(found) == ["refresh-2"]
+
+
+def test_a_login_may_prolong_a_grant_and_never_shortens_it() -> None:
+    tokens = token_set(refresh_token="refresh-2")
+
+    longer = grant().with_login(tokens, nonce="n", ends_at=grant().ends_at + 1)
+    shorter = grant().with_login(tokens, nonce="n", ends_at=grant().ends_at - 1)
+
+    assert longer.ends_at == grant().ends_at + 1
+    assert shorter.ends_at == grant().ends_at
+
+
+def test_no_refresh_token_is_in_what_is_printed_of_a_grant() -> None:
+    assert "login-1" not in repr(logged_in(logged_in(grant(), 1), 2))
+
+
+def test_a_grant_that_has_gone_back_is_behind_though_it_was_written_to_since() -> None:
+    newer = grant().with_tokens(token_set(refresh_token="refresh-2"))
+    went_back = grant().with_intent(now=1.0).without_intent().with_intent(now=2.0)
+
+    assert went_back.version > newer.version
+    assert went_back.is_behind(newer)
+    assert not newer.is_behind(went_back)

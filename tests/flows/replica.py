@@ -11,13 +11,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider, provider_session
-from sidecar.core.id_token import Expected
+from sidecar.core.grant import Sharing
+from sidecar.core.id_token import Expected, IdTokenClaims
 from sidecar.core.provider_profiles import GENERIC, ProviderProfile
 from sidecar.core.refresh_policy import Background as BackgroundMode
 from sidecar.core.refresh_policy import RefreshWindow
 from sidecar.core.sealing import Key, KeyRing
 from sidecar.core.session import SessionKey
-from sidecar.core.tokens import TokenResponse, first_tokens
+from sidecar.core.tokens import TokenResponse, TokenSet, first_tokens
 from sidecar.demo.oauth import ProviderSettings
 from sidecar.demo.provider import DemoProvider
 from sidecar.errors import StoreUnavailable
@@ -145,8 +146,19 @@ class Flows:
         self.replicas.append(replica)
         return replica
 
-    async def logged_in(self) -> SessionKey:
-        """A session with a fresh grant."""
+    async def logged_in(self, sharing: Sharing = Sharing.PER_SESSION) -> SessionKey:
+        """A session with a fresh grant, or with the one that the user's sessions share."""
+        tokens, claims = await self.signed_in()
+        cookie, grant = await self.first.sessions.start(
+            tokens, claims, nonce="a-nonce", user_agent="test", sharing=sharing
+        )
+        await self.first.schedule.note(grant)
+        key = self.first.sessions.read_cookies([cookie])
+        assert key
+        return key
+
+    async def signed_in(self) -> tuple[TokenSet, IdTokenClaims]:
+        """What a login at the provider gave, without a session."""
         async with plain_http() as http:
             given = await OAuthClient(http, self.provider).log_in()
         response = TokenResponse(
@@ -160,14 +172,7 @@ class Flows:
         identity = self.first.refresh._provider
         now = self.clock.now()
         claims = await verified_claims(identity, given["id_token"], expected, now=now)
-        tokens = first_tokens(response, given["id_token"], claims, now=now)
-        cookie, grant = await self.first.sessions.start(
-            tokens, claims, nonce="a-nonce", user_agent="test"
-        )
-        await self.first.schedule.note(grant)
-        key = self.first.sessions.read_cookies([cookie])
-        assert key
-        return key
+        return first_tokens(response, given["id_token"], claims, now=now), claims
 
 
 @asynccontextmanager

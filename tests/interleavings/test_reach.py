@@ -32,6 +32,13 @@ _NOT_REACHED = {
     ("Sessions.touch_held_open", "_write_touch"),
     # The stories run the rounds themselves: these would never end.
     ("Confirmations.run", "sleep"),
+    # A token's life after the logins, when all come back one after the other: test_sharing.py.
+    ("Refresh._try_next", "save"),
+    ("Refresh._try_next", "note"),
+    # A login that the store takes after seconds only: tests/flows/test_sharing.py.
+    ("Sessions.keep_for_others", "_shared"),
+    ("Sessions.keep_for_others", "save"),
+    ("Sessions.keep_for_others", "sleep"),
     # Two replicas that put back different states at one instant: tests/flows/test_knowledge.py.
     ("Knowledge.settle_grant", "load_grant"),
 }
@@ -46,6 +53,7 @@ _HEALS = {
     "one": ("use", "A"), "a looks": ("look after", "A"),
     "stranger": ("use", "C"), "c looks": ("look after", "C"),
 }  # fmt: skip
+_SHARE = {"phone": ("log in", "A"), "tablet": ("log in", "B"), "one": ("use", "C")}
 _STAYS_ENDED = {
     "bye": ("log out", "A"), "a looks": ("look after", "A"), "b looks": ("look after", "B"),
 }  # fmt: skip
@@ -63,6 +71,7 @@ _STORIES = (
     (Story(_BYE, wrong=("provider",), ends=_LOST), _ONE_FAULT),
     (Story(_ENDS_ALL, wrong=("store",)), _ONE_FAULT),
     (Story(_HEALS, wrong=("flushed",), known=("A",)), _ONE_FAULT),
+    (Story(_SHARE, shared=True), Bounds(preemptions=1)),
     (Story(_STAYS_ENDED, wrong=("goes back",), known=("A", "B")), _ONE_FAULT),
     (Story(_LOGIN_TWICE, age=None), Bounds(preemptions=1, late=True)),
     (Story(_LOGIN_TWICE, age=None, wrong=("cut off",)), _ONE_FAULT),

@@ -24,7 +24,7 @@ from sidecar.adapters.memory_store import MemoryStore
 from sidecar.core.authorization import AuthorizationResponse, LoginAttempt, OfflineAccess
 from sidecar.core.grant import Grant, Sharing
 from sidecar.core.id_token import IdTokenClaims, SigningKey
-from sidecar.core.provider_profiles import GENERIC
+from sidecar.core.provider_profiles import GENERIC, ProviderProfile
 from sidecar.core.refresh_policy import Background, RefreshWindow, usable_seconds
 from sidecar.core.sealing import Key, KeyRing, Label
 from sidecar.core.session import SessionKey
@@ -63,7 +63,7 @@ LOOKS = 6  # rounds of confirmations, half a second apart: longer than anybody w
 PATIENCE_SECONDS = 2 * LEASE + 60.0
 WALL = 1_800_000_000.0
 RING = KeyRing([Key("k", b"k" * 32)])
-CLIENT = Client(ISSUER, CLIENT_ID, Sharing.PER_SESSION)
+CLIENT = Client(ISSUER, CLIENT_ID)
 ATTEMPT = LoginAttempt(STATE, NONCE, "a-verifier", "/", "https://cd.test/auth/callback", WALL)
 _SIGNS = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
 _METRICS = Metrics()  # nobody reads them here, and a registry per run takes longer than a run
@@ -146,7 +146,12 @@ class StrictProvider:
         )
 
     def exchange(self, asker: str, code: str) -> TokenResponse:
-        """The tokens for a code; a code that comes twice ends what it gave (RFC 6749 4.1.2)."""
+        """The tokens for a code; a code that comes twice ends what it gave (RFC 6749 4.1.2).
+
+        Where a user has one refresh token, a login deletes the one before (Dex).
+        """
+        if self._world.shared:
+            return self._only_login(asker)
         if code not in self._codes:
             raise ProviderRefused("invalid_grant", over=True)
         family = self._codes[code]
@@ -159,9 +164,21 @@ class StrictProvider:
         self.log.append(Commit("exchange", asker, code, family.current))
         return self.answer(family)
 
+    def _only_login(self, asker: str) -> TokenResponse:
+        for family in self.families:
+            family.revoked = True
+        family = self.begin()
+        family.asker = asker
+        self.log.append(Commit("exchange", asker, "", family.current))
+        return self.answer(family)
+
     def refresh(self, asker: str, token: str) -> TokenResponse:
         """The next tokens."""
         family = self._tokens[token]
+        if self._world.shared and (family.revoked or token != family.current):
+            # Dex knows tokens by their id, and ends nothing when a spent one comes.
+            self.log.append(Commit("refused", asker, token))
+            raise ProviderRefused("invalid_request", over=True)
         if family.revoked:
             self.log.append(Commit("refused", asker, token))
             raise ProviderRefused("invalid_grant", over=True)
@@ -196,6 +213,8 @@ class World:
     turns: Turns
     watched: bool = False
     """Whether each call notes who awaits it."""
+    shared: bool = False
+    """Whether the provider has one refresh token per user, as Dex has."""
     provider: StrictProvider = field(init=False)
     memory: MemoryStore = field(init=False)
     replicas: dict[str, "Replica"] = field(default_factory=dict)
@@ -244,7 +263,10 @@ class World:
         )  # fmt: skip
         sessions = Replica.sessions_over(self, self.memory, "setup")
         claims = IdTokenClaims(ISSUER, SUBJECT, int(now), int(now) + TOKEN_SECONDS, "")
-        cookie, grant = at_once(sessions.start(tokens, claims, nonce=NONCE, user_agent="t"))
+        sharing = Sharing.PER_USER if self.shared else Sharing.PER_SESSION
+        cookie, grant = at_once(
+            sessions.start(tokens, claims, nonce=NONCE, user_agent="t", sharing=sharing)
+        )
         self.grant_id, self.user_tag = grant.id, grant.user_tag
         key = sessions.read_cookies([cookie])
         assert key
@@ -266,8 +288,8 @@ class World:
 
     @property
     def family(self) -> Family:
-        """The family of the stored grant."""
-        return self.provider.families[0]
+        """The family of the stored grant; where there is one per user, the last one."""
+        return self.provider.families[-1 if self.shared else 0]
 
     def remember(self) -> None:
         """Keep the grant's entry as it is, for a failover that brings it back."""
@@ -281,7 +303,7 @@ class World:
         Else whoever reads it next presents it without a doubt, and the provider ends the family.
         """
         grant = self.stored()
-        if grant is None or self.lost_by_failover or self.family.revoked:
+        if grant is None or self.lost_by_failover or self.family.revoked or self.shared:
             return
         if grant.tokens.refresh_token != self.family.current and not grant.answer_unknown:
             self.violations.append(f"after {when} a spent token stands in the store, no intent")
@@ -304,6 +326,13 @@ class World:
     def holds_unsaved_answer(self, replica: str) -> bool:
         """Whether the provider's last answer is with this replica alone."""
         grant = self.stored()
+        if self.shared:
+            known = (
+                [grant.tokens.refresh_token, *(o.refresh_token for o in grant.others)]
+                if grant
+                else []
+            )
+            return self.family.asker == replica and self.family.current not in known
         return (
             grant is not None
             and self.family.asker == replica
@@ -420,11 +449,13 @@ class World:
         self.outcomes[name] = cookie or "none"
 
     async def finish_login(self, replica: "Replica", name: str) -> None:
-        """A browser goes to the provider, and comes back."""
-        response = AuthorizationResponse(STATE, CODE, ISSUER, "")
+        """A browser goes to the provider, and comes back; where grants are shared, each its own."""
+        state = f"{STATE} of {name}" if self.shared else STATE
+        response = AuthorizationResponse(state, CODE, ISSUER, "")
+        attempt = replace(ATTEMPT, state=state)
         try:
             await replica.login.start("/")
-            cookie = await replica.login.finish(response, ATTEMPT, user_agent="t")
+            cookie = await replica.login.finish(response, attempt, user_agent="t")
         except (LoginRefused, TryLater) as error:
             self.outcomes[name] = f"refused: {getattr(error, 'reason', 'later')}"
             return
@@ -516,7 +547,11 @@ class StorePort(Ports):
 class ProviderPort(Ports):
     """The provider, as one replica reaches it."""
 
-    profile = GENERIC
+    @property
+    def profile(self) -> ProviderProfile:
+        """One refresh token per user, or per login."""
+        sharing = Sharing.PER_USER if self._world.shared else Sharing.PER_SESSION
+        return replace(GENERIC, sharing=sharing)
 
     async def endpoints(self) -> ProviderEndpoints:
         return await self._call(

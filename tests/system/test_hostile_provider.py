@@ -383,3 +383,19 @@ async def statuses_until_refreshed(
             seen.add((await browser.get(API)).status)
             await asyncio.sleep(LOOK_EVERY_SECONDS)
     return seen
+
+
+async def test_at_dex_a_second_login_leaves_the_first_browser_logged_in(place: Place) -> None:
+    await place.hostile.set(one_token_per_user=True, speaks_as_dex=True)
+    before = await place.forced_logins(Provider.DEX)
+    laptop, phone = [await place.logged_in(Provider.DEX, "iris") for _ in range(2)]
+
+    for browser in (laptop, phone):
+        assert await statuses_until_refreshed(place, browser, "iris", times=2) == {200}
+    await phone.get("/auth/logout")
+    refreshed = len(await place.hostile.log(user="iris", kind="refresh"))
+    assert await statuses_until_refreshed(place, laptop, "iris", times=refreshed + 2) == {200}
+
+    assert await place.forced_logins(Provider.DEX, since=before) == {}
+    assert not await place.hostile.log(user="iris", kind="reuse")
+    await place.hostile.reset()

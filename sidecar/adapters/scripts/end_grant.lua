@@ -18,7 +18,7 @@ tombstone(KEYS[1])
 local index = redis.call('HGETALL', KEYS[2])
 for i = 1, #index, 2 do
   if index[i + 1] == ARGV[1] then
-    tombstone(ARGV[6] .. index[i])
+    if index[i] ~= 'shared' then tombstone(ARGV[6] .. index[i]) end
     redis.call('HDEL', KEYS[2], index[i])
   end
 end

@@ -13,7 +13,9 @@ local grant = redis.call('HMGET', KEYS[2], 'f', 's', 'v', 'w', 'd', 'r')
 local last = grant[2] == 'live' and '1' or '0'
 local index = redis.call('HGETALL', KEYS[3])
 for i = 1, #index, 2 do
-  if redis.call('HGET', ARGV[6] .. index[i], 's') ~= 'live' then
+  if index[i] == 'shared' then
+    -- no session, but the grant that the user's sessions share
+  elseif redis.call('HGET', ARGV[6] .. index[i], 's') ~= 'live' then
     redis.call('HDEL', KEYS[3], index[i])
   elseif index[i + 1] == ARGV[2] then
     last = '0'
@@ -26,6 +28,7 @@ redis.call('HSET', KEYS[1], 'f', '1', 's', 'ended', 'v', '0', 'w', ARGV[4], 'r',
   'last', last)
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 if last == '0' then return {now, '0'} end
+if redis.call('HGET', KEYS[3], 'shared') == ARGV[2] then redis.call('HDEL', KEYS[3], 'shared') end
 redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[2], 'f', '1', 's', 'ended', 'v', grant[3], 'w', ARGV[4], 'r', ARGV[3])
 redis.call('PEXPIRE', KEYS[2], ARGV[5])

@@ -6,7 +6,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local last
 local index = redis.call('HGETALL', KEYS[1])
 for i = 1, #index, 2 do
-  if index[i + 1] == ARGV[1] then
+  if index[i] ~= 'shared' and index[i + 1] == ARGV[1] then
     local session = redis.call('HMGET', ARGV[2] .. index[i], 's', 'seen')
     local seen = session[1] == 'live' and tonumber(session[2])
     if seen and (not last or seen > last) then last = seen end

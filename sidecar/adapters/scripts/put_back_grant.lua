@@ -1,6 +1,7 @@
 -- A grant that the store has lost, over the version that was seen; its lease is held for a while.
--- KEYS: grant, lease
--- ARGV: version seen (0: nothing), version, write id, sealed, end ms, hold ms
+-- KEYS: grant, lease, index
+-- ARGV: version seen (0: nothing), version, write id, sealed, end ms, hold ms,
+--       its id if the user's sessions share it, else ''
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -11,4 +12,8 @@ if (grant[2] or '0') ~= ARGV[1] then return {now, 'moved'} end
 redis.call('HSET', KEYS[1], 'f', '1', 's', 'live', 'v', ARGV[2], 'w', ARGV[3], 'd', ARGV[4])
 redis.call('PEXPIREAT', KEYS[1], ARGV[5])
 redis.call('SET', KEYS[2], ARGV[3], 'NX', 'PX', ARGV[6])
+if ARGV[7] ~= '' then
+  redis.call('HSETNX', KEYS[3], 'shared', ARGV[7])
+  if redis.call('PTTL', KEYS[3]) < ARGV[5] - now then redis.call('PEXPIREAT', KEYS[3], ARGV[5]) end
+end
 return {now, 'saved'}
