@@ -33,19 +33,25 @@ from sidecar.flows.logout import Logout
 from sidecar.flows.records import Client
 from sidecar.flows.refresh import Refresh, Timings
 from sidecar.flows.schedule import Schedule
-from sidecar.flows.sessions import Lifetimes
+from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock, IdentityProvider, Store
+from sidecar.proxy.gate import Gate
+from sidecar.proxy.hold_back import HoldBack
+from sidecar.proxy.passes import Rules
+from sidecar.proxy.pool import Pool, UpstreamAddress
+from sidecar.proxy.port import PublicPort
+from sidecar.proxy.registry import OpenThings
+from sidecar.proxy.site import Limits, Site
+from sidecar.proxy.way import Way
 from sidecar.web.admin import Admin, Check, Phase
 from sidecar.web.auth import AuthEndpoints
-from sidecar.web.proxy import Proxy, refused_handshakes
-from sidecar.web.server import MAX_FIELD_BYTES, MAX_FIELDS, PublicServer, Site
+from sidecar.web.server import MAX_FIELD_BYTES, MAX_FIELDS, OwnServer, OwnSite
 
 KEY_PREFIX = "argocd-token-refresh:"
 CONNECT_SECONDS = 3.0
-# aiohttp waits twice this long: for answers to end, and for those that it then cancels.
-DRAIN_SECONDS = 3.0
+DRAIN_SECONDS = 6.0
 WORK_SECONDS = 20.0  # what is left of Kubernetes' 30 seconds between SIGTERM and SIGKILL
 CHECK_SECONDS = 0.5  # a probe has one second
 
@@ -80,6 +86,18 @@ class Running:
     tasks: Tasks
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the public port needs, and what is checked for readiness."""
+
+    sessions: Sessions
+    gate: Gate
+    own: OwnSite
+    paths: Paths
+    login_url: str
+    checks: dict[str, Check]
+
+
 @asynccontextmanager
 async def running(
     config: Config,
@@ -106,15 +124,11 @@ async def running(
         tasks = Tasks(log)
         owned.push_async_callback(tasks.aclose, seconds=WORK_SECONDS)
         runtime = Runtime(clock, os.urandom, tasks, metrics, log)
-        site, checks = _compose(config, store, provider, http, timings, runtime, confirms=confirms)
-        admin = Admin(metrics.registry, checks)
+        parts = _compose(config, store, provider, http, timings, runtime, confirms=confirms)
+        admin = Admin(metrics.registry, parts.checks)
         admin_runner = web.AppRunner(admin.application(), access_log=None)
         admin_at = await _serve(admin_runner, config.admin_listen, owned)
-        public_at = await _serve(
-            web.ServerRunner(PublicServer(site), shutdown_timeout=DRAIN_SECONDS),
-            config.listen,
-            owned,
-        )
+        public_at = await _serve_public(parts, runtime, config, owned)
         admin.phase = Phase.SERVING
         _say_start(config, log)
         try:
@@ -132,7 +146,7 @@ def _compose(
     runtime: Runtime,
     *,
     confirms: bool,
-) -> tuple[Site, dict[str, Check]]:
+) -> _Parts:
     """Everything between the sockets."""
     ring = KeyRing(config.session_keys or [Key("start", os.urandom(KEY_BYTES))])
     client = Client(config.issuer, config.client_id)
@@ -179,27 +193,55 @@ def _compose(
         config.public_url,
         session_seconds=config.session_max_lifetime,
     )
-    proxy = Proxy(
-        http,
-        config.upstream,
-        sessions,
-        refresh,
+    rules = Rules(
         jar,
         paths,
         origin(config.public_url),
+        frozenset({origin(config.public_url)}),
         mirror=config.cookie_mode is CookieMode.MIRROR,
         min_token_life=config.min_token_life,
-        monotonic=runtime.clock.monotonic,
-        sleep=runtime.clock.sleep,
-        metrics=runtime.metrics,
     )
-    site = Site(auth, proxy, paths, request_ids=lambda: os.urandom(8).hex(), log=runtime.log)
+    gate = Gate(sessions, refresh, rules, metrics=runtime.metrics)
+    own = OwnSite(auth, paths, request_ids=_request_id, log=runtime.log)
     checks = {
         "store": _check(store.ping),
         "provider": _check(provider.endpoints),
         "upstream": _check(lambda: _connects(config.upstream)),
     }
-    return site, checks
+    return _Parts(sessions, gate, own, paths, auth.login_url, checks)
+
+
+def _request_id() -> str:
+    return os.urandom(8).hex()
+
+
+async def _serve_public(
+    parts: _Parts, runtime: Runtime, config: Config, owned: AsyncExitStack
+) -> tuple[str, int]:
+    """Open the public port; closed first, so that answers under way find all they need."""
+    clock = runtime.clock
+    pages = OwnServer(parts.own)
+    runner = web.ServerRunner(pages, shutdown_timeout=1)
+    await runner.setup()
+    owned.push_async_callback(runner.cleanup)
+    pool = Pool(
+        UpstreamAddress.from_url(config.upstream), monotonic=clock.monotonic, sleep=clock.sleep
+    )
+    way = Way(
+        parts.gate,
+        pool,
+        OpenThings(),
+        HoldBack(clock.sleep),
+        runtime.tasks,
+        parts.login_url,
+        _request_id,
+        runtime.log,
+    )
+    site = Site(way, parts.paths, pages, Limits(), http2=True, metrics=runtime.metrics)
+    port = PublicPort(site)
+    parts.sessions.close_open = port.close_session
+    owned.push_async_callback(port.aclose, seconds=DRAIN_SECONDS)
+    return await port.start(config.listen.host, config.listen.port)
 
 
 async def _open_store(config: Config, clock: Clock, owned: AsyncExitStack) -> Store:
@@ -237,7 +279,6 @@ def _upstream_session() -> ClientSession:
         max_field_size=MAX_FIELD_BYTES,
         max_line_size=MAX_FIELD_BYTES,
         max_headers=MAX_FIELDS,
-        middlewares=(refused_handshakes,),
     )
 
 

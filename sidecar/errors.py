@@ -2,7 +2,8 @@
 
 SidecarError
 ├── ConfigurationError      the start stops: all faults at once, exit 2
-├── RequestMalformed        400, nothing is forwarded
+├── RequestMalformed        400 or the status that it names; nothing is forwarded
+├── AnswerMalformed         502, or the connection breaks off: the upstream speaks no HTTP
 ├── LoginRefused            a page a person understands; no session
 │   └── SilentLoginRefused  the same login again, with the provider's form
 ├── SessionOver             the session ended; only a new login helps
@@ -12,6 +13,7 @@ SidecarError
 │   │   └── KeyUnknown      a record sealed by a key that this replica does not have
 │   ├── ProviderUnavailable
 │   └── UpstreamUnavailable
+│       └── UpstreamSlow    504 in the place of 502
 ├── ProviderRefused         the provider said no; its class decides what follows
 ├── RecordBroken            a stored record that its own key cannot open
 └── TokenInvalid            an ID token that must not be used
@@ -33,7 +35,15 @@ class ConfigurationError(SidecarError):
 
 
 class RequestMalformed(SidecarError):
-    """The request cannot be understood; nothing of it is forwarded."""
+    """The request cannot be understood, or is more than we take; nothing of it is forwarded."""
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class AnswerMalformed(SidecarError):
+    """The upstream's answer cannot be understood; nothing more of it is passed on."""
 
 
 class LoginRefused(SidecarError):
@@ -69,6 +79,8 @@ class TryLater(SidecarError):
     """The same request may work later; no session is ended and no cookie is cleared."""
 
     status = 503
+    operator = False
+    """Whether an operator's fault is in between: then a login may help where waiting does not."""
 
     def __init__(self, message: str, *, retry_after_seconds: float = 1.0) -> None:
         super().__init__(message)
@@ -109,6 +121,12 @@ class UpstreamUnavailable(TryLater):
     """The upstream refused the connection or broke off before its answer."""
 
     status = 502
+
+
+class UpstreamSlow(UpstreamUnavailable):
+    """The upstream did not accept a connection in time."""
+
+    status = 504
 
 
 class ProviderRefused(SidecarError):

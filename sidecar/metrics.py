@@ -16,6 +16,12 @@ class Metrics:
             "forced_logins", "Sessions that ended though nobody logged out, by reason", "reason"
         )
         self.requests = self._counter("requests", "Proxied requests by credential", "credential")
+        self.refused_requests = self._counter(
+            "refused_requests", "Requests that were not passed on, by the answer's status", "status"
+        )
+        self.spliced_connections = self._counter(
+            "spliced_connections", "HTTP/2 connections that went to the upstream as they came"
+        )
         self.lease_waits = self._counter(
             "lease_waits", "Renewals that waited for another replica's, which had the lease"
         )

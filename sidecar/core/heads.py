@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from sidecar.core.cookies import TOKEN_COOKIE, Crumb, joined, without
@@ -29,6 +30,13 @@ class OwnPath(Enum):
     CALLBACK = auto()
     LOGOUT = auto()
     SIDECAR = auto()
+
+
+_OWN = {
+    "/auth/login": OwnPath.LOGIN,
+    "/auth/callback": OwnPath.CALLBACK,
+    "/auth/logout": OwnPath.LOGOUT,
+}
 
 
 class Kind(Enum):
@@ -77,11 +85,14 @@ class Paths:
             return None
         if inner == "/_sidecar" or inner.startswith("/_sidecar/"):
             return OwnPath.SIDECAR
-        return {
-            "/auth/login": OwnPath.LOGIN,
-            "/auth/callback": OwnPath.CALLBACK,
-            "/auth/logout": OwnPath.LOGOUT,
-        }.get(inner)
+        return _OWN.get(inner)
+
+    def purpose(self, method: str, target: str, accept: str) -> "Purpose | None":
+        """What a request is for; None where its target is refused."""
+        raw_path = target.partition("?")[0]
+        if len(raw_path) + len(accept) > _REMEMBERED_LENGTH:
+            return _purpose.__wrapped__(self.root, method, raw_path, accept)
+        return _purpose(self.root, method, raw_path, accept)
 
     def kind(self, method: str, path: str, accept: str) -> Kind:
         """What a request to a cleaned path is for."""
@@ -97,6 +108,29 @@ class Paths:
         return Kind.PAGE if method in ("GET", "HEAD") and "text/html" in accept else Kind.OTHER
 
 
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a request is for: its cleaned path, and what follows from it."""
+
+    path: str
+    own: OwnPath | None
+    kind: Kind
+    gets_settings: bool
+
+
+_REMEMBERED_LENGTH = 1024  # bounds what strangers can fill the memory below with
+
+
+@lru_cache(maxsize=2048)
+def _purpose(root: str, method: str, raw_path: str, accept: str) -> Purpose | None:
+    path = clean_path(raw_path)
+    if path is None:
+        return None
+    paths = Paths(root)
+    settings = method == "GET" and paths.inner(path) == "/api/v1/settings"
+    return Purpose(path, paths.own(path), paths.kind(method, path, accept), settings)
+
+
 def _api_kind(method: str, inner: str, accept: str) -> Kind:
     if inner == "/api/v1/session/userinfo":
         return Kind.USERINFO
@@ -109,15 +143,21 @@ def _api_kind(method: str, inner: str, accept: str) -> Kind:
     return Kind.API
 
 
+# Most targets are clean already, and cleaning them costs more than all other decisions.
+_CLEAN = re.compile(r"(?:/[A-Za-z0-9_~:@!$&'()*+,;=-][A-Za-z0-9._~:@!$&'()*+,;=-]*)+")
+
+
 def clean_path(target: str) -> str | None:
     """The path that a request target means, decoded once and cleaned as Go's mux does it.
 
     None when it is not in origin form (RFC 9112 section 3.2.1) or hides a NUL: such a request
     is refused.
     """
-    if not target.startswith("/"):
-        return None
     raw = target.partition("#")[0].partition("?")[0]
+    if _CLEAN.fullmatch(raw):
+        return raw
+    if not raw.startswith("/"):
+        return None
     path = unquote_to_bytes(raw).decode("utf-8", "surrogateescape")
     if "\x00" in path:
         return None
@@ -137,12 +177,18 @@ def values(fields: Iterable[tuple[str, str]], name: str) -> list[str]:
 
 def end_to_end(fields: Sequence[tuple[str, str]]) -> Fields:
     """The fields that go on to the next hop: without hop-by-hop ones and those they name."""
-    named = _connection_options(fields)
-    dropped = _HOP_BY_HOP | named
+    dropped = _HOP_BY_HOP | connection_options(fields)
     return [(name, value) for name, value in fields if name.lower() not in dropped]
 
 
-def _connection_options(fields: Sequence[tuple[str, str]]) -> set[str]:
+def answer_fields(fields: Sequence[tuple[str, str]]) -> Fields:
+    """The fields of an answer that go on; trailers pass, and so does their announcement."""
+    dropped = (_HOP_BY_HOP | connection_options(fields)) - {"trailer"}
+    return [(name, value) for name, value in fields if name.lower() not in dropped]
+
+
+def connection_options(fields: Iterable[tuple[str, str]]) -> set[str]:
+    """What the Connection fields name, in lower case."""
     return {
         option.strip().lower()
         for value in values(fields, "connection")
@@ -187,10 +233,16 @@ def upstream_fields(
     kept = list(without(found, tokens=drop_tokens or bool(id_token)))
     if len(kept) == len(found) and not id_token:
         return list(fields)
-    others = [(name, value) for name, value in fields if name.lower() != "cookie"]
     token = [Crumb(TOKEN_COOKIE, id_token, f"{TOKEN_COOKIE}={id_token}")] if id_token else []
-    cookie = joined([*kept, *token])
-    return [*others, ("Cookie", cookie)] if cookie else others
+    return _with_cookie(fields, joined([*kept, *token]))
+
+
+def _with_cookie(fields: Sequence[tuple[str, str]], cookie: str) -> Fields:
+    """The fields with this Cookie in the place of the first one, the others dropped."""
+    is_cookie = [name.lower() == "cookie" for name, _ in fields]
+    at = is_cookie.index(True) if any(is_cookie) else len(fields)
+    others = [field for field, drop in zip(fields, is_cookie, strict=True) if not drop]
+    return [*others[:at], ("Cookie", cookie), *others[at:]] if cookie else others
 
 
 def without_renewed_token(fields: Iterable[tuple[str, str]]) -> Fields:
@@ -203,46 +255,15 @@ def without_renewed_token(fields: Iterable[tuple[str, str]]) -> Fields:
     ]
 
 
-def can_be_passed(fields: Iterable[tuple[str, str]]) -> bool:
-    """Whether every field but Cookie is text: aiohttp drops other bytes without a word.
-
-    Cookies that are no text are dropped whole, as Go drops them.
-    """
-    return all(name.lower() == "cookie" or _is_text(value) for name, value in fields)
+def is_usable_host(host: str) -> bool:
+    """Whether a Host field names one host, and nothing else."""
+    return bool(_HOST.fullmatch(host))
 
 
-def _is_text(value: str) -> bool:
-    return not any("\udc80" <= character <= "\udcff" for character in value)
+_HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
 
 
-def one_spelling(fields: Iterable[tuple[str, str]]) -> Fields:
-    """The fields with each name spelled as it was the first time; aiohttp keeps one spelling."""
-    spelled: dict[str, str] = {}
-    return [(spelled.setdefault(name.lower(), name), value) for name, value in fields]
-
-
-def opens_websocket(method: str, fields: Sequence[tuple[str, str]]) -> bool:
-    """Whether a request is a WebSocket handshake (RFC 6455 section 4.1)."""
-    options = _connection_options(fields)
-    upgrades = [value.strip().lower() for value in values(fields, "upgrade")]
-    return method == "GET" and "upgrade" in options and upgrades == ["websocket"]
-
-
-def handshake_fields(fields: Iterable[tuple[str, str]]) -> Fields:
-    """What of a handshake's fields goes up: the handshake itself and a body are made anew."""
-    return [
-        (name, value)
-        for name, value in one_spelling(fields)
-        if not name.lower().startswith(("sec-websocket-", "content-", "expect"))
-    ]
-
-
-def is_well_formed(target: str, hosts: Sequence[str], *, http_1_0: bool = False) -> bool:
-    """Whether a request can be passed on: origin form, no fragment, exactly one usable Host.
-
-    HTTP/1.0 knows no Host, and some load balancers still check with it.
-    """
-    named = len(hosts) == 1 and re.fullmatch(r"[A-Za-z0-9._~:\[\]-]{1,255}", hosts[0])
-    if not named and not (http_1_0 and not hosts):
-        return False
-    return "#" not in target and clean_path(target) is not None
+def head_bytes(first_line: bytes, fields: Iterable[tuple[str, str]]) -> bytes:
+    """A head as it goes over the wire; `first_line` brings its own line end."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
+    return first_line + lines.encode("latin-1") + b"\r\n"

@@ -36,6 +36,8 @@ class Known(Generic[T]):
     used_at: float
     size: int
     put_back_at: float = _NEVER
+    live: Live | None = None
+    """A session with its grant: the same object as long as neither changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,10 @@ class Cache:
         if grant is None or now - grant.asked_at >= HOLDS_SECONDS:
             return None
         known.used_at = grant.used_at = now
-        return Live(known.value, grant.value)
+        live = known.live
+        if live is None or live.grant is not grant.value or live.session is not known.value:
+            live = known.live = Live(known.value, grant.value)
+        return live
 
     def unconfirmed(self, key: SessionKey, since: float) -> Live | None:
         """A session with its grant as they were known at `since` or later, if not ended."""

@@ -51,7 +51,7 @@ class Confirmations:
         Raises:
             StoreUnavailable: the rest was not asked for.
         """
-        self._sessions.use_held_open()
+        await self._sessions.look_after_held_open()
         known = iter(self._cache.to_confirm(self._clock.monotonic()))
         first = True
         while (batch := list(islice(known, BATCH))) or first:

@@ -1,5 +1,6 @@
 """The store's records as this process may rely on them, put back where the store has lost them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from sidecar.core.grant import Grant, Sharing
@@ -47,6 +48,7 @@ class Knowledge:
         self._cache = cache
         self._schedule = schedule
         self._idle_seconds = idle_seconds
+        self.ended: Callable[[RecordName], None] = lambda _: None
         self._clock = runtime.clock
         self._metrics = runtime.metrics
         self._log = runtime.log
@@ -106,6 +108,7 @@ class Knowledge:
             return known.value if known else None
         if not await self._may_be_put_back(known, self._idle_ends_at(known.value)):
             self._cache.forget(name)
+            self.ended(name)
             return None
         return await self._put_back_session(known)
 
@@ -150,6 +153,7 @@ class Knowledge:
     def note_end(self, name: RecordName, reason: str, write_id: str) -> None:
         """A record has ended: here, or as the store says."""
         self._cache.note_end(name, reason, write_id, self._clock.monotonic())
+        self.ended(name)
 
     def _refuse_ended(self, name: RecordName, record: Record | None) -> None:
         if record and record.ended and name not in self._cache.ends:

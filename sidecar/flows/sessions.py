@@ -24,7 +24,7 @@ from sidecar.flows.health import StoreHealth
 from sidecar.flows.knowledge import Knowledge
 from sidecar.flows.records import Live, Records
 from sidecar.flows.tasks import Runtime
-from sidecar.ports import Ended, SaveResult, Store, Write
+from sidecar.ports import Ended, RecordName, SaveResult, Store, Write
 
 TOUCH_EVERY_SECONDS = 60.0
 _LOADS_AT_ONCE = 32  # fewer than the store has connections: others need some too
@@ -76,6 +76,9 @@ class Sessions:
         self._store_is_ahead = 0.0
         self._touching: set[str] = set()
         self._held_open: dict[SessionKey, tuple[Session, int]] = {}
+        self.close_open: Callable[[SessionKey], None] = lambda _: None
+        """Told of each session that has ended while it had something open here."""
+        knowledge.ended = self._close_ended
 
     def read_cookies(self, values: list[str]) -> SessionKey | None:
         """The session that the first genuine cookie value names, without a store trip."""
@@ -393,11 +396,24 @@ class Sessions:
             if count == 1:
                 del self._held_open[session.key]
 
-    def use_held_open(self) -> None:
-        """Sessions that have something open here are confirmed with those in use."""
+    async def look_after_held_open(self) -> None:
+        """Sessions that have something open are in use; those whose time is over end.
+
+        Raises:
+            StoreUnavailable: one could not be ended; it is tried again.
+        """
         now = self._clock.monotonic()
         for key in self._held_open:
             self._cache.use(key, now)
+        store_now = await self._store.now()
+        for session, _ in list(self._held_open.values()):
+            if session.ends_at <= store_now:
+                await self.end(session.key, session.grant_id, EndReason.ABSOLUTE)
+
+    def _close_ended(self, name: RecordName) -> None:
+        for key, (session, _) in list(self._held_open.items()):
+            if name in (session_name(key), grant_name(key.user_tag, session.grant_id)):
+                self.close_open(key)
 
     async def touch_held_open(self) -> None:
         """Note the use of all sessions that have something open here.

@@ -13,8 +13,8 @@ from sidecar.core.authorization import (
     read_authorization_response,
     safe_return_url,
 )
-from sidecar.core.cookies import CookieJar, Crumb, clear_token_lines, crumbs, join_token, says_local
-from sidecar.core.heads import Kind, OwnPath, Paths
+from sidecar.core.cookies import CookieJar, Crumb, clear_token_lines, crumbs
+from sidecar.core.heads import OwnPath, Paths
 from sidecar.core.session import EndReason, short_user_agent
 from sidecar.errors import LoginRefused, SessionOver, SilentLoginRefused, TryLater
 from sidecar.flows.login import Login
@@ -48,10 +48,8 @@ class AuthEndpoints:
         self._session_seconds = session_seconds
         self.login_url = f"{paths.root}/auth/login"
 
-    async def answer(
-        self, own: OwnPath, request: web.BaseRequest, request_id: str
-    ) -> web.Response | None:
-        """The answer of an own endpoint; None: it is the upstream's after all."""
+    async def answer(self, own: OwnPath, request: web.BaseRequest, request_id: str) -> web.Response:
+        """The answer of an own endpoint."""
         found = crumbs(request.headers.getall("Cookie", []))
         try:
             match own:
@@ -66,7 +64,7 @@ class AuthEndpoints:
         except LoginRefused as error:
             return responses.login_refused(error, self.login_url, request_id=request_id)
         except TryLater as error:
-            return responses.try_later(error, Kind.PAGE, self.login_url, request_id=request_id)
+            return responses.try_later(error, self.login_url, request_id=request_id)
 
     async def _start_login(self, request: web.BaseRequest, found: Sequence[Crumb]) -> web.Response:
         if request.method not in ("GET", "HEAD"):
@@ -144,19 +142,15 @@ class AuthEndpoints:
 
     async def _end_session(
         self, request: web.BaseRequest, found: Sequence[Crumb], request_id: str
-    ) -> web.Response | None:
-        key = self._sessions.read_cookies(self._jar.sessions(found))
-        if key is None:
-            return None
+    ) -> web.Response:
         if request.method not in ("GET", "POST"):
             return _not_allowed("GET, POST")
         if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
             return responses.ask_to_log_out(
                 f"{self._paths.root}/auth/logout", request_id=request_id
             )
-        location = await self._logout.log_out(key)
-        if location is None and says_local(join_token(found)):
-            return None  # a local account's logout, beside a session that has ended
+        key = self._sessions.read_cookies(self._jar.sessions(found))
+        location = await self._logout.log_out(key) if key is not None else None
         lines = [self._jar.clear(self._jar.session), *self._clear_tokens(found)]
         return responses.redirect(location or f"{self._public_url}/", lines)
 

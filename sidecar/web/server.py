@@ -1,63 +1,50 @@
-"""The public port: each request to the own endpoints or to the proxy, errors to answers."""
+"""aiohttp's server for the sidecar's own endpoints, on connections that the front hands over."""
 
 from typing import Any
 
-from aiohttp import HttpVersion10, web
+from aiohttp import web
 from structlog.contextvars import bound_contextvars
 from structlog.typing import FilteringBoundLogger
 
-from sidecar.core.heads import Paths, clean_path, is_well_formed
+from sidecar.core.heads import Paths, clean_path
 from sidecar.errors import RequestMalformed, TryLater
 from sidecar.web import responses
 from sidecar.web.auth import AuthEndpoints
-from sidecar.web.proxy import Proxy
 
 # A user with 500 groups has 31 KiB of cookies, and Argo CD takes them.
 MAX_FIELD_BYTES = 64 * 1024
 MAX_FIELDS = 256
 
 
-class Site:
-    """What the public port answers."""
+class OwnSite:
+    """What the sidecar answers itself on the public port."""
 
-    def __init__(
-        self, auth: AuthEndpoints, proxy: Proxy, paths: Paths, *, request_ids: Any, log: Any
-    ) -> None:
+    def __init__(self, auth: AuthEndpoints, paths: Paths, *, request_ids: Any, log: Any) -> None:
         self._auth = auth
-        self._proxy = proxy
         self._paths = paths
         self._request_ids = request_ids
         self._log: FilteringBoundLogger = log
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request's answer."""
-        path = clean_path(request.raw_path)
-        hosts = request.headers.getall("Host", [])
-        old = request.version <= HttpVersion10
-        if path is None or not is_well_formed(request.raw_path, hosts, http_1_0=old):
-            return responses.malformed()
-        if request.method in ("CONNECT", "TRACE"):
-            return web.Response(status=405, text="Method not allowed\n")
+        """One request's answer, the last one of its connection."""
         request_id: str = self._request_ids()
         with bound_contextvars(request_id=request_id):
-            return await self._answer(request, path, request_id)
+            response = await self._answer(request, request_id)
+        response.force_close()
+        return response
 
-    async def _answer(
-        self, request: web.BaseRequest, path: str, request_id: str
-    ) -> web.StreamResponse:
-        own = self._paths.own(path)
+    async def _answer(self, request: web.BaseRequest, request_id: str) -> web.Response:
+        path = clean_path(request.raw_path)
+        own = self._paths.own(path) if path is not None else None
+        if own is None:
+            return responses.malformed()
         try:
-            if own is not None:
-                response = await self._auth.answer(own, request, request_id)
-                if response is not None:
-                    return response
-            return await self._proxy.answer(request, path)
+            return await self._auth.answer(own, request, request_id)
         except RequestMalformed:
             return responses.malformed()
         except TryLater as error:
             self._log.warning("try_later", error=str(error), status=error.status)
-            kind = self._paths.kind(request.method, path, request.headers.get("Accept", ""))
-            return responses.try_later(error, kind, self._auth.login_url, request_id=request_id)
+            return responses.try_later(error, self._auth.login_url, request_id=request_id)
 
 
 class _Connection(web.RequestHandler):
@@ -75,17 +62,18 @@ class _Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun; it can only be broken off")
         if status < 500:
-            return responses.malformed()
-        response = web.Response(status=status, text="Internal error.\n")
+            response = responses.malformed()
+        else:
+            response = web.Response(status=status, text="Internal error.\n")
         response.force_close()
         return response
 
 
-class PublicServer(web.Server):
-    """aiohttp's server for one `Site`, tuned for a proxy."""
+class OwnServer(web.Server):
+    """aiohttp's server for one `OwnSite`; each call makes a connection's protocol."""
 
-    def __init__(self, site: Site) -> None:
-        # A browser that leaves ends its endless streams; by default they would run on.
+    def __init__(self, site: OwnSite) -> None:
+        # A browser that leaves ends what is done for it; by default it would run on.
         super().__init__(site.answer, handler_cancellation=True)
         self._options: dict[str, Any] = {
             "access_log": None,

@@ -87,7 +87,7 @@ async def test_no_secret_of_a_run_is_written_anywhere(signing_key: rsa.RSAPrivat
     assert len([s for s in secrets if s.startswith("ey")]) >= 5
     assert '"event": "login"' in log
     assert '"event": "renewed"' in log
-    assert "request failed" in log
+    assert "request_refused" in log
     found = {form for secret in secrets for form in forms(secret) if form in written}
     assert not found
 

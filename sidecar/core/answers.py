@@ -1,0 +1,176 @@
+"""The sidecar's own answers as values: a page for a person, JSON for the API, Argo CD's own 401.
+
+Nothing of a request is ever repeated in an answer.
+"""
+
+import html
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+
+from sidecar.core.heads import Fields, Kind
+from sidecar.errors import TryLater
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;margin:0;display:grid;place-items:center;"
+    "min-height:100vh;background:#f4f6f8;color:#1c2b33}main{max-width:30rem;margin:1rem;"
+    "padding:2rem;background:#fff;border-radius:.75rem;box-shadow:0 1px 4px #0003}"
+    "h1{font-size:1.3rem;margin:0 0 .75rem}p{margin:.5rem 0}small{color:#64757f}"
+    "a,button{display:inline-block;margin-top:1rem;padding:.5rem 1.1rem;border:0;"
+    "border-radius:2rem;background:#0f7484;color:#fff;font:inherit;text-decoration:none;"
+    "cursor:pointer}@media(prefers-color-scheme:dark){body{background:#12191d;color:#dfe6e9}"
+    "main{background:#1d272c}small{color:#93a3ab}}"
+)
+_PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" '
+    'content="width=device-width"><title>{title}</title><style>{style}</style>'
+    "<main><h1>{title}</h1><p>{text}</p>{action}<p><small>Request {request_id}</small></p></main>"
+    "</html>"
+)
+_PAGE_FIELDS = [
+    ("Cache-Control", "no-store"),
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'unsafe-inline'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+]
+# What Argo CD says of a token that has ended (measured: its UI reads only the status).
+_UNAUTHORIZED = "invalid session: failed to verify the token"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status, the fields without any about framing, and a whole body."""
+
+    status: int
+    fields: Fields = field(default_factory=list)
+    body: bytes = b""
+
+    def with_fields(self, *more: tuple[str, str]) -> "Answer":
+        """The same answer with more fields."""
+        return replace(self, fields=[*self.fields, *more])
+
+
+def to_bytes(answer: Answer, *, close: bool, body: bool = True) -> bytes:
+    """The answer as it goes over the wire in HTTP/1.1; without its `body` for HEAD."""
+    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in answer.fields]
+    lines.append(f"Content-Length: {len(answer.body)}")
+    if close:
+        lines.append("Connection: close")
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return head + answer.body if body else head
+
+
+def page(status: int, title: str, text: str, *, request_id: str, action: str = "") -> Answer:
+    """A page for a person. `action` is HTML of ours; the rest is escaped."""
+    body = _PAGE.format(
+        title=html.escape(title),
+        style=_STYLE,
+        text=html.escape(text),
+        action=action,
+        request_id=html.escape(request_id),
+    )
+    return Answer(
+        status, [("Content-Type", "text/html; charset=utf-8"), *_PAGE_FIELDS], body.encode()
+    )
+
+
+def link(address: str, text: str) -> str:
+    """A link as a button."""
+    return f'<a href="{html.escape(address)}">{html.escape(text)}</a>'
+
+
+def plain(status: int, text: str, *fields: tuple[str, str]) -> Answer:
+    """A sentence for whoever reads it."""
+    return Answer(status, [("Content-Type", "text/plain; charset=utf-8"), *fields], text.encode())
+
+
+def redirect(address: str, cookies: Iterable[str] = ()) -> Answer:
+    """303 with these Set-Cookie lines, never kept by a cache."""
+    fields = [("Location", address), ("Cache-Control", "no-store")]
+    return Answer(303, [*fields, *(("Set-Cookie", line) for line in cookies)])
+
+
+def try_later(error: TryLater, kind: Kind, login_url: str, *, request_id: str) -> Answer:
+    """503, 502 or 504 with `Retry-After`: the session may live, and no cookie is touched."""
+    seconds = str(math.ceil(error.retry_after_seconds))
+    if kind is Kind.PAGE:
+        answer = page(
+            error.status,
+            "One moment, please",
+            "A part of the sign-in service does not answer. You are still signed in; "
+            "reload this page in a moment.",
+            request_id=request_id,
+            action=link(login_url, "Sign in anew") if error.operator else "",
+        )
+    else:
+        message = f"{error}; try again in {seconds} s (request {request_id})"
+        answer = _argocd_error(error.status, 14, message)
+    return answer.with_fields(("Retry-After", seconds))
+
+
+def session_ended(kind: Kind) -> Answer | None:
+    """How Argo CD itself would tell its UI that a login has ended; None: pass the request on."""
+    match kind:
+        case Kind.USERINFO:
+            # `iss` other than "argocd" sends the UI to the SSO login, not the password page.
+            return _json(200, {"iss": "sso"})
+        case Kind.API:
+            return _argocd_error(401, 16, _UNAUTHORIZED)
+        case Kind.STREAM:
+            return Answer(401, [("Content-Type", "text/event-stream")], _ENDED_EVENT)
+        case Kind.COOKIE_ONLY:
+            return plain(401, "Invalid token\n")
+        case _:
+            return None
+
+
+_REFUSED = {
+    405: "This method is not served here.\n",
+    408: "The request did not arrive in time.\n",
+    413: "The request's body is longer than is taken here.\n",
+    414: "The request's address is longer than is taken here.\n",
+    431: "The request's header fields are more than are taken here.\n",
+    505: "Only versions 1.1 and 1.0 of HTTP are spoken here.\n",
+}
+
+
+def refused(status: int) -> Answer:
+    """For a request that cannot be understood, or is more than we take."""
+    return plain(status, _REFUSED.get(status, "The request cannot be understood.\n"))
+
+
+def overloaded() -> Answer:
+    """For a connection that is one too many."""
+    return plain(503, "Too many connections.\n", ("Retry-After", "1"))
+
+
+def _argocd_error(status: int, grpc_code: int, message: str) -> Answer:
+    return _json(status, {"error": message, "code": grpc_code, "message": message})
+
+
+def _json(status: int, value: dict[str, object]) -> Answer:
+    fields = [
+        ("Content-Type", "application/json; charset=utf-8"),
+        ("Cache-Control", "no-store"),
+    ]
+    return Answer(status, fields, _compact(value))
+
+
+def _compact(value: dict[str, object]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+_ENDED = {
+    "grpc_code": 16,
+    "http_code": 401,
+    "message": _UNAUTHORIZED,
+    "http_status": "Unauthorized",
+}
+_ENDED_EVENT = b"data: " + _compact({"error": _ENDED}) + b"\n\n"

@@ -1,0 +1,241 @@
+"""Heads of requests, read from bytes: strictly, whole, and one at a time.
+
+llhttp checks the grammar. What it lets through and a proxy must not is checked here: the
+request line, Host, framing, and names that somebody behind us could read otherwise. Text is
+Latin-1, so that every byte keeps its value.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+import httptools
+
+from sidecar.core.framing import Body, Chunked, Length, NoBody
+from sidecar.core.heads import Fields, connection_options, is_usable_host, values
+from sidecar.errors import RequestMalformed
+
+MAX_FIELDS = 256
+# A target in origin form without a fragment.
+_REQUEST_LINE = re.compile(rb"([A-Z][A-Z-]{0,30}) (/[\x21\x22\x24-\x7e]*) HTTP/1\.([01])\r\n")
+_ANY_LINE = re.compile(rb"([A-Z][A-Z-]{0,30}) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])\r\n")
+_NOT_FOR_A_PROXY = (b"CONNECT", b"TRACE")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+# Fields on which framing, routing or credentials depend: an option of Connection that names one
+# would take it from the request after it was judged.
+_NOT_FOR_ONE_HOP = frozenset(
+    ("authorization", "content-length", "content-type", "cookie", "expect", "forwarded",
+     "grpc-metadata-token", "host", "origin", "token", "transfer-encoding", "x-forwarded-for",
+     "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip")
+)  # fmt: skip
+_TWINS = _NOT_FOR_ONE_HOP | {"sec-websocket-key", "proxy-authorization"}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFields:
+    """A request's fields in their order, as they came, and what the connection needs of them."""
+
+    fields: Fields
+    length: int | None
+    """What Content-Length says."""
+    chunked: bool
+    keeps_alive: bool
+    """Whether the client lets the connection go on."""
+    websocket: bool
+    """Whether this is a WebSocket handshake (RFC 6455 section 4.1)."""
+    accept: str
+    http_1_0: bool
+    has_body: bool
+    """Whether there is at least a byte of it to come."""
+
+    def body(self, most: int | None = None) -> Body:
+        """The request's body, which ends somewhere (RFC 9112 section 6.3)."""
+        if self.chunked:
+            return Chunked(most)
+        return Length(self.length) if self.length else NoBody()
+
+    def for_the_next_hop(self) -> Fields:
+        """The hop-by-hop fields that we write ourselves."""
+        if self.websocket:
+            return [("Connection", "Upgrade"), ("Upgrade", "websocket")]
+        return [("Transfer-Encoding", "chunked")] if self.chunked else []
+
+
+@dataclass(slots=True)  # not frozen: that costs a microsecond with every request
+class RequestHead:
+    """A request without its body; `line` is its first line as it goes up."""
+
+    method: str
+    target: str
+    line: bytes
+    block: RequestFields
+
+
+class RequestReader:
+    """Reads the request heads of one connection.
+
+    A browser sends the same fields with nearly every request: a block of bytes that was read
+    before is not read again. Only its request line is new, and that is checked here in full.
+    """
+
+    __slots__ = ("_last", "_last_bytes")
+
+    def __init__(self) -> None:
+        self._last_bytes: tuple[bytes, bytes, bytes] | None = None
+        self._last: RequestFields | None = None
+
+    def read(self, raw: bytes) -> RequestHead:
+        """The head in `raw`, which ends with its empty line.
+
+        Raises:
+            RequestMalformed: it is not to be passed on; with the status to answer.
+        """
+        found = _REQUEST_LINE.match(raw)
+        if not found or found[1] in _NOT_FOR_A_PROXY:
+            raise _refusal_of_line(raw)
+        method, target, minor = found.groups()
+        end = found.end()
+        same = (method, minor, raw[end:])
+        if self._last is None or same != self._last_bytes:
+            self._last = _read_request_fields(raw, method, http_1_0=minor == b"0")
+            self._last_bytes = same
+        return RequestHead(method.decode(), target.decode(), raw[:end], self._last)
+
+
+def _refusal_of_line(raw: bytes) -> RequestMalformed:
+    """What a request line is told that is not as it must be."""
+    found = _ANY_LINE.match(raw)
+    if not found or found[1] == b"PRI":  # an HTTP/2 preface that comes too late
+        return RequestMalformed("no request line")
+    if found[3] not in (b"1.1", b"1.0"):
+        return RequestMalformed("another version of HTTP", status=505)
+    if found[1] in _NOT_FOR_A_PROXY:
+        return RequestMalformed("a method that is not for a reverse proxy", status=405)
+    return RequestMalformed("a target that is not in origin form")
+
+
+def _read_request_fields(raw: bytes, method: bytes, *, http_1_0: bool) -> RequestFields:
+    fields = _RequestParser(raw).fields
+    options = connection_options(fields)
+    _check_names(fields)
+    _check_host(fields, http_1_0=http_1_0)
+    if options & _NOT_FOR_ONE_HOP:
+        raise RequestMalformed("Connection names a field that is for more than one hop")
+    length = content_length(fields)
+    chunked = is_chunked(fields)
+    if chunked and (length is not None or http_1_0):
+        raise RequestMalformed("a body with two framings, or one that HTTP/1.0 does not have")
+    has_body = chunked or bool(length)
+    upgrades = [value.lower() for value in values(fields, "upgrade")]
+    websocket = method == b"GET" and "upgrade" in options and upgrades == ["websocket"]
+    if websocket and has_body:
+        raise RequestMalformed("a WebSocket handshake with a body")
+    return RequestFields(
+        fields=fields,
+        length=length,
+        chunked=chunked,
+        keeps_alive=not http_1_0 and "close" not in options,
+        websocket=websocket,
+        has_body=has_body,
+        accept=", ".join(values(fields, "accept")),
+        http_1_0=http_1_0,
+    )
+
+
+def _check_names(fields: Fields) -> None:
+    """No name that becomes another one behind us, where `_` and `-` are the same (CGI, WSGI)."""
+    for name, _ in fields:
+        if "_" in name and name.lower().replace("_", "-") in _TWINS:
+            raise RequestMalformed("a field's twin with an underscore")
+
+
+def _check_host(fields: Fields, *, http_1_0: bool) -> None:
+    """One usable Host; HTTP/1.0 knows none, and some load balancers still check with it."""
+    hosts = values(fields, "host")
+    if not hosts and http_1_0:
+        return
+    if len(hosts) != 1 or not is_usable_host(hosts[0]):
+        raise RequestMalformed("no Host, or none that can be used")
+
+
+def content_length(fields: Fields) -> int | None:
+    """What Content-Length says, in its one spelling; None without one.
+
+    Raises:
+        RequestMalformed: there are several, or what is there is no number.
+    """
+    lengths = values(fields, "content-length")
+    if not lengths:
+        return None
+    if len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]):
+        raise RequestMalformed("a Content-Length that is no number, or several")
+    return int(lengths[0])
+
+
+def is_chunked(fields: Fields) -> bool:
+    """Whether the one transfer coding is `chunked`.
+
+    Raises:
+        RequestMalformed: there is another, and there is no other that we pass on.
+    """
+    codings = values(fields, "transfer-encoding")
+    if not codings:
+        return False
+    if len(codings) != 1 or codings[0].lower() != "chunked":
+        raise RequestMalformed("another transfer coding than chunked")
+    return True
+
+
+class HeadEnd:
+    """Knows whether llhttp has read a head to its end."""
+
+    def __init__(self) -> None:
+        self.complete = False
+
+    def on_headers_complete(self) -> None:
+        """The empty line has been read."""
+        self.complete = True
+
+
+class FieldReader(HeadEnd):
+    """Collects the fields of one head: llhttp would run on into what comes after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields: Fields = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One field; llhttp has taken the white space before its value."""
+        if len(self.fields) == MAX_FIELDS:
+            raise RequestMalformed("more fields than anybody sends", status=431)
+        self.fields.append((name.decode("latin-1"), value.rstrip(b" \t").decode("latin-1")))
+
+
+class _Reads(Protocol):
+    def feed_data(self, data: bytes) -> None: ...
+
+
+def feed(parser: _Reads, reader: HeadEnd, raw: bytes) -> None:
+    """Let llhttp read a whole head.
+
+    Raises:
+        RequestMalformed: it is none, or `reader` refused it.
+    """
+    try:
+        parser.feed_data(raw)
+    except httptools.HttpParserUpgrade:
+        pass  # all of the head has been read
+    except httptools.HttpParserCallbackError as error:
+        if isinstance(error.__context__, RequestMalformed):
+            raise error.__context__ from None
+        raise
+    except httptools.HttpParserError as error:
+        raise RequestMalformed("this is not HTTP") from error
+    if not reader.complete:
+        raise RequestMalformed("a head without an end")
+
+
+class _RequestParser(FieldReader):
+    def __init__(self, raw: bytes) -> None:
+        super().__init__()
+        feed(httptools.HttpRequestParser(self), self, raw)

@@ -1,0 +1,316 @@
+"""One request and its answer: what goes up when, and what happens at each kind of end."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import ExitStack
+from typing import Any
+
+from structlog.contextvars import bound_contextvars
+
+from sidecar.core.answer_heads import AnswerHead
+from sidecar.core.answers import session_ended
+from sidecar.core.framing import Body
+from sidecar.core.heads import Kind
+from sidecar.errors import AnswerMalformed, RequestMalformed, TryLater, UpstreamUnavailable
+from sidecar.proxy.passes import Asked, Memory, Pass
+from sidecar.proxy.pool import Upstream
+from sidecar.proxy.reply import Reply
+from sidecar.proxy.sides import Browser
+from sidecar.proxy.tunnel import Tunnel
+from sidecar.proxy.way import Way
+
+MAX_WAITING = 64 * 1024  # of a body that comes before there is a connection to the upstream
+_DECISIONS = 3
+_REPEATABLE = ("GET", "HEAD", "OPTIONS")  # a repetition changes nothing (RFC 9110 section 9.2.1)
+
+
+class Exchange:
+    """One request, from its head to the last byte of its answer."""
+
+    __slots__ = (
+        "_asked", "_body", "_browser", "_held_open", "_memory", "_repeated", "_reply", "_slow",
+        "_task", "_tunnel", "_upstream", "_waiting", "_way",
+    )  # fmt: skip
+
+    def __init__(
+        self, browser: Browser, way: Way, asked: Asked, memory: Memory, body: Body
+    ) -> None:
+        self._browser = browser
+        self._way = way
+        self._asked = asked
+        self._memory = memory
+        self._body = body
+        self._waiting = b""
+        self._slow = False
+        self._repeated = False
+        self._reply: Reply | None = None
+        self._upstream: Upstream | None = None
+        self._tunnel: Tunnel | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._held_open: ExitStack | None = None
+
+    # The request on its way up
+
+    def start(self) -> None:
+        """Send the request up: at once, if there is nothing to wait for.
+
+        Raises:
+            RequestMalformed: it is not passed on.
+        """
+        passed = self._way.gate.pass_now(self._asked, self._memory)
+        if passed is not None and passed.answer is not None:
+            self._browser.answer(passed.answer)
+            return
+        upstream = self._way.pool.take() if passed is not None else None
+        if passed is None or upstream is None:
+            self._do(self._go_up(passed))
+        elif not self._send(passed, upstream):
+            self._do(self._go_up(None))
+
+    async def _go_up(self, passed: Pass | None) -> None:
+        """Send the request up after what there is to wait for."""
+        try:
+            with bound_contextvars(request_id=self._way.request_ids()):
+                await self._wait_and_send(passed)
+        except RequestMalformed as error:
+            self._browser.refuse(error.status)
+        except TryLater as error:
+            self._say_later(error)
+        except Exception:
+            self._browser.refuse(500)
+            raise
+
+    async def _wait_and_send(self, passed: Pass | None) -> None:
+        gate, pool = self._way.gate, self._way.pool
+        for _ in range(_DECISIONS):
+            passed = passed or await gate.pass_later(self._asked, self._memory)
+            if passed.answer is not None:
+                self._browser.answer(passed.answer)
+                return
+            # What is repeated was lost on an idle connection: the others may be as old.
+            upstream = None if self._repeated else pool.take()
+            if self._send(passed, upstream or await pool.connect()):
+                return
+            passed = None
+        raise TryLater("the login changes all the time")
+
+    def _send(self, passed: Pass, upstream: Upstream) -> bool:
+        """Write the request's head; False if its session has ended in this moment."""
+        gate = self._way.gate
+        if gate.lasts(passed):
+            self._hold_open(passed)
+        if not gate.may_go_up(passed):
+            self._let_go()
+            self._way.pool.give_back(upstream)
+            return False
+        self._reply = Reply(self._browser, gate, self._asked, passed)
+        self._upstream = upstream
+        upstream.user = self
+        upstream.transport.write(self._asked.head.line + passed.head)
+        if self._waiting:
+            waiting, self._waiting = self._waiting, b""
+            self._browser.release()
+            upstream.transport.write(waiting)
+        return True
+
+    def from_browser(self, data: bytes) -> bytes:
+        """Pass on what is of the body; the rest comes back.
+
+        Raises:
+            RequestMalformed: the body is none.
+        """
+        if self._body.done:
+            return data
+        mine, rest = self._body.take(data)
+        if self._upstream is not None:
+            self._upstream.transport.write(mine)
+            return rest
+        self._waiting += mine
+        if len(self._waiting) > MAX_WAITING:
+            self._browser.hold()
+        return rest
+
+    def waits_for_browser(self) -> bool:
+        """Whether nothing happens before the browser sends more of its body."""
+        answered = self._reply is not None and self._reply.begun
+        return not self._body.done and not self._slow and not answered
+
+    def upstream_slow(self) -> None:
+        """The upstream takes no more of the body for now."""
+        self._slow = True
+        self._browser.hold()
+
+    def upstream_ready(self) -> None:
+        """The upstream takes more of the body again."""
+        self._slow = False
+        self._browser.release()
+
+    # The answer on its way back
+
+    def from_upstream(self, data: bytes) -> None:
+        """Read the answer's head, pass its body on."""
+        reply = self._reply
+        if reply is None:
+            return
+        try:
+            if reply.head is not None:
+                reply.pass_body(data)
+            elif head := reply.read_head(data):
+                self._begin(reply, head)
+        except (AnswerMalformed, RequestMalformed):
+            self._fail("Argo CD's answer is not HTTP")
+            return
+        if reply.done:
+            self._end(reply)
+
+    def _begin(self, reply: Reply, head: AnswerHead) -> None:
+        if head.status == 101:
+            self._open_tunnel(reply)
+        elif self._way.gate.leaves_session(reply.passed, head):
+            self.browser_slow()
+            self._do(self._leave_session(reply))
+        else:
+            reply.begin([], may_keep=self._may_keep())
+
+    async def _leave_session(self, reply: Reply) -> None:
+        # A browser that leaves here must not leave its session behind.
+        ending = self._way.tasks.start(self._way.gate.leave_session(reply.passed), "leave session")
+        more = await asyncio.shield(ending)
+        if self._upstream is None:
+            return
+        self._upstream.resume_reading()
+        reply.begin(more, may_keep=self._may_keep())
+        if reply.done:
+            self._end(reply)
+
+    def _may_keep(self) -> bool:
+        # What is left of a body when its answer comes early could not be told from a request.
+        return self._body.done and not self._browser.draining
+
+    def browser_slow(self) -> None:
+        """The browser takes no more of the answer for now."""
+        if self._upstream is not None:
+            self._upstream.pause_reading()
+
+    def browser_ready(self) -> None:
+        """The browser takes more of the answer again."""
+        if self._upstream is not None:
+            self._upstream.resume_reading()
+
+    def _open_tunnel(self, reply: Reply) -> None:
+        upstream = self._upstream
+        if upstream is None:
+            return
+        reply.switch()
+        self._tunnel = Tunnel(self._browser, upstream, self._let_go)
+        self._browser.becomes(self._tunnel)
+
+    # Ends
+
+    def _end(self, reply: Reply) -> None:
+        """The answer is whole: both connections may serve the next request."""
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None and self._body.done and reply.leaves_upstream_usable:
+            self._way.pool.give_back(upstream)
+        elif upstream is not None:
+            upstream.close()
+        self._let_go()
+        self._browser.finish(keep=reply.keeps_alive)
+
+    def upstream_lost(self, error: Exception | None) -> None:
+        """The upstream's connection has ended: the answer with it, or before it, or too early."""
+        reply, upstream = self._reply, self._upstream
+        self._upstream = None
+        if reply is not None and reply.until_close and error is None:
+            reply.finish()
+            self._end(reply)
+        elif reply is not None and upstream is not None and self._may_repeat(reply, upstream):
+            self._repeated = True
+            self._do(self._go_up(None))
+        else:
+            self._fail("Argo CD broke off before its answer")
+
+    def _may_repeat(self, reply: Reply, upstream: Upstream) -> bool:
+        """Whether the request may go up again, since an idle connection had ended unnoticed.
+
+        It does so on a new one, of which this is never true.
+        """
+        head = self._asked.head
+        harmless = head.method in _REPEATABLE and not head.block.has_body
+        return upstream.used_before and reply.silent and harmless
+
+    def _fail(self, sentence: str) -> None:
+        """An answer that cannot be had: said as long as nothing of another has gone out."""
+        self._let_upstream_go()
+        if self._reply is not None and self._reply.begun:
+            self._let_go()
+            self._browser.break_off()
+        else:
+            self._say_later(UpstreamUnavailable(sentence))
+
+    def _say_later(self, error: TryLater) -> None:
+        self._let_go()
+        is_stream = self._asked.kind is Kind.STREAM
+        if is_stream and self._way.gate.has_session(self._asked, self._memory):
+            self._do(self._hold_back(error))
+        else:
+            self._answer_later(error)
+
+    async def _hold_back(self, error: TryLater) -> None:
+        await self._way.hold_back.wait(error)
+        self._answer_later(error)
+
+    def _answer_later(self, error: TryLater) -> None:
+        self._browser.answer(self._way.apology(error, self._asked.kind))
+
+    def browser_lost(self) -> None:
+        """The browser has left: nobody waits for the answer any more."""
+        self._cancel()
+        self._let_upstream_go()
+        self._let_go()
+
+    def end_politely(self) -> None:
+        """The session has ended, and what it has open ends with it."""
+        if self._tunnel is not None:
+            self._tunnel.end_politely()
+            return
+        self.browser_lost()
+        if self._reply is None or not self._reply.begun:
+            answer = session_ended(self._asked.kind)
+            self._browser.answer(answer) if answer else self._browser.finish(keep=False)
+        elif self._reply.end_chunks():
+            self._browser.finish(keep=False)
+        else:
+            self._browser.break_off()
+
+    def drain(self) -> None:
+        """The process ends: an event stream, which never ends by itself, ends now."""
+        if self._asked.kind is Kind.STREAM and self._reply is not None and self._reply.begun:
+            self.end_politely()
+
+    def _let_upstream_go(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.close()
+
+    def _hold_open(self, passed: Pass) -> None:
+        """From now on this ends with its session, which is in use until then."""
+        if passed.live is None or self._held_open is not None:
+            return
+        self._held_open = ExitStack()
+        session = passed.live.session
+        self._held_open.enter_context(self._way.gate.held_open(session))
+        self._held_open.enter_context(self._way.open_things.holding(session.key, self))
+
+    def _let_go(self) -> None:
+        if self._held_open is not None:
+            held, self._held_open = self._held_open, None
+            held.close()
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Something that waits; it ends when the browser leaves."""
+        self._task = self._way.tasks.start(work, "request")
+
+    def _cancel(self) -> None:
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()

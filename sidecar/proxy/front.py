@@ -1,0 +1,328 @@
+"""One public connection: its requests are read one by one, each to whom it is for."""
+
+import asyncio
+import re
+from typing import cast
+
+from sidecar.core.answers import Answer, overloaded, refused, to_bytes
+from sidecar.core.heads import OwnPath
+from sidecar.core.messages import RequestHead, RequestReader
+from sidecar.errors import RequestMalformed, TryLater
+from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.passes import Asked, Memory
+from sidecar.proxy.sides import Middle
+from sidecar.proxy.site import Site
+from sidecar.proxy.tunnel import Tunnel, Waiting
+from sidecar.proxy.wire import Wire
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 section 3.4
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+
+
+class Front(Wire):
+    """A browser's connection. One request at a time; others wait in its buffer."""
+
+    __slots__ = (
+        "_buffer", "_first", "_head", "_head_since", "_memory", "_middle", "_now", "_own",
+        "_reader", "_reading", "_searched", "_since", "_site", "_slow_since",
+    )  # fmt: skip
+
+    def __init__(self, site: Site) -> None:
+        super().__init__()
+        self._site = site
+        self._now = asyncio.get_running_loop().time
+        self._reader = RequestReader()
+        self._memory = Memory()
+        self._buffer = b""
+        self._searched = 0
+        self._first = True
+        self._middle: Middle | None = None
+        self._own: asyncio.Protocol | None = None
+        self._head: RequestHead | None = None
+        self._reading = False
+        self._since = self._head_since = self._now()
+        self._slow_since = 0.0
+
+    @property
+    def draining(self) -> bool:
+        """Whether no other request follows on this connection."""
+        return self._site.draining
+
+    # What the event loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A browser is there; one too many is told so."""
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by form only
+        too_many = len(self._site.connections) >= self._site.limits.connections
+        self._site.connections.add(self)
+        if too_many:
+            self._refuse(overloaded())
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes, for whoever's turn it is."""
+        self._since = self._now()
+        if self._middle is not None:
+            self._to_middle(self._middle, data)
+        elif self._own is not None:
+            self._own.data_received(data)
+        elif not self._ending:
+            if not self._buffer:
+                self._head_since = self._since
+            self._buffer += data
+            self._read()
+
+    def eof_received(self) -> bool | None:
+        """A browser that says no more has left: nobody tells them apart."""
+        return self._own.eof_received() if self._own is not None else None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The browser has left."""
+        self._site.connections.discard(self)
+        if self.draining and not self._site.connections:
+            self._site.empty.set()
+        self._ending = True
+        middle, self._middle = self._middle, None
+        if middle is not None:
+            middle.browser_lost()
+        if self._own is not None:
+            self._own.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        """The browser takes no more for now: neither do we, from the other side."""
+        self._slow_since = self._now()
+        if self._middle is not None:
+            self._middle.browser_slow()
+        elif self._own is not None:
+            self._own.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The browser takes more again."""
+        self._slow_since = 0.0
+        if self._middle is not None:
+            self._middle.browser_ready()
+        elif self._own is not None:
+            self._own.resume_writing()
+        else:
+            self._read()
+
+    # Requests, one by one
+
+    def _read(self) -> None:
+        """Begin with the requests in the buffer, as far as one ends at once."""
+        if self._reading:
+            return
+        self._reading = True
+        try:
+            while self._buffer and self._is_free() and self._read_one():
+                pass
+        finally:
+            self._reading = False
+        if self._buffer or self._full:
+            self._hold_if_full()
+
+    def _is_free(self) -> bool:
+        busy = self._middle is not None or self._own is not None
+        return not busy and not self._ending and not self._slow_since
+
+    def _read_one(self) -> bool:
+        """Take a head from the buffer; False if it is not whole yet."""
+        if self._first and PREFACE.startswith(self._buffer[: len(PREFACE)]):
+            return self._read_preface()
+        end = self._buffer.find(b"\r\n\r\n", self._searched) + 4
+        if end < 4:
+            self._wait_for_head()
+            return False
+        raw, self._buffer, self._searched = self._buffer[:end], self._buffer[end:], 0
+        self._first = False
+        try:
+            if end > self._site.limits.head_bytes:
+                raise _too_long(raw)
+            self._begin(raw)
+        except RequestMalformed as error:
+            self.refuse(error.status)
+        return True
+
+    def _wait_for_head(self) -> None:
+        bare = _BARE_LF.search(self._buffer, self._searched)
+        self._searched = max(0, len(self._buffer) - 3)
+        if bare:
+            self.refuse(400)
+        elif len(self._buffer) > self._site.limits.head_bytes:
+            self.refuse(_too_long(self._buffer).status)
+
+    def _begin(self, raw: bytes) -> None:
+        head = self._reader.read(raw)
+        purpose = self._site.paths.purpose(head.method, head.target, head.block.accept)
+        if purpose is None:
+            raise RequestMalformed("a target that hides a NUL")
+        self._head, self._answering = head, False
+        asked = Asked(head, purpose.kind, purpose.gets_settings)
+        if purpose.own is None:
+            self._start_exchange(asked)
+        elif purpose.own is OwnPath.LOGOUT:
+            self._middle = Waiting(self._site.way.tasks, self._log_out(asked, raw))
+        else:
+            self._hand_over(raw)
+
+    def _start_exchange(self, asked: Asked) -> None:
+        block, most = asked.head.block, self._site.limits.body_bytes
+        if most is not None and (block.length or 0) > most:
+            raise RequestMalformed("a body is too long", status=413)
+        exchange = Exchange(self, self._site.way, asked, self._memory, block.body(most))
+        self._middle = exchange
+        exchange.start()
+        if block.has_body and self._buffer and self._middle is exchange:
+            data, self._buffer = self._buffer, b""
+            self._to_middle(exchange, data)
+
+    async def _log_out(self, asked: Asked, raw: bytes) -> None:
+        ours = await self._site.way.gate.ends_session(asked.head, self._memory)
+        self._middle = None
+        try:
+            if ours:
+                self._hand_over(raw)
+            else:
+                self._start_exchange(asked)
+        except RequestMalformed as error:
+            self.refuse(error.status)
+
+    def _hand_over(self, raw: bytes) -> None:
+        """Give the connection to aiohttp, with the request's bytes.
+
+        It does not come back: aiohttp would read the next request, too, and it is not told
+        apart there whose that is. Own pages are rare, and a new connection is cheap.
+        """
+        self._own = self._site.own()
+        self._own.connection_made(self.transport)
+        data, self._buffer = raw + self._buffer, b""
+        self._release_all()
+        self._own.data_received(data)
+
+    def _to_middle(self, middle: Middle, data: bytes) -> None:
+        try:
+            rest = middle.from_browser(data)
+        except RequestMalformed as error:
+            middle.browser_lost()
+            self.break_off() if self._answering else self.refuse(error.status)
+            return
+        if rest:
+            self._buffer += rest
+            self._hold_if_full()
+
+    # HTTP/2
+
+    def _read_preface(self) -> bool:
+        if len(self._buffer) < len(PREFACE):
+            return False
+        self._first = False
+        if self._site.http2:
+            self._middle = Waiting(self._site.way.tasks, self._splice())
+        else:
+            self.refuse(505)
+        return True
+
+    async def _splice(self) -> None:
+        try:
+            upstream = await self._site.way.pool.connect()
+        except TryLater:
+            self.break_off()
+            return
+        self._site.metrics.spliced_connections.inc()
+        self.becomes(Tunnel(self, upstream, lambda: None))
+
+    # What exchanges and tunnels ask for
+
+    def answer(self, answer: Answer) -> None:
+        """Send an answer of our own, which ends the exchange."""
+        head = self._head
+        keep = head is not None and head.block.keeps_alive and not head.block.has_body
+        keep = keep and not self.draining
+        body = head is None or head.method != "HEAD"
+        self.write(to_bytes(answer, close=not keep, body=body))
+        self.finish(keep=keep)
+
+    def refuse(self, status: int) -> None:
+        """Answer a request that is not passed on, and close."""
+        self._refuse(refused(status))
+
+    def _refuse(self, answer: Answer) -> None:
+        self._site.metrics.refused_requests.labels(str(answer.status)).inc()
+        # Strangers can cause it as often as they like: counted always, told only who debugs.
+        self._site.way.log.debug("request_refused", status=answer.status)
+        self.write(to_bytes(answer, close=True))
+        self.finish(keep=False)
+
+    def finish(self, *, keep: bool) -> None:
+        """The answer is whole; the next request may follow if the connection is kept."""
+        self._middle = None
+        self._since = self._head_since = self._now()
+        if keep and not self.draining:
+            if self._held:
+                self.release()
+            if self._buffer:
+                self._read()
+        else:
+            self._end()
+
+    def break_off(self) -> None:
+        """End the connection so that nobody takes what has gone out for the whole."""
+        self._middle = None
+        self._reset()
+
+    def becomes(self, middle: Middle) -> None:
+        """From now on the connection's bytes are for another."""
+        self._middle = middle
+        data, self._buffer = self._buffer, b""
+        self._release_all()
+        if data:
+            self._to_middle(middle, data)
+        if self._slow_since:
+            middle.browser_slow()
+
+    def _end(self) -> None:
+        self._buffer = b""
+        self._say_no_more()
+
+    def _hold_if_full(self) -> None:
+        self._full = len(self._buffer) > self._site.limits.pipelined_bytes
+        self._update_reading()
+
+    # Time
+
+    def check(self, now: float) -> None:
+        """End what takes too long; the sweep over all connections asks this."""
+        limits = self._site.limits
+        waited = now - self._since
+        if self._slow_since and now - self._slow_since > limits.stalled_seconds:
+            self.transport.abort()
+        elif self._ending:
+            self._check_lingering(now)
+        elif self._middle is not None:
+            if waited > limits.body_seconds and self._middle.waits_for_browser():
+                self._too_slow(self._middle)
+        elif self._buffer and now - self._head_since > limits.head_seconds:
+            self.refuse(408)
+        elif waited > limits.idle_seconds:
+            self.transport.close()
+
+    def _check_lingering(self, now: float) -> None:
+        limits, unsent = self._site.limits, self.transport.get_write_buffer_size()
+        silent = now - self._since > limits.linger_seconds and not unsent
+        if silent or (now - self._head_since > limits.linger_most_seconds and not unsent):
+            self.transport.abort()
+
+    def _too_slow(self, middle: Middle) -> None:
+        middle.browser_lost()
+        self.refuse(408)
+
+    def drain(self) -> None:
+        """The process ends: end now, or with the answer that is under way."""
+        if self._middle is not None:
+            self._middle.drain()
+        elif self._own is None:
+            self._end()
+
+
+def _too_long(head: bytes) -> RequestMalformed:
+    status = 431 if b"\r\n" in head[: 32 * 1024] else 414
+    return RequestMalformed("a head is too long", status=status)

@@ -1,0 +1,291 @@
+"""Which credential goes up with a request, and what of the answer comes back.
+
+Where the session is at hand nothing here waits: `pass_now` says so, and only if it cannot,
+`pass_later` asks.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from urllib.parse import urlencode
+
+from sidecar.core.answer_heads import AnswerHead
+from sidecar.core.answers import redirect, session_ended
+from sidecar.core.cookies import (
+    Crumb,
+    clear_token_lines,
+    crumbs,
+    is_token,
+    join_token,
+    says_local,
+    token_cookie_lines,
+)
+from sidecar.core.heads import (
+    Credential,
+    Fields,
+    Kind,
+    answer_fields,
+    end_to_end,
+    has_client_credential,
+    head_bytes,
+    upstream_fields,
+    values,
+    without_renewed_token,
+)
+from sidecar.core.messages import RequestFields, RequestHead
+from sidecar.core.session import EndReason, Session
+from sidecar.errors import (
+    RequestMalformed,
+    SessionOver,
+    SilentLoginNeeded,
+    StoreUnavailable,
+    TryLater,
+)
+from sidecar.flows.records import Live
+from sidecar.flows.sessions import Sessions
+from sidecar.metrics import Metrics
+from sidecar.proxy.passes import Asked, Memory, Pass, Renewals, Rules, Seen
+
+# What goes on without a login while the store or the provider is away.
+_NEEDS_NO_LOGIN = (Kind.PUBLIC, Kind.LOCAL_LOGIN, Kind.OTHER)
+_LASTING = (Kind.STREAM, Kind.COOKIE_ONLY)
+
+
+class Gate:
+    """Decides over every request that is not the sidecar's own."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        renewals: Renewals,
+        rules: Rules,
+        *,
+        metrics: Metrics,
+    ) -> None:
+        self._sessions = sessions
+        self._renewals = renewals
+        self._rules = rules
+        self._count = {c: metrics.requests.labels(c.value) for c in Credential}
+
+    async def ends_session(self, head: RequestHead, memory: Memory) -> bool:
+        """Whether a logout ends a session of ours; else it is one of Argo CD's accounts'."""
+        seen = self._look(head.block, memory)
+        if seen.key is None:
+            return False
+        if not says_local(join_token(seen.found)):
+            return True
+        try:
+            return await self._sessions.load(seen.key) is not None
+        except SessionOver:
+            return False  # a local account's logout, beside a session that has ended
+        except StoreUnavailable:
+            return True
+
+    def pass_now(self, asked: Asked, memory: Memory) -> Pass | None:
+        """How a request goes up; None where that is known only after a wait.
+
+        Raises:
+            RequestMalformed: a WebSocket with a session comes from another site.
+        """
+        passed = self._same_again(asked, memory) or self._judge_now(asked, memory)
+        if passed is not None:
+            self._count[passed.credential].inc()
+        return passed
+
+    def _judge_now(self, asked: Asked, memory: Memory) -> Pass | None:
+        seen = self._look(asked.head.block, memory)
+        kind = asked.kind
+        if seen.key is None or kind is Kind.LOGOUT or seen.brings_its_own(kind):
+            passed = self._without_session(asked, seen)
+        else:
+            live = self._renewals.current_now(seen.key, min_life=self._min_life(asked))
+            if live is None:
+                return None
+            passed = self._with_session(asked, seen, live)
+        return self._remember(asked, memory, passed)
+
+    async def pass_later(self, asked: Asked, memory: Memory) -> Pass:
+        """How a request goes up, after what there was to wait for.
+
+        Raises:
+            RequestMalformed: a WebSocket with a session comes from another site.
+            TryLater: no token and no store now.
+        """
+        passed = self.pass_now(asked, memory)
+        if passed is None:
+            passed = await self._ask(asked, self._look(asked.head.block, memory))
+            self._count[passed.credential].inc()
+            # Without its token a session is asked for anew with every request.
+            memory.passed = None
+            if passed.live is not None:
+                self._remember(asked, memory, passed)
+        return passed
+
+    def may_go_up(self, passed: Pass) -> bool:
+        """Whether the session that a request goes up with has not ended meanwhile."""
+        return passed.live is None or self._renewals.may_go_up(passed.live)
+
+    def has_session(self, asked: Asked, memory: Memory) -> bool:
+        """Whether a request names a session of ours, alive or not."""
+        return self._look(asked.head.block, memory).key is not None
+
+    def held_open(self, session: Session) -> AbstractContextManager[None]:
+        """While this lasts the session is in use."""
+        return self._sessions.held_open(session)
+
+    def lasts(self, passed: Pass) -> bool:
+        """Whether a request's answer may go on for as long as its session."""
+        return passed.live is not None and (passed.kind in _LASTING or passed.seen.block.websocket)
+
+    def rewrites(self, asked: Asked, passed: Pass) -> bool:
+        """Whether an answer's fields are needed, however plain its head is."""
+        mirrors = self._rules.mirror and passed.live is not None
+        return mirrors or asked.rewrites_settings or passed.kind is Kind.LOCAL_LOGIN
+
+    def answer_fields(self, passed: Pass, head: AnswerHead) -> Fields:
+        """An answer's fields, less what a browser must not see, plus the cookies it needs."""
+        fields = answer_fields(head.fields)
+        if passed.live is None or self.leaves_session(passed, head):
+            return fields
+        fields = without_renewed_token(fields)
+        if self._rules.mirror and passed.kind not in (Kind.STREAM, Kind.OTHER):
+            return self._mirrored(fields, passed.seen.found, passed.live.grant.tokens.id_token)
+        return fields
+
+    def leaves_session(self, passed: Pass, head: AnswerHead) -> bool:
+        """Whether a local login takes the browser over, so that its session here ends."""
+        local_login = passed.kind is Kind.LOCAL_LOGIN and head.status == 200
+        return local_login and passed.seen.key is not None
+
+    async def leave_session(self, passed: Pass) -> Fields:
+        """End the session of a browser that a local account takes over; the fields that say so."""
+        if passed.seen.key is not None:
+            grant_id = passed.live.grant.id if passed.live else ""
+            with suppress(StoreUnavailable):  # then it ends at its idle timeout
+                await self._sessions.end(passed.seen.key, grant_id, EndReason.REPLACED)
+        return [("Set-Cookie", self._rules.jar.clear(self._rules.jar.session))]
+
+    def _look(self, block: RequestFields, memory: Memory) -> Seen:
+        if memory.seen is None or memory.seen.block is not block:
+            memory.passed = None
+            fields = end_to_end(block.fields)
+            if block.http_1_0:  # which knows no 100 Continue (RFC 9110 section 10.1.1)
+                fields = [f for f in fields if f[0].lower() != "expect"]
+            found = crumbs(values(fields, "cookie"))
+            key = self._sessions.read_cookies(self._rules.jar.sessions(found))
+            own = has_client_credential(fields, Kind.API)
+            memory.seen = Seen(block, fields, found, key, own)
+        return memory.seen
+
+    def _same_again(self, asked: Asked, memory: Memory) -> Pass | None:
+        """The pass of the request before, if this one has its fields, its kind and its token."""
+        passed = memory.passed
+        if (
+            passed is None
+            or passed.seen.block is not asked.head.block
+            or passed.kind is not asked.kind
+            or memory.settings is not asked.rewrites_settings
+        ):
+            return None
+        if passed.live is None:
+            return passed
+        live = self._renewals.current_now(passed.live.session.key, min_life=self._min_life(asked))
+        if live is passed.live:
+            return passed
+        if live is None or live.grant.tokens.id_token != passed.live.grant.tokens.id_token:
+            return None
+        memory.passed = replace(passed, live=live)
+        return memory.passed
+
+    def _remember(self, asked: Asked, memory: Memory, passed: Pass) -> Pass:
+        memory.passed = passed
+        memory.settings = asked.rewrites_settings
+        return passed
+
+    async def _ask(self, asked: Asked, seen: Seen) -> Pass:
+        if seen.key is None:
+            raise AssertionError("without a session there is nothing to wait for")
+        try:
+            live = await self._renewals.current(seen.key, min_life=self._min_life(asked))
+        except SessionOver:
+            live = None
+        except SilentLoginNeeded:
+            return self._bare(asked, seen, Credential.SILENT)
+        except TryLater:
+            if asked.kind in _NEEDS_NO_LOGIN:
+                return self._bare(asked, seen, Credential.NONE)
+            raise
+        if live is None:
+            return self._bare(asked, seen, Credential.ENDED)
+        return self._with_session(asked, seen, live)
+
+    def _min_life(self, asked: Asked) -> float:
+        lasting = asked.kind in _LASTING or asked.head.block.websocket
+        return self._rules.min_token_life if lasting else 0.0
+
+    def _without_session(self, asked: Asked, seen: Seen) -> Pass:
+        """The client's own credential, an `argocd.token` of the browser's own, or nothing."""
+        if seen.brings_its_own(asked.kind):
+            return self._pass(asked, seen, Credential.CLIENT)
+        if not any(is_token(crumb) for crumb in seen.found):
+            return self._pass(asked, seen, Credential.NONE)
+        # In mirror mode a browser has copies of our tokens; without a session they are nothing.
+        drop = self._rules.mirror and not says_local(join_token(seen.found))
+        return self._pass(asked, seen, Credential.LOCAL, drop_tokens=drop)
+
+    def _with_session(self, asked: Asked, seen: Seen, live: Live) -> Pass:
+        """The one token of a live session."""
+        if asked.head.block.websocket and not self._is_from_here(seen):
+            # SameSite=Lax does not stop a sibling site's page from opening one.
+            raise RequestMalformed("a WebSocket from another site")
+        return self._pass(asked, seen, Credential.SESSION, live=live)
+
+    def _is_from_here(self, seen: Seen) -> bool:
+        origins = values(seen.fields, "origin")
+        return len(origins) == 1 and origins[0].lower() in self._rules.origins
+
+    def _bare(self, asked: Asked, seen: Seen, credential: Credential) -> Pass:
+        """No credential at all, for a session without a token; where Argo CD would, an answer."""
+        answer = None
+        if credential is Credential.SILENT and asked.kind is Kind.PAGE:
+            answer = redirect(self._login_here(asked.head.target))
+        elif credential in (Credential.ENDED, Credential.SILENT):
+            answer = session_ended(asked.kind)
+        if answer is not None:
+            return Pass(asked.kind, credential, seen, answer=answer)
+        return self._pass(asked, seen, credential, drop_tokens=True)
+
+    def _pass(
+        self,
+        asked: Asked,
+        seen: Seen,
+        credential: Credential,
+        *,
+        live: Live | None = None,
+        drop_tokens: bool = False,
+    ) -> Pass:
+        id_token = live.grant.tokens.id_token if live else ""
+        fields = upstream_fields(
+            seen.fields, seen.found, id_token=id_token, drop_tokens=drop_tokens
+        )
+        if asked.rewrites_settings:
+            fields = [f for f in fields if f[0].lower() != "accept-encoding"]
+            fields.append(("Accept-Encoding", "identity"))
+        head = head_bytes(b"", [*fields, *seen.block.for_the_next_hop()])
+        return Pass(asked.kind, credential, seen, head, live)
+
+    def _login_here(self, target: str) -> str:
+        """The login that comes back to the page of this request."""
+        here = {"return_url": self._rules.public_origin + target}
+        return f"{self._rules.paths.root}/auth/login?{urlencode(here)}"
+
+    def _mirrored(self, fields: Fields, found: Sequence[Crumb], id_token: str) -> Fields:
+        """On pages and API answers, Argo CD's own cookie, whenever the browser's is not current."""
+        if join_token(found) == id_token:
+            return fields
+        root, secure = self._rules.paths.root, self._rules.jar.secure
+        lines = token_cookie_lines(id_token, root_path=root, secure=secure)
+        stale = clear_token_lines(found, root_path=root, secure=secure, keep=len(lines))
+        kept = [(n, v) for n, v in fields if n.lower() != "cache-control"]
+        cookies = [("Set-Cookie", line) for line in (*lines, *stale)]
+        return [*kept, ("Cache-Control", "no-store"), *cookies]

@@ -1,0 +1,91 @@
+"""What the gate decides with, and what it decides, as values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sidecar.core.answers import Answer
+from sidecar.core.cookies import CookieJar, Crumb
+from sidecar.core.heads import Credential, Fields, Kind, Paths
+from sidecar.core.messages import RequestFields, RequestHead
+from sidecar.core.session import SessionKey
+from sidecar.flows.records import Live
+
+
+class Renewals(Protocol):
+    """What the gate needs of `flows.refresh.Refresh`."""
+
+    async def current(self, key: SessionKey, *, min_life: float = 0.0) -> Live | None:
+        """The session with tokens that can go up now."""
+        ...
+
+    def current_now(self, key: SessionKey, *, min_life: float = 0.0) -> Live | None:
+        """The same if there is nothing to wait for, else None: then ask `current`."""
+        ...
+
+    def may_go_up(self, live: Live) -> bool:
+        """Whether the session is still known to be alive, right before its token goes up."""
+        ...
+
+
+@dataclass(slots=True)  # not frozen: that costs a microsecond with every request
+class Asked:
+    """A request that may go up, and what it is for."""
+
+    head: RequestHead
+    kind: Kind
+    rewrites_settings: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the gate knows of one block of fields: its cookies, and the session they name."""
+
+    block: RequestFields
+    fields: Fields
+    found: Sequence[Crumb]
+    key: SessionKey | None
+    client_credential: bool
+
+    def brings_its_own(self, kind: Kind) -> bool:
+        """Whether the client's own credential counts, as Argo CD would take it."""
+        return self.client_credential and kind is not Kind.COOKIE_ONLY
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A request as it goes up: its `head` behind the first line. Or the `answer` in its place."""
+
+    kind: Kind
+    credential: Credential
+    seen: Seen
+    head: bytes = b""
+    live: Live | None = None
+    answer: Answer | None = None
+
+
+class Memory:
+    """What the gate remembers of one connection: its last fields, and how they went up.
+
+    The same fields with the same token go up as the same bytes.
+    """
+
+    __slots__ = ("passed", "seen", "settings")
+
+    def __init__(self) -> None:
+        self.seen: Seen | None = None
+        self.passed: Pass | None = None
+        self.settings = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the credential rules depend on besides the request."""
+
+    jar: CookieJar
+    paths: Paths
+    public_origin: str
+    origins: frozenset[str]
+    """The sites whose pages may open a WebSocket that uses a session."""
+    mirror: bool
+    min_token_life: float

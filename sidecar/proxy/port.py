@@ -1,0 +1,67 @@
+"""The public port: it listens, keeps time for all connections, and ends them when it is told."""
+
+import asyncio
+from collections.abc import Iterable
+
+from sidecar.core.session import SessionKey
+from sidecar.proxy.front import Front
+from sidecar.proxy.site import Site
+
+SWEEP_SECONDS = 1.0
+
+
+class PublicPort:
+    """Where browsers connect. One sweep a second serves all limits of time."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._server: asyncio.Server | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many browsers are connected."""
+        return len(self._site.connections)
+
+    async def start(self, host: str | None, port: int) -> tuple[str, int]:
+        """Listen; where that is."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Front(self._site), host, port, backlog=1024)
+        self._sweep = loop.call_later(SWEEP_SECONDS, self._sweep_all)
+        at = self._server.sockets[0].getsockname()
+        return str(at[0]), int(at[1])
+
+    def close_session(self, key: SessionKey) -> None:
+        """End the streams and tunnels of a session that has ended."""
+        self._site.way.open_things.close_session(key)
+
+    async def aclose(self, *, seconds: float) -> None:
+        """End what is idle or endless, wait for the answers under way, cut off the rest."""
+        if self._server is None or self._sweep is None:
+            return
+        self._server.close()
+        self._site.draining = True
+        for front in list(self._site.connections):
+            front.drain()
+        try:
+            async with asyncio.timeout(seconds):
+                if self._site.connections:
+                    await self._site.empty.wait()
+        except TimeoutError:
+            self._cut_off(self._site.connections)
+        self._sweep.cancel()
+        self._site.way.pool.close()
+        # Since Python 3.12 this waits for every connection.
+        await self._server.wait_closed()
+
+    def _cut_off(self, fronts: Iterable[Front]) -> None:
+        for front in list(fronts):
+            front.transport.abort()
+
+    def _sweep_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for front in list(self._site.connections):
+            front.check(now)
+        self._site.way.pool.close_aged(now)
+        self._sweep = loop.call_later(SWEEP_SECONDS, self._sweep_all)

@@ -1,0 +1,179 @@
+"""The upstream's answer on its way to the browser: its heads are read and written anew."""
+
+from sidecar.core.answer_heads import AnswerHead, read_answer_head
+from sidecar.core.argocd_settings import without_pkce
+from sidecar.core.framing import Body, Chunked, UntilClose, dechunked
+from sidecar.core.heads import Fields, answer_fields, head_bytes
+from sidecar.errors import AnswerMalformed
+from sidecar.proxy.gate import Gate
+from sidecar.proxy.passes import Asked, Pass
+from sidecar.proxy.sides import Browser
+
+MAX_ANSWER_HEAD = 256 * 1024  # Argo CD may set 20 cookies of 4 KiB
+MAX_SETTINGS = 1024 * 1024
+
+
+class Reply:
+    """One answer. `begun` once its head went out, `done` when all of it has."""
+
+    __slots__ = (
+        "_asked",
+        "_body",
+        "_browser",
+        "_collected",
+        "_gate",
+        "_held",
+        "_needs_fields",
+        "_rest",
+        "begun",
+        "done",
+        "head",
+        "keeps_alive",
+        "passed",
+    )
+
+    def __init__(self, browser: Browser, gate: Gate, asked: Asked, passed: Pass) -> None:
+        self._browser = browser
+        self._gate = gate
+        self._asked = asked
+        self.passed = passed
+        self._needs_fields = gate.rewrites(asked, passed)
+        self._held = b""
+        self._rest = b""
+        self._body: Body | None = None
+        self._collected: bytes | None = None
+        self.head: AnswerHead | None = None
+        self.begun = False
+        self.done = False
+        self.keeps_alive = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether not a byte of it has come."""
+        return self.head is None and not self._held
+
+    @property
+    def until_close(self) -> bool:
+        """Whether only the end of the upstream's connection ends it."""
+        return isinstance(self._body, UntilClose)
+
+    @property
+    def leaves_upstream_usable(self) -> bool:
+        """Whether the upstream's connection may serve the next request."""
+        return self.head is not None and self.head.keeps_alive and not self._rest
+
+    def read_head(self, data: bytes) -> AnswerHead | None:
+        """The final head, None while it has not come; interim ones are passed on.
+
+        Raises:
+            AnswerMalformed: this is no answer.
+        """
+        self._held += data
+        while True:
+            end = self._held.find(b"\r\n\r\n") + 4
+            if max(end, len(self._held) if end < 4 else 0) > MAX_ANSWER_HEAD:
+                raise AnswerMalformed("its head is too long")
+            if end < 4:
+                return None
+            head = read_answer_head(self._held[:end], as_fields=self._needs_fields)
+            self._held = self._held[end:]
+            if not head.interim:
+                self.head = head
+                return head
+            if not self._asked.head.block.http_1_0:
+                self._browser.write(head_bytes(head.line, answer_fields(head.fields)))
+
+    def begin(self, more: Fields, *, may_keep: bool) -> None:
+        """Write the head, with more fields, and what has come of the body.
+
+        Raises:
+            AnswerMalformed: it cannot be passed on to this client.
+        """
+        head = self.head
+        if head is None:
+            return
+        block = self._asked.head.block
+        if head.chunked and block.http_1_0:
+            raise AnswerMalformed("chunked, though HTTP/1.0 was asked")
+        self._body = head.body(self._asked.head.method)
+        self.keeps_alive = may_keep and block.keeps_alive and not self.until_close
+        if self._asked.rewrites_settings and head.status == 200:
+            self._collected = b""
+        else:
+            self.begun = True
+            mine, self._rest = self._body.take(self._held)
+            self._browser.write(self._head_bytes(head, more) + mine)
+            self.done = self._body.done
+            return
+        first, self._held = self._held, b""
+        self.pass_body(first)
+
+    def pass_body(self, data: bytes) -> None:
+        """Pass on what comes of the body.
+
+        Raises:
+            RequestMalformed: it is not framed as its head says.
+        """
+        if self._body is None:
+            return
+        mine, self._rest = self._body.take(data)
+        if self._collected is not None:
+            self._collected += mine
+            if len(self._collected) > MAX_SETTINGS:
+                raise AnswerMalformed("its settings are longer than 1 MiB")
+        elif mine:
+            self._browser.write(mine)
+        if self._body.done:
+            self.finish()
+
+    def finish(self) -> None:
+        """All of it has come."""
+        self.done = True
+        if self._collected is not None and self.head is not None:
+            self._write_settings(self.head, self._collected)
+
+    def switch(self) -> None:
+        """Write a 101, and what has come behind it.
+
+        Raises:
+            AnswerMalformed: nobody asked for it.
+        """
+        head = self.head
+        if head is None or not self._asked.head.block.websocket:
+            raise AnswerMalformed("it switches the protocol, though nobody asked")
+        self.begun = True
+        upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
+        self._browser.write(head_bytes(head.line, [*self._fields(head), *upgrade]) + self._held)
+
+    def end_chunks(self) -> bool:
+        """Write the end of a body that never ends by itself; False where it cannot be ended."""
+        if isinstance(self._body, Chunked) and self._body.between_chunks:
+            self._browser.write(b"0\r\n\r\n")
+            return True
+        return self.until_close
+
+    def _fields(self, head: AnswerHead) -> Fields:
+        return self._gate.answer_fields(self.passed, head)
+
+    def _head_bytes(self, head: AnswerHead, more: Fields) -> bytes:
+        if head.plain:
+            close = b"" if self.keeps_alive else b"Connection: close\r\n"
+            return head.plain[:-2] + close + b"\r\n" if close else head.plain
+        fields = [*self._fields(head), *more]
+        if head.chunked:
+            fields.append(("Transfer-Encoding", "chunked"))
+        if not self.keeps_alive:
+            fields.append(("Connection", "close"))
+        return head_bytes(head.line, fields)
+
+    def _write_settings(self, head: AnswerHead, collected: bytes) -> None:
+        """Argo CD's settings, in which the UI's own login flow is switched off."""
+        body = without_pkce(dechunked(collected) if head.chunked else collected)
+        fields = [
+            f for f in self._fields(head) if f[0].lower() not in ("content-length", "trailer")
+        ]
+        fields.append(("Content-Length", str(len(body))))
+        if not self.keeps_alive:
+            fields.append(("Connection", "close"))
+        self.begun = True
+        self._browser.write(head_bytes(head.line, fields) + body)

@@ -1,0 +1,46 @@
+"""What all connections of the public port share."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sidecar.core.heads import Paths
+from sidecar.metrics import Metrics
+from sidecar.proxy.way import Way
+
+if TYPE_CHECKING:
+    from sidecar.proxy.front import Front
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may take, and how many there may be. In bytes and seconds."""
+
+    head_bytes: int = 64 * 1024  # a user with 500 groups has 31 KiB of cookies
+    body_bytes: int | None = None  # Argo CD has limits of its own
+    pipelined_bytes: int = 64 * 1024
+    head_seconds: float = 15.0
+    body_seconds: float = 60.0
+    idle_seconds: float = 120.0  # longer than Ingresses keep idle connections
+    stalled_seconds: float = 120.0
+    linger_seconds: float = 2.0  # without a byte, after the last answer
+    linger_most_seconds: float = 30.0
+    connections: int = 10_000
+
+
+@dataclass(slots=True)
+class Site:
+    """Who answers on the public port, within which limits, and who is connected."""
+
+    way: Way
+    paths: Paths
+    own: Callable[[], asyncio.Protocol]
+    """aiohttp's server, for the sidecar's own pages."""
+    limits: Limits
+    http2: bool
+    metrics: Metrics
+    connections: set["Front"] = field(default_factory=set)
+    draining: bool = False
+    empty: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the last connection has ended while the port drains."""

@@ -1,0 +1,192 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.core.answer_heads import read_answer_head
+from sidecar.core.framing import Chunked, Length, NoBody, UntilClose
+from sidecar.core.heads import head_bytes
+from sidecar.core.messages import RequestReader
+from sidecar.errors import AnswerMalformed, RequestMalformed
+from tests.core.examples import properties
+
+H = b"Host: argocd.example.org\r\n"
+NAMES = st.text("ABCxyz019-!#$%&'*+.^`|~", min_size=1, max_size=8).map(lambda name: "X-" + name)
+VALUES = st.text([chr(i) for i in (9, *range(32, 127), *range(128, 256))], max_size=12).map(
+    lambda value: value.strip(" \t")
+)
+FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=8)
+
+
+@properties
+@given(FIELDS)
+def test_what_was_read_is_written_as_it_was(fields: list[tuple[str, str]]) -> None:
+    all_fields = [*fields, ("Host", "argocd.example.org")]
+    raw = head_bytes(b"GET /x HTTP/1.1\r\n", all_fields)
+
+    head = RequestReader().read(raw)
+
+    assert head.block.fields == all_fields
+    assert head_bytes(head.line, head.block.fields) == raw
+
+
+@properties
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_head_or_refused_and_nothing_else(noise: bytes) -> None:
+    for raw in (noise + b"\r\n\r\n", b"GET /x HTTP/1.1\r\n" + H + noise + b"\r\n\r\n"):
+        try:
+            head = RequestReader().read(raw)
+        except RequestMalformed:
+            continue
+        again = head_bytes(head.line, head.block.fields)
+        assert RequestReader().read(again).block == head.block
+
+
+@properties
+@given(st.binary(max_size=60))
+def test_any_bytes_are_an_answer_or_none_whether_its_fields_are_wanted_or_not(
+    noise: bytes,
+) -> None:
+    raw = b"HTTP/1.1 200 OK\r\n" + noise + b"\r\n\r\n"
+
+    def framing(as_fields: bool) -> object:
+        try:
+            head = read_answer_head(raw, as_fields=as_fields)
+        except AnswerMalformed:
+            return None
+        return head.length, head.chunked, head.keeps_alive
+
+    assert framing(False) == framing(True)
+
+
+def framing_of(*fields: bytes) -> object:
+    """The framing of a request with these fields."""
+    lines = b"".join(field + b"\r\n" for field in fields)
+    block = RequestReader().read(b"POST /x HTTP/1.1\r\n" + H + lines + b"\r\n").block
+    return block.length, block.chunked
+
+
+def test_a_request_has_the_framing_of_its_fields() -> None:
+    assert framing_of() == (None, False)
+    assert framing_of(b"Content-Length: 0") == (0, False)
+    assert framing_of(b"Content-Length: 007") == (7, False)
+    assert framing_of(b"Transfer-Encoding: chunked") == (None, True)
+    assert framing_of(b"transfer-encoding: CHUNKED") == (None, True)
+
+
+def test_a_block_of_fields_that_came_before_is_the_same_value() -> None:
+    reader = RequestReader()
+
+    first = reader.read(b"GET /a HTTP/1.1\r\n" + H + b"\r\n")
+    same = reader.read(b"GET /b?c HTTP/1.1\r\n" + H + b"\r\n")
+    other_method = reader.read(b"POST /b HTTP/1.1\r\n" + H + b"\r\n")
+    old = reader.read(b"POST /b HTTP/1.0\r\n" + H + b"\r\n")
+
+    assert same.block is first.block
+    assert (same.target, same.line) == ("/b?c", b"GET /b?c HTTP/1.1\r\n")
+    assert other_method.block is not first.block
+    assert old.block.http_1_0
+    assert not old.block.keeps_alive
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET http://evil/ HTTP/1.1", 400),
+        (b"GET /a#b HTTP/1.1", 400),
+        (b"GET /\xe9 HTTP/1.1", 400),
+        (b"get / HTTP/1.1", 400),
+        (b"TRACE / HTTP/1.1", 405),
+        (b"GET / HTTP/2.0", 505),
+    ],
+)
+def test_a_remembered_block_does_not_make_a_bad_line_good(line: bytes, status: int) -> None:
+    reader = RequestReader()
+    reader.read(b"GET / HTTP/1.1\r\n" + H + b"\r\n")
+
+    with pytest.raises(RequestMalformed) as refused:
+        reader.read(line + b"\r\n" + H + b"\r\n")
+
+    assert refused.value.status == status
+
+
+def test_a_block_that_was_refused_is_not_remembered() -> None:
+    reader = RequestReader()
+    for _ in range(2):
+        with pytest.raises(RequestMalformed):
+            reader.read(b"GET / HTTP/1.1\r\n" + H + H + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("fields", "websocket"),
+    [
+        (b"Upgrade: websocket\r\nConnection: Upgrade\r\n", True),
+        (b"upgrade: WebSocket\r\nconnection: keep-alive, upgrade\r\n", True),
+        (b"Upgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 0\r\n", True),
+        (b"Upgrade: websocket\r\n", False),
+        (b"Connection: Upgrade\r\n", False),
+        (b"Upgrade: h2c\r\nConnection: Upgrade\r\n", False),
+        (b"Upgrade: websocket\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n", False),
+        (b"Upgrade: websocket, h2c\r\nConnection: Upgrade\r\n", False),
+    ],
+)
+def test_a_websocket_handshake_is_told_from_other_upgrades(fields: bytes, websocket: bool) -> None:
+    head = RequestReader().read(b"GET /terminal HTTP/1.1\r\n" + H + fields + b"\r\n")
+
+    assert head.block.websocket is websocket
+
+
+@pytest.mark.parametrize(
+    ("raw", "method", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "GET", Length),
+        (b"HTTP/1.1 200 OK\r\ncontent-length:   5\r\n\r\n", "GET", Length),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "GET", Chunked),
+        (b"HTTP/1.1 200 OK\r\nTRANSFER-ENCODING:chunked\r\n\r\n", "GET", Chunked),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "GET", UntilClose),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "HEAD", NoBody),
+        (b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", "GET", NoBody),
+        (b"HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n\r\n", "GET", NoBody),
+        (b"HTTP/1.1 200\r\nContent-Length: 5\r\n\r\n", "GET", Length),
+    ],
+)
+def test_an_answer_has_the_body_of_its_fields_status_and_method(
+    raw: bytes, method: str, body: type
+) -> None:
+    for as_fields in (False, True):
+        assert isinstance(read_answer_head(raw, as_fields=as_fields).body(method), body)
+
+
+def test_a_plain_answer_passes_as_it_came_but_for_what_is_for_one_hop() -> None:
+    hop = b"Connection: keep-alive\r\n"
+    raw = b"HTTP/1.1 200 OK\r\nA: b\r\n" + hop + hop + b"Content-Length: 5\r\n" + hop + b"\r\n"
+
+    head = read_answer_head(raw)
+
+    assert head.plain == b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 5\r\n\r\n"
+    assert head.keeps_alive
+
+
+@pytest.mark.parametrize(
+    "field",
+    [b"Connection: close", b"Connection: keep-alive, x", b"Keep-Alive: 5", b"Set-Cookie: a=b",
+     b"set-cookie: a=b", b"Upgrade: h2c", b"Proxy-Authenticate: x", b"TE: x", b"Trailer: X",
+     b"GRPC-Metadata-Renew-Token: x", b"Content-Length:5", b"Connection:keep-alive"],
+)  # fmt: skip
+def test_an_answer_with_more_to_it_is_read_field_by_field(field: bytes) -> None:
+    head = read_answer_head(b"HTTP/1.1 200 OK\r\nA: b\r\n" + field + b"\r\n\r\n")
+
+    assert not head.plain
+    assert head.fields[0] == ("A", "b")
+
+
+@pytest.mark.parametrize(
+    ("raw", "keeps_alive"),
+    [
+        (b"HTTP/1.1 200 OK\r\nConnection: Close\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\n\r\n", True),
+        (b"HTTP/1.0 200 OK\r\n\r\n", False),
+        (b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n\r\n", True),
+    ],
+)
+def test_an_answer_says_whether_its_connection_goes_on(raw: bytes, keeps_alive: bool) -> None:
+    assert read_answer_head(raw).keeps_alive is keeps_alive
