@@ -10,7 +10,9 @@ SidecarError
 ├── SilentLoginNeeded       the session lives; a login without a form brings its next token
 ├── TryLater                503 or 502 with Retry-After; the session is kept
 │   ├── StoreUnavailable
-│   │   └── KeyUnknown      a record sealed by a key that this replica does not have
+│   │   ├── Busy            too many requests wait for the store already
+│   │   └── RecordUnreadable  a record that this replica cannot read; others may
+│   │       └── KeyUnknown  sealed by a key that it does not have
 │   ├── ProviderUnavailable
 │   └── UpstreamUnavailable
 │       └── UpstreamSlow    504 in the place of 502
@@ -91,7 +93,15 @@ class StoreUnavailable(TryLater):
     """The store did not answer, or not in time: an error, never a miss."""
 
 
-class KeyUnknown(StoreUnavailable):
+class Busy(StoreUnavailable):
+    """Too many requests wait for the store already; it says nothing about the store."""
+
+
+class RecordUnreadable(StoreUnavailable):
+    """A record that this replica cannot read, though others may: the store itself has answered."""
+
+
+class KeyUnknown(RecordUnreadable):
     """A record was sealed by a key that is not in this replica's key ring."""
 
 

@@ -36,6 +36,8 @@ class Record:
     write_id: str
     sealed: bytes
     ended: str = ""
+    newer: bool = False
+    """Whether a newer release wrote it, in a form that this one does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +150,16 @@ class Store(Protocol):
         """The id of the live grant that a user's sessions share; "" if they share none."""
         ...
 
-    async def touch(self, key: SessionKey, *, seen_at: float, idle_ends_at: float) -> None:
-        """Note that a live session was used; nothing where it is not there."""
+    async def touch(
+        self,
+        key: SessionKey,
+        grant_id: str,
+        *,
+        seen_at: float,
+        idle_ends_at: float,
+        ends_at: float,
+    ) -> None:
+        """Note that a live session was used, and that it has this grant; else nothing."""
         ...
 
     async def save_grant(self, user_tag: str, grant_id: str, grant: Write) -> SaveResult:

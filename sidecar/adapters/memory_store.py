@@ -106,11 +106,21 @@ class MemoryStore:
         grant = self._slot(user_tag).grants.get(grant_id)
         return grant.record if grant else None
 
-    async def touch(self, key: SessionKey, *, seen_at: float, idle_ends_at: float) -> None:
-        """Note that a live session was used."""
-        session = self._slot(key.user_tag).sessions.get(key.digest)
+    async def touch(
+        self,
+        key: SessionKey,
+        grant_id: str,
+        *,
+        seen_at: float,
+        idle_ends_at: float,
+        ends_at: float,
+    ) -> None:
+        """Note that a live session was used, and that it has this grant."""
+        slot = self._slot(key.user_tag)
+        session = slot.sessions.get(key.digest)
         if session and not session.record.ended:
             session.last_seen_at, session.ends_at = seen_at, idle_ends_at
+            slot.index.setdefault(key.digest, grant_id)
 
     async def save_grant(self, user_tag: str, grant_id: str, grant: Write) -> SaveResult:
         """Put a grant's next version in the place of the one before."""

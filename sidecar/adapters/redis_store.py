@@ -14,7 +14,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from sidecar.core.session import SessionKey
 from sidecar.errors import StoreUnavailable
@@ -81,6 +81,7 @@ class RedisStore:
         )
         self.interrupted_at = float("-inf")
         self._connected: WeakSet[AbstractConnection] = WeakSet()
+        self._broken = True
         self._prefix = prefix
         self._clock = clock
         self._offset: float | None = None
@@ -95,11 +96,13 @@ class RedisStore:
         await self._redis.aclose(close_connection_pool=True)
 
     async def _on_connect(self, connection: AbstractConnection) -> None:
-        """The library's own greeting; a connection that broke may have met another server.
+        """The library's own greeting; after a break there may be another server.
 
-        So may the first one: what ended the process before this one may have ended a server.
+        So there may at the first one: what ended the process before this one may have ended a
+        server.
         """
-        if connection in self._connected or not self._connected:
+        if self._broken or connection in self._connected:
+            self._broken = False
             self.interrupted_at = self._clock.monotonic()
         await connection.on_connect()
         self._connected.add(connection)
@@ -165,9 +168,19 @@ class RedisStore:
         answer = await self._run("shared", keys, args)
         return answer[0].decode() if answer else ""
 
-    async def touch(self, key: SessionKey, *, seen_at: float, idle_ends_at: float) -> None:
-        """Note that a live session was used."""
-        await self._run("touch", [self._session(key)], [_ms(seen_at), _ms(idle_ends_at)])
+    async def touch(
+        self,
+        key: SessionKey,
+        grant_id: str,
+        *,
+        seen_at: float,
+        idle_ends_at: float,
+        ends_at: float,
+    ) -> None:
+        """Note that a live session was used, and that it has this grant."""
+        keys = [self._session(key), self._index(key.user_tag)]
+        args = [_ms(seen_at), _ms(idle_ends_at), key.digest, grant_id, _ms(ends_at)]
+        await self._run("touch", keys, args)
 
     async def save_grant(self, user_tag: str, grant_id: str, grant: Write) -> SaveResult:
         """Put a grant's next version in the place of the one before."""
@@ -235,7 +248,7 @@ class RedisStore:
             "put_back_grant",
             [self._grant(user_tag, grant_id), lease, index],
             [over, grant.version, grant.write_id, grant.sealed, _ms(grant.ends_at),
-             _ms(hold_seconds), grant_id if shared else ""],
+             _ms(hold_seconds), grant_id if shared else "", self._grant(user_tag, "")],
         )  # fmt: skip
         return _RESULTS[answer[0]]
 
@@ -341,6 +354,7 @@ class RedisStore:
         try:
             return await command()
         except (RedisError, OSError, TimeoutError) as error:
+            self._broken = self._broken or not isinstance(error, ResponseError)
             raise StoreUnavailable(
                 f"the store did not answer ({type(error).__name__}); see SIDECAR_STORE_URL"
             ) from error
@@ -351,10 +365,9 @@ def _record(fields: list[bytes | None]) -> Record | None:
     form, state, version, write_id, sealed, reason = fields
     if state is None:
         return None
-    if form != FORMAT:
-        raise StoreUnavailable("a record was written by a newer release; roll this one forward")
     ended = (reason or b"unknown").decode() if state == b"ended" else ""
-    return Record(int(version or 0), (write_id or b"").decode(), sealed or b"", ended)
+    newer = form != FORMAT
+    return Record(int(version or 0), (write_id or b"").decode(), sealed or b"", ended, newer)
 
 
 def _ms(seconds: float) -> int:

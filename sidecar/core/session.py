@@ -60,7 +60,8 @@ class Session:
     @classmethod
     def from_bytes(cls, key: SessionKey, plain: bytes, *, last_seen_at: float) -> "Session":
         """The session whose sealed part was `plain`."""
-        grant_id, created_at, ends_at, user_agent = json.loads(plain)
+        # What a newer release has added says nothing to this one.
+        grant_id, created_at, ends_at, user_agent, *_ = json.loads(plain)
         return cls(key, grant_id, created_at, ends_at, user_agent, last_seen_at)
 
 

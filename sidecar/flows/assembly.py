@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sidecar.core.sealing import KeyRing
-from sidecar.flows.cache import Cache
+from sidecar.flows.cache import REMEMBERED_SECONDS, Cache
 from sidecar.flows.confirmations import Confirmations
 from sidecar.flows.health import StoreHealth
 from sidecar.flows.knowledge import Knowledge
@@ -39,7 +39,8 @@ def session_parts(
 ) -> SessionParts:
     """Sessions over a store, with a cache of their own."""
     records = Records(ring, client, runtime, prefix=prefix)
-    cache, health = Cache(cache_bytes), StoreHealth(runtime)
+    remembered = max(REMEMBERED_SECONDS, lifetimes.grace_seconds)
+    cache, health = Cache(cache_bytes, remembered), StoreHealth(runtime)
     knowledge = Knowledge(
         store, records, cache, schedule, runtime, idle_seconds=lifetimes.idle_seconds
     )

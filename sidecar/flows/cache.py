@@ -47,6 +47,8 @@ class End:
     reason: str
     write_id: str
     told_at: float
+    fresh: bool
+    """Whether it was written just then; an old one may soon end in the store by itself."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,9 @@ class Cache:
     """Sessions, grants and ends, bounded in bytes; those used least lately go first."""
 
     max_bytes: int
+    remembered_seconds: float = REMEMBERED_SECONDS
+    round_at: float = _NEVER
+    """When the last round began in which all that is in use was confirmed, or settled."""
     bytes: int = 0
     sessions: dict[SessionKey, Known[Session]] = field(default_factory=dict)
     grants: dict[str, Known[Grant]] = field(default_factory=dict)
@@ -73,12 +78,13 @@ class Cache:
             live = known.live = Live(known.value, grant.value)
         return live
 
-    def unconfirmed(self, key: SessionKey, since: float) -> Live | None:
+    def unconfirmed(self, key: SessionKey, since: float, now: float) -> Live | None:
         """A session with its grant as they were known at `since` or later, if not ended."""
         known = self.sessions.get(key)
         grant = self.grants.get(known.value.grant_id) if known else None
         if known is None or grant is None or min(known.asked_at, grant.asked_at) < since:
             return None
+        known.used_at = grant.used_at = now
         return Live(known.value, grant.value)
 
     def note_session(self, session: Session, write_id: str, asked_at: float, now: float) -> None:
@@ -114,15 +120,23 @@ class Cache:
         self._forget_grant(grant.id)
         tokens = grant.tokens
         size = _GRANT_BYTES + sum(
-            len(token) for token in (tokens.id_token, tokens.access_token, tokens.refresh_token)
+            len(token)
+            for token in (
+                tokens.id_token,
+                tokens.access_token,
+                tokens.refresh_token,
+                *(other.refresh_token for other in grant.others),
+            )
         )
         self.grants[grant.id] = Known(grant, write_id, asked_at, now, used_at, size, put_back_at)
         self._grow(size)
 
-    def note_end(self, name: RecordName, reason: str, write_id: str, now: float) -> None:
+    def note_end(
+        self, name: RecordName, reason: str, write_id: str, now: float, *, fresh: bool
+    ) -> None:
         """A record has ended. Nothing un-ends it."""
         self.forget(name)
-        self.ends[name] = End(reason, write_id, now)
+        self.ends[name] = End(reason, write_id, now, fresh)
         if len(self.ends) > _MOST_ENDS:
             del self.ends[next(iter(self.ends))]
 
@@ -149,9 +163,10 @@ class Cache:
                 grant.used_at = now
 
     def to_confirm(self, now: float) -> list[tuple[RecordName, str]]:
-        """What is in use, and what has ended lately, each with the write that is known of it."""
+        """What has ended lately, and what is in use, each with the write that is known of it."""
         self._forget_old(now)
-        return [*self._in_use(now), *((name, end.write_id) for name, end in self.ends.items())]
+        ends = ((name, end.write_id) for name, end in self.ends.items() if end.fresh)
+        return [*ends, *self._in_use(now)]
 
     def confirmed(self, name: RecordName, write_id: str, asked_at: float, now: float) -> None:
         """A record stood as it is known when it was asked for, unless it has changed meanwhile."""
@@ -162,6 +177,12 @@ class Cache:
             known = self.grants.get(name.id)
         if known and known.write_id == write_id:
             known.asked_at, known.told_at = max(asked_at, known.asked_at), now
+
+    def knows(self, name: RecordName) -> bool:
+        """Whether a record is known to live."""
+        if name.kind is RecordKind.SESSION:
+            return SessionKey(name.user_tag, name.id) in self.sessions
+        return name.id in self.grants
 
     def sessions_of(self, grant_id: str) -> list[SessionKey]:
         """The sessions that are known to have a grant."""
@@ -177,7 +198,7 @@ class Cache:
                 yield grant_name(grant.value.user_tag, grant.value.id), grant.write_id
 
     def _forget_old(self, now: float) -> None:
-        since = now - REMEMBERED_SECONDS
+        since = now - self.remembered_seconds
         for key in [k for k, known in self.sessions.items() if known.told_at < since]:
             self._forget_session(key)
         for grant_id in [g for g, known in self.grants.items() if known.told_at < since]:

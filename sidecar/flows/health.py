@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sidecar.errors import KeyUnknown, StoreUnavailable
+from sidecar.errors import RecordUnreadable, SessionOver, StoreUnavailable
 from sidecar.flows.tasks import Runtime
 
 FAILURES = 3
@@ -18,38 +18,48 @@ class StoreHealth:
         self._log = runtime.log
         self._failures = 0
         self._ask_at = 0.0
-        runtime.metrics.store_away.set_function(lambda: self._failures >= FAILURES)
+        runtime.metrics.store_away.set_function(lambda: self.away)
 
     @property
     def failing(self) -> bool:
         """Whether the last question had no answer."""
         return self._failures > 0
 
-    def refuse_while_away(self) -> None:
-        """Nothing, if the store may be asked now.
+    @property
+    def away(self) -> bool:
+        """Whether the last few had none."""
+        return self._failures >= FAILURES
+
+    def refuse_while_away(self) -> bool:
+        """Whether this question is the one that tries a store that was away.
 
         Raises:
             StoreUnavailable: it has failed lately, and its next question is another's.
         """
-        if self._failures < FAILURES:
-            return
+        if not self.away:
+            return False
         if self._clock.monotonic() < self._ask_at:
             raise StoreUnavailable("the store is away; see SIDECAR_STORE_URL")
         self._ask_at = self._clock.monotonic() + ASK_EVERY_SECONDS
+        return True
 
     @contextmanager
     def judged(self) -> Iterator[None]:
         """Learn from a question to the store how it is."""
         try:
             yield
-        except KeyUnknown:
-            raise  # it answered
+        except (SessionOver, RecordUnreadable):
+            self._answered()
+            raise
         except StoreUnavailable:
             self._failures += 1
             self._ask_at = self._clock.monotonic() + ASK_EVERY_SECONDS
             if self._failures == FAILURES:
                 self._log.error("store_away", mend="see SIDECAR_STORE_URL")
             raise
-        if self._failures >= FAILURES:
+        self._answered()
+
+    def _answered(self) -> None:
+        if self.away:
             self._log.warning("store_back")
         self._failures = 0

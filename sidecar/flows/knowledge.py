@@ -151,13 +151,15 @@ class Knowledge:
             self._cache.ends[name] = replace(end, write_id=record.write_id)
 
     def note_end(self, name: RecordName, reason: str, write_id: str) -> None:
-        """A record has ended: here, or as the store says."""
-        self._cache.note_end(name, reason, write_id, self._clock.monotonic())
+        """A record has been ended here."""
+        self._cache.note_end(name, reason, write_id, self._clock.monotonic(), fresh=True)
         self.ended(name)
 
     def _refuse_ended(self, name: RecordName, record: Record | None) -> None:
         if record and record.ended and name not in self._cache.ends:
-            self.note_end(name, record.ended, record.write_id)
+            fresh, now = self._cache.knows(name), self._clock.monotonic()
+            self._cache.note_end(name, record.ended, record.write_id, now, fresh=fresh)
+            self.ended(name)
         end = self._cache.ends.get(name)
         if end:
             raise SessionOver(end.reason)
@@ -171,9 +173,12 @@ class Knowledge:
         return grant
 
     async def _may_be_put_back(self, known: Known[T], ends_at: float) -> bool:
-        """Whether it was confirmed lately, and its own end has not passed."""
-        age = self._clock.monotonic() - known.asked_at
-        return age <= REMEMBERED_SECONDS and ends_at > await self._store.now()
+        """Whether the last round confirmed it, lately, and its own end has not passed.
+
+        What no round looked after may have been ended by somebody whom the store has forgotten.
+        """
+        since = max(self._clock.monotonic() - REMEMBERED_SECONDS, self._cache.round_at)
+        return known.asked_at >= since and ends_at > await self._store.now()
 
     def _idle_ends_at(self, session: Session) -> float:
         return min(session.last_seen_at + self._idle_seconds, session.ends_at)

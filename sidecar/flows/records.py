@@ -1,12 +1,14 @@
 """Records of sessions and grants: sealed on the way out, opened on the way back."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from sidecar.core.grant import Grant
 from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
 from sidecar.core.session import EndReason, Session, SessionKey
-from sidecar.errors import KeyUnknown, RecordBroken, SessionOver
+from sidecar.errors import KeyUnknown, RecordBroken, RecordUnreadable, SessionOver
 from sidecar.flows.tasks import Runtime
 from sidecar.ports import Record, Write
 
@@ -48,20 +50,22 @@ class Records:
 
         Raises:
             SessionOver: the record is a tombstone, or broken.
-            KeyUnknown: this replica lacks its key.
+            RecordUnreadable: a newer release wrote it, or this replica lacks its key.
         """
         plain = self._open(record, self._session_label(key, record.version))
-        return Session.from_bytes(key, plain, last_seen_at=seen_at)
+        with _understood("session"):
+            return Session.from_bytes(key, plain, last_seen_at=seen_at)
 
     def open_grant(self, tag: str, grant_id: str, record: Record) -> Grant:
         """The grant in a record.
 
         Raises:
             SessionOver: the record is a tombstone, broken, or another client's.
-            KeyUnknown: this replica lacks its key.
+            RecordUnreadable: a newer release wrote it, or this replica lacks its key.
         """
         plain = self._open(record, self._grant_label(tag, grant_id, record.version))
-        grant = Grant.from_bytes(grant_id, tag, record.version, plain)
+        with _understood("grant"):
+            grant = Grant.from_bytes(grant_id, tag, record.version, plain)
         if (grant.issuer, grant.client_id) != (self.client.issuer, self.client.client_id):
             raise SessionOver(EndReason.OTHER_PROVIDER)
         return grant
@@ -86,6 +90,8 @@ class Records:
     def _open(self, record: Record, label: Label) -> bytes:
         if record.ended:
             raise SessionOver(record.ended)
+        if record.newer:
+            raise _from_newer_release(label.kind)
         try:
             return self.ring.open(record.sealed, label)
         except KeyUnknown:
@@ -99,3 +105,16 @@ class Records:
 
     def _seal(self, plain: bytes, label: Label) -> bytes:
         return self.ring.seal(plain, label, random=self._random(SEAL_RANDOM_BYTES))
+
+
+@contextmanager
+def _understood(kind: str) -> Iterator[None]:
+    """What our own seal has opened is well-formed, but may say more than this release knows."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        raise _from_newer_release(kind) from error
+
+
+def _from_newer_release(kind: str) -> RecordUnreadable:
+    return RecordUnreadable(f"a {kind} was written by a newer release; roll this one forward")

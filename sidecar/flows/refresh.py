@@ -101,7 +101,7 @@ class Refresh:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._saving = Saving(sessions, provider, runtime)
         self._setbacks = Setbacks(runtime)
-        self._until: dict[tuple[str, int, float], float] = {}
+        self._until: dict[tuple[str, int, float, float], float] = {}
         self._breaker = CLOSED
         self._metrics.provider_away.set_function(lambda: bool(self._breaker.opened))
         self._at_once = asyncio.Semaphore(timings.renewals_at_once)
@@ -149,7 +149,8 @@ class Refresh:
 
     def _used_until(self, grant: Grant, min_life: float) -> float:
         """`used_until`, computed once per version of a grant."""
-        name = (grant.id, grant.version, min_life)
+        # The same version may come twice with other tokens, when a store has gone back.
+        name = (grant.id, grant.version, grant.tokens.id_token_expires_at, min_life)
         until = self._until.get(name)
         if until is None:
             if len(self._until) >= _REMEMBERED_UNTIL:

@@ -18,7 +18,7 @@ from sidecar.core.session import (
     user_tag,
 )
 from sidecar.core.tokens import TokenSet
-from sidecar.errors import SessionOver, StoreUnavailable
+from sidecar.errors import Busy, RecordUnreadable, SessionOver, StoreUnavailable
 from sidecar.flows.cache import Cache, grant_name, session_name
 from sidecar.flows.health import StoreHealth
 from sidecar.flows.knowledge import Knowledge
@@ -145,6 +145,8 @@ class Sessions:
             raise SessionOver(end.reason)
         try:
             return await self._join_load(key)
+        except (Busy, RecordUnreadable):
+            raise  # that is not the store's absence
         except StoreUnavailable:
             known = self._in_grace(key)
             if known is None:
@@ -153,16 +155,24 @@ class Sessions:
             return known
 
     def _in_grace(self, key: SessionKey) -> Live | None:
-        since = self._clock.monotonic() - self._lifetimes.grace_seconds
-        return self._cache.unconfirmed(key, since)
+        """What was last known of a session, while the store does not answer.
+
+        A single failed question is covered for those only that the last round has confirmed:
+        the others may have ended while the store was there.
+        """
+        now = self._clock.monotonic()
+        since = now - self._lifetimes.grace_seconds
+        if not self.health.away:
+            since = max(since, self._cache.round_at)
+        return self._cache.unconfirmed(key, since, now)
 
     async def _join_load(self, key: SessionKey) -> Live | None:
         if self._waiters >= _WAITERS:
-            raise StoreUnavailable("too many requests wait for the store")
+            raise Busy("too many requests wait for the store")
         task = self._loading.get(key)
         if task is None:
-            self.health.refuse_while_away()
-            task = self._tasks.start(self._load(key), "load", awaited=True)
+            tries = self.health.refuse_while_away()
+            task = self._tasks.start(self._load(key, tries=tries), "load", awaited=True)
             self._loading[key] = task
             task.add_done_callback(lambda _: self._loading.pop(key, None))
         self._waiters += 1
@@ -171,17 +181,19 @@ class Sessions:
         finally:
             self._waiters -= 1
 
-    async def _load(self, key: SessionKey) -> Live | None:
-        live = await self._load_once(key)
+    async def _load(self, key: SessionKey, *, tries: bool) -> Live | None:
+        live = await self._load_once(key, tries=tries)
         if live is None:
             # A store that has lost it gets it back from whoever knows it, twice a second.
             wait = self.sure_at("") - self._clock.monotonic()
             await self._clock.sleep(max(wait, _MISSED_FOR_SECONDS))
-            live = await self._load_once(key)
+            live = await self._load_once(key, tries=tries)
         return live
 
-    async def _load_once(self, key: SessionKey) -> Live | None:
+    async def _load_once(self, key: SessionKey, *, tries: bool) -> Live | None:
         async with self._loads_at_once:
+            if self.health.away and not tries:
+                raise StoreUnavailable("the store went away; see SIDECAR_STORE_URL")
             try:
                 with self.health.judged():
                     return await self._knowledge.load(key)
@@ -318,6 +330,9 @@ class Sessions:
         Raises:
             StoreUnavailable: after a few tries; it is not known whether it ended.
         """
+        # What the store has lost of it comes back first, or it would not be seen to end.
+        with suppress(SessionOver, StoreUnavailable):
+            await self._knowledge.load(key)
         # From here on nobody here relies on it, or brings it back, whatever the store says.
         self._cache.forget(session_name(key))
         write_id = self._records.new_write_id()
@@ -406,6 +421,7 @@ class Sessions:
         for key in self._held_open:
             self._cache.use(key, now)
         store_now = await self._store.now()
+        self._store_is_ahead = store_now - self._clock.now()
         for session, _ in list(self._held_open.values()):
             if session.ends_at <= store_now:
                 await self.end(session.key, session.grant_id, EndReason.ABSOLUTE)
@@ -428,16 +444,22 @@ class Sessions:
         """Note the use behind the request, once a minute at most."""
         digest = session.key.digest
         age = now - session.last_seen_at
-        if digest in self._touching or 0 <= age < TOUCH_EVERY_SECONDS:
+        if digest in self._touching or 0 <= age < TOUCH_EVERY_SECONDS or self.health.failing:
             return
         self._touching.add(digest)
-        task = self._tasks.start(self._write_touch(session), "touch")
+        task = self._tasks.start(self._write_touch(session), "touch", awaited=True)
         task.add_done_callback(lambda _: self._touching.discard(digest))
 
     async def _write_touch(self, session: Session) -> None:
         now = await self._store.now()
         idle_end = min(now + self._lifetimes.idle_seconds, session.ends_at)
-        await self._store.touch(session.key, seen_at=now, idle_ends_at=idle_end)
+        await self._store.touch(
+            session.key,
+            session.grant_id,
+            seen_at=now,
+            idle_ends_at=idle_end,
+            ends_at=session.ends_at,
+        )
         self._cache.seen(session, now)
 
     def _hex(self, size: int) -> str:

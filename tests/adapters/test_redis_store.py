@@ -13,10 +13,11 @@ from sidecar.adapters.redis_store import RedisStore
 from sidecar.core.session import SessionKey
 from sidecar.demo.valkey import valkey
 from sidecar.errors import KeyUnknown, StoreUnavailable
-from sidecar.ports import Ended, SaveResult, Store, Write
+from sidecar.ports import Ended, RecordKind, RecordName, SaveResult, Store, Write
 from tests.adapters.conftest import ValkeyServer, said
 from tests.adapters.records import (
     LAPTOP,
+    LIFE_SECONDS,
     PHONE,
     TABLET,
     USER,
@@ -465,7 +466,7 @@ EVERY_CALL: dict[str, Callable[[Store], Awaitable[object]]] = {
     ),
     "load": lambda store: store.load(LAPTOP),
     "load_grant": lambda store: store.load_grant(USER, "grant"),
-    "touch": lambda store: store.touch(LAPTOP, seen_at=1.0, idle_ends_at=4e9),
+    "touch": lambda store: store.touch(LAPTOP, "grant", seen_at=1.0, idle_ends_at=4e9, ends_at=4e9),
     "save_grant": lambda store: store.save_grant(USER, "grant", Write(2, "w", b"", 4e9)),
     "end_session": lambda store: store.end_session(LAPTOP, "grant", reason="r", write_id="w"),
     "end_grant": lambda store: store.end_grant(USER, "grant", version=1, reason="r", write_id="w"),
@@ -489,7 +490,7 @@ async def test_a_server_that_is_not_there_is_an_error_and_never_a_miss(
     await store.aclose()
 
 
-async def test_a_record_of_a_newer_release_is_an_error_and_no_miss(
+async def test_a_record_of_a_newer_release_is_marked_and_stops_no_other(
     store: RedisStore, redis: Redis, prefix: str
 ) -> None:
     await attach(store, LAPTOP)
@@ -497,12 +498,36 @@ async def test_a_record_of_a_newer_release_is_an_error_and_no_miss(
     await redis.hset(f"{prefix}{{{USER}}}:session:{LAPTOP.digest}", "f", "2")
     await redis.hset(f"{prefix}{{{USER}}}:grant:another", "f", "2")
 
-    with pytest.raises(StoreUnavailable, match="newer release"):
-        await store.load(LAPTOP)
-    with pytest.raises(StoreUnavailable, match="newer release"):
-        await store.load(PHONE)
-    with pytest.raises(StoreUnavailable, match="newer release"):
-        await store.load_grant(USER, "another")
+    laptop, phone = await store.load(LAPTOP), await store.load(PHONE)
+    another = RecordName(RecordKind.GRANT, USER, "another")
+    changed = await store.changed([(another, "w")])
+
+    assert laptop
+    assert phone
+    assert laptop.session.newer
+    assert laptop.grant
+    assert not laptop.grant.newer
+    assert phone.grant
+    assert phone.grant.newer
+    assert changed == {another: phone.grant}
+
+
+async def test_a_lost_index_is_written_again_by_the_next_use(
+    store: RedisStore, redis: Redis, prefix: str
+) -> None:
+    await attach(store, LAPTOP)
+    await redis.delete(f"{prefix}{{{USER}}}:index")
+    now = await store.now()
+    lost = await store.last_seen(USER, "grant")
+
+    await store.touch(
+        LAPTOP, "grant", seen_at=now, idle_ends_at=now + 600, ends_at=now + LIFE_SECONDS
+    )
+
+    assert lost is None
+    assert await store.last_seen(USER, "grant") == pytest.approx(now, abs=0.01)
+    left = await redis.pttl(f"{prefix}{{{USER}}}:index")
+    assert left / 1000 == pytest.approx(LIFE_SECONDS, abs=20)
 
 
 async def test_no_error_about_the_login_to_the_store_shows_the_password(

@@ -27,6 +27,7 @@ from tests.adapters.conftest import ValkeyServer
 from tests.adapters.records import (
     IDLE_SECONDS,
     LAPTOP,
+    LIFE_SECONDS,
     PHONE,
     TABLET,
     USER,
@@ -312,7 +313,9 @@ async def test_a_session_that_is_used_lives_on(store: Store, time: Time) -> None
     await attach(store, LAPTOP, idle_in=0.5)
     await attach(store, PHONE, "another", idle_in=0.5)
 
-    await store.touch(LAPTOP, seen_at=now + 5, idle_ends_at=now + 600)
+    await store.touch(
+        LAPTOP, "grant", seen_at=now + 5, idle_ends_at=now + 600, ends_at=now + LIFE_SECONDS
+    )
 
     await time.until(lambda: _gone(store, PHONE))
     found = await store.load(LAPTOP)
@@ -325,7 +328,9 @@ async def test_use_does_not_bring_back_a_session_that_is_gone(store: Store, time
     await time.until(lambda: _gone(store, LAPTOP))
 
     now = await store.now()
-    await store.touch(LAPTOP, seen_at=now, idle_ends_at=now + 600)
+    await store.touch(
+        LAPTOP, "grant", seen_at=now, idle_ends_at=now + 600, ends_at=now + LIFE_SECONDS
+    )
 
     assert await store.load(LAPTOP) is None
 
@@ -336,7 +341,9 @@ async def test_use_does_not_change_a_tombstone(store: Store) -> None:
     tombstone = await store.load(LAPTOP)
 
     now = await store.now()
-    await store.touch(LAPTOP, seen_at=now + 5, idle_ends_at=now - 5)
+    await store.touch(
+        LAPTOP, "grant", seen_at=now + 5, idle_ends_at=now - 5, ends_at=now + LIFE_SECONDS
+    )
 
     assert tombstone is not None
     assert await store.load(LAPTOP) == tombstone
@@ -748,9 +755,15 @@ async def test_a_grant_was_seen_when_its_last_used_live_session_was(store: Store
     await attach(store, TABLET, "another")
     now = await store.now()
     idle_end = now + IDLE_SECONDS
-    await store.touch(LAPTOP, seen_at=now + 10, idle_ends_at=idle_end)
-    await store.touch(PHONE, seen_at=now + 20, idle_ends_at=idle_end)
-    await store.touch(TABLET, seen_at=now + 30, idle_ends_at=idle_end)
+    await store.touch(
+        LAPTOP, "grant", seen_at=now + 10, idle_ends_at=idle_end, ends_at=now + LIFE_SECONDS
+    )
+    await store.touch(
+        PHONE, "grant", seen_at=now + 20, idle_ends_at=idle_end, ends_at=now + LIFE_SECONDS
+    )
+    await store.touch(
+        TABLET, "another", seen_at=now + 30, idle_ends_at=idle_end, ends_at=now + LIFE_SECONDS
+    )
 
     both = await store.last_seen(USER, "grant")
     await store.end_session(PHONE, "grant", reason="logout", write_id="w")
@@ -983,3 +996,23 @@ async def test_a_shared_grant_that_was_put_back_is_shared_again(store: Store) ->
 
     assert await store.shared_grant(USER) == "grant"
     assert await store.last_seen(USER, "grant") is None
+
+
+async def test_a_use_indexes_nothing_that_does_not_live_or_has_another_grant(
+    store: Store,
+) -> None:
+    now = await store.now()
+    idle_ends_at = now + IDLE_SECONDS
+    await store.put_back_grant(USER, "grant", await write(store, 1), over=0, hold_seconds=0.01)
+    await attach(store, LAPTOP, "another")
+    lost = await store.last_seen(USER, "grant")
+
+    for key, grant_id in ((PHONE, "grant"), (LAPTOP, "grant")):
+        await store.touch(
+            key, grant_id, seen_at=now, idle_ends_at=idle_ends_at, ends_at=now + LIFE_SECONDS
+        )
+
+    assert lost is None
+    assert await store.load(PHONE) is None  # it is no session that lives
+    assert await store.last_seen(USER, "grant") is None  # the index knows better
+    assert await store.last_seen(USER, "another") == pytest.approx(now, abs=0.01)

@@ -272,7 +272,10 @@ class World:
         assert key
         self.turns.loop.instant += age
         if not idle:
-            at_once(self.memory.touch(key, seen_at=self.wall(), idle_ends_at=now + 72 * 3600))
+            end = now + 72 * 3600
+            at_once(
+                self.memory.touch(key, grant.id, seen_at=self.wall(), idle_ends_at=end, ends_at=end)
+            )
         self.remember()
         self._when_new = copy.deepcopy(self.memory._slots)
         return key
