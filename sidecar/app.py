@@ -30,6 +30,7 @@ from sidecar.flows.assembly import session_parts
 from sidecar.flows.background import Background
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
+from sidecar.flows.outages import Outages
 from sidecar.flows.records import Client
 from sidecar.flows.refresh import Refresh, Timings
 from sidecar.flows.schedule import Schedule
@@ -182,6 +183,8 @@ def _compose(
     runtime.tasks.start_endless(background.run(), "background")
     if confirms:
         runtime.tasks.start_endless(parts.confirmations.run(), "confirmations")
+        away = {"store": lambda: sessions.health.away, "provider": lambda: refresh.provider_away}
+        runtime.tasks.start_endless(Outages(away, runtime).run(), "outages")
     argocd = ArgoCd(http, config.upstream, config.root_path)
     logout = Logout(sessions, parts.records, provider, argocd, runtime)
     auth = AuthEndpoints(

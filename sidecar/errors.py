@@ -143,13 +143,15 @@ class ProviderRefused(SidecarError):
     """The provider answered with an OAuth error (RFC 6749 section 5.2).
 
     `error` is its JSON `error`, cleaned for logs; `over` says that the grant is at its end,
-    otherwise the operator has to mend something and the grant may live on.
+    otherwise the operator has to mend something and the grant may live on. `reused` is True
+    where the provider says that it is over because a spent token came.
     """
 
-    def __init__(self, error: str, *, over: bool) -> None:
+    def __init__(self, error: str, *, over: bool, reused: bool = False) -> None:
         super().__init__(f"the provider refused: {error}")
         self.error = error
         self.over = over
+        self.reused = reused
 
 
 class RecordBroken(SidecarError):

@@ -12,6 +12,17 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.logins = self._counter("logins", "Logins by result", "result")
         self.renewals = self._counter("renewals", "Renewals by result", "result")
+        self.renewal_failures = self._counter(
+            "renewal_failures",
+            "Renewals that brought no new ID token, by what stood in the way",
+            "reason",
+        )
+        self.ended_sessions = self._counter(
+            "ended_sessions", "Sessions that ended, by reason, logouts included", "reason"
+        )
+        self.outage_seconds = self._counter(
+            "outage_seconds", "How long the store or the provider was taken to be away", "of"
+        )
         self.forced_logins = self._counter(
             "forced_logins", "Sessions that ended though nobody logged out, by reason", "reason"
         )

@@ -8,6 +8,7 @@ from email.utils import parsedate_tz
 
 from sidecar.core.provider_profiles import (
     GENERIC,
+    PROFILES,
     ErrorRow,
     FailureClass,
     ProviderProfile,
@@ -61,7 +62,7 @@ def failure(
     error, description = _oauth_error(answer)
     match _class(answer.status, error, description, profile):
         case FailureClass.OVER:
-            return ProviderRefused(error, over=True)
+            return ProviderRefused(error, over=True, reused="reuse" in description.lower())
         case FailureClass.OPERATOR:
             return ProviderRefused(error, over=False)
         case passing:
@@ -71,6 +72,12 @@ def failure(
                 token_untouched=answer.status in _TURNED_AWAY,
                 only_this_grant=passing is FailureClass.PASSING_ONLY_HERE,
             )
+
+
+def known_error(error: str) -> str:
+    """An OAuth error as a metric's label: one that is in no table is `other`."""
+    known = {row.error for row in (*_COMMON, *(r for p in PROFILES for r in p.errors))}
+    return error if error in known else "other"
 
 
 def _class(status: int, error: str, description: str, profile: ProviderProfile) -> FailureClass:

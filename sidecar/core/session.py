@@ -17,6 +17,7 @@ class EndReason(StrEnum):
 
     ENDED_BY_PROVIDER = "ended_by_provider"
     LOST_ANSWER = "lost_answer"
+    REUSE_DETECTED = "reuse_detected"
     WRONG_ANSWER = "wrong_answer"
     NO_REFRESH_TOKEN = "no_refresh_token"  # noqa: S105 - a word
     IDLE = "idle"

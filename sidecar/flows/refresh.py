@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from sidecar.core.breaker import CLOSED
+from sidecar.core.failures import known_error
 from sidecar.core.grant import Grant, Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
 from sidecar.core.refresh_policy import (
@@ -103,7 +104,7 @@ class Refresh:
         self._setbacks = Setbacks(runtime)
         self._until: dict[tuple[str, int, float, float], float] = {}
         self._breaker = CLOSED
-        self._metrics.provider_away.set_function(lambda: bool(self._breaker.opened))
+        self._metrics.provider_away.set_function(lambda: self.provider_away)
         self._at_once = asyncio.Semaphore(timings.renewals_at_once)
 
     async def current(self, key: SessionKey, *, min_life: float = 0.0) -> Live | None:
@@ -162,6 +163,11 @@ class Refresh:
     def may_go_up(self, live: Live) -> bool:
         """Whether what `current` gave may still be used: right before its request goes up."""
         return self._sessions.may_go_up(live)
+
+    @property
+    def provider_away(self) -> bool:
+        """Whether the provider is taken to be away."""
+        return bool(self._breaker.opened)
 
     async def renew_behind(self, grant: Grant) -> float:
         """Renew a grant without a request; when to try again if it must wait, else 0."""
@@ -346,6 +352,7 @@ class Refresh:
     async def _refused(self, asked: Grant, refusal: ProviderRefused, *, was_unknown: bool) -> None:
         """The provider said no: the grant is over, or the operator has something to mend."""
         self._metrics.renewals.labels("over" if refusal.over else "operator").inc()
+        self._metrics.renewal_failures.labels(known_error(refusal.error)).inc()
         self._breaker = CLOSED  # it answers
         if not refusal.over:
             if not was_unknown:
@@ -364,8 +371,8 @@ class Refresh:
             stored = await self._not_newer(asked)
             if stored is None:
                 return
-        reason = EndReason.LOST_ANSWER if was_unknown else EndReason.ENDED_BY_PROVIDER
-        await self._end(stored, reason)
+        reason = EndReason.REUSE_DETECTED if refusal.reused else EndReason.ENDED_BY_PROVIDER
+        await self._end(stored, EndReason.LOST_ANSWER if was_unknown else reason)
 
     async def _not_newer(self, asked: Grant) -> Grant | None:
         """The grant as it is stored, None if it has another refresh token than was asked with."""
@@ -412,10 +419,12 @@ class Refresh:
         except TokenInvalid as invalid:
             if invalid.other_subject:
                 self._metrics.renewals.labels("wrong_answer").inc()
+                self._metrics.renewal_failures.labels("other_subject").inc()
                 self._setbacks.alarm(asked, "other_subject")
                 await self._end(asked, EndReason.WRONG_ANSWER)
                 return
             claims = None
+            self._metrics.renewal_failures.labels("id_token").inc()
             self._setbacks.alarm(asked, "id_token_refused", check=invalid.check)
         except (ProviderUnavailable, ProviderRefused, TimeoutError):
             claims = None

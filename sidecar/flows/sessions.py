@@ -466,5 +466,6 @@ class Sessions:
         return self._random(size).hex()
 
     def _count_end(self, reason: EndReason) -> None:
+        self._metrics.ended_sessions.labels(reason.value).inc()
         if reason not in (EndReason.LOGOUT, EndReason.REPLACED):
             self._metrics.forced_logins.labels(reason.value).inc()

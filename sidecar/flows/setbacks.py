@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sidecar.core.grant import Grant
 from sidecar.core.refresh_policy import is_over_alone, usable_seconds
-from sidecar.errors import ProviderUnavailable, TryLater
+from sidecar.errors import ProviderUnavailable, StoreUnavailable, TryLater
 from sidecar.flows.tasks import Runtime
 
 BACK_OFF_FIRST_SECONDS = 1.0
@@ -64,6 +64,8 @@ class Setbacks:
     def passing(self, grant: Grant, error: TryLater) -> None:
         """Nobody is to blame, or nobody knows who: it is tried again."""
         self._metrics.renewals.labels("passing").inc()
+        away = "store" if isinstance(error, StoreUnavailable) else "provider"
+        self._metrics.renewal_failures.labels(away).inc()
         self._log.warning("renewal_failed", user=grant.user_tag, error=str(error))
         about_it = isinstance(error, ProviderUnavailable) and error.only_this_grant
         alone = about_it and usable_seconds(grant, self._clock.now()) <= 0

@@ -1,6 +1,7 @@
 """Renewal where the store fails, replicas meet and time runs out."""
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
@@ -446,3 +447,20 @@ async def test_an_intent_whose_reply_was_lost_does_not_keep_a_renewal_waiting(
     live = await here.first.sessions.load(key)
     assert live
     assert not live.grant.answer_unknown
+
+
+async def test_a_provider_that_says_a_spent_token_came_is_counted_apart(here: Flows) -> None:
+    key = await here.logged_in()
+    here.clock.advance(301)
+    reuse = {"error": "invalid_grant", "error_description": "Maximum allowed refresh token reuse"}
+    here.provider.script.append(Answer(status=400, body=json.dumps(reuse)))
+
+    with pytest.raises(SessionOver, match=EndReason.REUSE_DETECTED):
+        await here.first.refresh.current(key)
+
+    registry = here.first.metrics.registry
+    for name in ("forced_logins", "ended_sessions"):
+        found = f"argocd_token_refresh_{name}_total"
+        assert registry.get_sample_value(found, {"reason": "reuse_detected"}) == 1
+    found = "argocd_token_refresh_renewal_failures_total"
+    assert registry.get_sample_value(found, {"reason": "invalid_grant"}) == 1
