@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ DOCUMENT_AGE_SECONDS = 3600.0
 ASK_AGAIN_SECONDS = 10.0  # between two JWKS requests, whatever unknown key ids come
 RETRY_SECONDS = 1.0  # after a failed discovery or JWKS request
 MAX_ANSWER_BYTES = 1024 * 1024
+READ_WHAT_CAME_SECONDS = 0.1
 
 _T = TypeVar("_T")
 
@@ -149,17 +150,26 @@ class OpenIdProvider:
 
     async def _post(self, url: str, body: str, endpoints: ProviderEndpoints, name: str) -> Answer:
         headers, body = self._authenticated(body, endpoints)
-        # What is presented here is for this address, wherever it may point.
-        request = self._http.post(url, data=body, headers=headers, allow_redirects=False)
         with self._metrics.provider_seconds.labels(name).time():
-            async with _answer(request) as response:
-                return Answer(
-                    response.status,
-                    await _read_bounded(response),
-                    content_type=response.headers.get("Content-Type", ""),
-                    retry_after=response.headers.get("Retry-After", ""),
-                    date=response.headers.get("Date", ""),
-                )
+            posted = self._posted(url, body, headers)
+            try:
+                return await _within(self._http.timeout.total or math.inf, posted)
+            except TimeoutError as error:
+                raise ProviderUnavailable("the provider did not answer in time") from error
+
+    async def _posted(self, url: str, body: str, headers: dict[str, str]) -> Answer:
+        # What is presented here is for this address, wherever it may point.
+        request = self._http.post(
+            url, data=body, headers=headers, allow_redirects=False, timeout=ClientTimeout()
+        )
+        async with _answer(request) as response:
+            return Answer(
+                response.status,
+                await _read_bounded(response),
+                content_type=response.headers.get("Content-Type", ""),
+                retry_after=response.headers.get("Retry-After", ""),
+                date=response.headers.get("Date", ""),
+            )
 
     def _authenticated(self, body: str, endpoints: ProviderEndpoints) -> tuple[dict[str, str], str]:
         """Client authentication (RFC 6749 2.3.1): Basic where listed, else in the body.
@@ -294,6 +304,27 @@ def _presenting(too_late: Callable[[], bool]) -> Iterator[None]:
         raise
     finally:
         _attempt.reset(outer)
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, _T]) -> _T:
+    """What `work` gives within so many seconds.
+
+    A process that was paused wakes up with its time over and the answer in its socket: what has
+    arrived is read before it is given up, since it may be the only copy of a refresh token.
+
+    Raises:
+        TimeoutError: nothing came.
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        for wait in (seconds, READ_WHAT_CAME_SECONDS):
+            done, _ = await asyncio.wait({task}, timeout=wait)
+            if done:
+                return task.result()
+        raise TimeoutError
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 def provider_session(*, total_seconds: float) -> ClientSession:

@@ -84,7 +84,7 @@ def decide(
     next_try = max(retry_at, _renewed_lately_until(grant, now))
     if next_try > now:
         return Decision(Action.BACK_OFF, next_try)
-    if left > 0 and grant.answer_unknown and not _harmless_again(grant, now, reuse_window):
+    if left > 0 and grant.answer_unknown and not is_harmless_again(grant, now, reuse_window):
         # A second try with a spent token would end the grant: not yet.
         return Decision(Action.USE)
     if left > needed:
@@ -100,7 +100,7 @@ def used_until(grant: Grant, *, window: RefreshWindow, min_life: float = 0.0) ->
     return min(tokens.id_token_expires_at - travel - needed, _refresh_token_due_at(grant))
 
 
-def _harmless_again(grant: Grant, now: float, reuse_window: float) -> bool:
+def is_harmless_again(grant: Grant, now: float, reuse_window: float) -> bool:
     """Whether the provider would take the refresh token again, though it may be spent."""
     if grant.intent is None:
         return True

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from sidecar.core.breaker import CLOSED
 from sidecar.core.failures import known_error
-from sidecar.core.grant import Grant, Sharing
+from sidecar.core.grant import Grant, Intent, Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
 from sidecar.core.refresh_policy import (
     Action,
     Decision,
     RefreshWindow,
     decide,
+    is_harmless_again,
     usable_seconds,
     used_until,
 )
@@ -39,6 +40,10 @@ from sidecar.ports import IdentityProvider, SaveResult, Store
 _REMEMBERED_UNTIL = 50_000
 _FOLLOW_SECONDS = 1.0
 _LOOK_EVERY_SECONDS = (0.05, 0.1)
+_RELEASE_AGAIN_SECONDS = (0.5, 2.0, 5.0)
+_STOOD_STILL_SECONDS = 1.0
+_SHORTEST_LEASE_SECONDS = 5.0
+_LONGEST_WINDOW_SECONDS = 40.0  # longer ones are as good as endless
 _ATTEMPTS = 5
 _LOGIN_STORED_SECONDS = 2.0
 
@@ -239,6 +244,7 @@ class Refresh:
     async def _renew(self, grant: Grant, min_life: float) -> None:
         """One renewal, or the wait for the one that another replica runs."""
         try:
+            await self._until_sure(grant)
             async with self._at_once:
                 held = await self._renew_unless_away(grant, min_life)
             if not held:
@@ -251,6 +257,31 @@ class Refresh:
                     await self._end(grant, EndReason.ENDED_BY_PROVIDER)
         except SessionOver:
             return  # whoever loads the session next is told
+
+    async def _until_sure(self, grant: Grant) -> None:
+        """Wait for those who may know more of a grant than the store does.
+
+        Without its lease: whoever died with that would keep all others from renewing.
+        """
+        now = self._clock.monotonic()
+        sure_at = self._sessions.sure_at(grant.id)
+        if self._may_be_answered(grant):
+            sure_at = max(sure_at, now + SAVED_BY_THEN_SECONDS)
+        if sure_at > now:
+            await self._wait_awake(sure_at - now)
+
+    async def _wait_awake(self, seconds: float) -> None:
+        """Wait, and once more if we stood still meanwhile: whom we wait for may have, too."""
+        for _ in range(2):
+            began_at = self._clock.monotonic()
+            await self._clock.sleep(seconds)
+            if self._clock.monotonic() - began_at < seconds + _STOOD_STILL_SECONDS:
+                return
+
+    def _may_be_answered(self, grant: Grant) -> bool:
+        """Whether somebody may hold the answer to an open intent, and a second try would cost."""
+        window = self._provider.profile.reuse_window_seconds
+        return grant.answer_unknown and not is_harmless_again(grant, self._clock.now(), window)
 
     async def _renew_unless_away(self, grant: Grant, min_life: float) -> bool:
         """Renew, unless the provider is taken to be away; False: another replica does."""
@@ -279,11 +310,11 @@ class Refresh:
         tag, taken_at = grant.user_tag, self._clock.monotonic()
         held = True
         try:
-            held = await self._store.take_lease(
-                tag, grant.id, owner, seconds=self._timings.lease_seconds
-            )
+            seconds = self._lease_seconds
+            held = await self._store.take_lease(tag, grant.id, owner, seconds=seconds)
             if held:
-                await self._ask_provider(grant, min_life, taken_at, asker=owner)
+                by = taken_at + seconds / 2
+                await self._ask_provider(grant, min_life, by, asker=owner)
             return held
         finally:
             if held:
@@ -293,14 +324,35 @@ class Refresh:
         try:
             await self._store.release_lease(tag, grant_id, owner)
         except StoreUnavailable:
-            self._log.warning("lease_not_released")  # it ends by itself
+            self._tasks.start(self._release_behind(tag, grant_id, owner), "release")
+
+    async def _release_behind(self, tag: str, grant_id: str, owner: str) -> None:
+        """A lease that is left behind keeps all from renewing: it is given back when it can be."""
+        for delay in _RELEASE_AGAIN_SECONDS:
+            await self._clock.sleep(delay)
+            with suppress(StoreUnavailable):
+                return await self._store.release_lease(tag, grant_id, owner)
+        self._log.warning("lease_not_released")  # it ends by itself
+
+    @property
+    def _lease_seconds(self) -> float:
+        """How long a lease is taken for.
+
+        Where a second use of a refresh token is harmless for a while, the lease of a process
+        that died ends early enough for another try or two within that time.
+        """
+        window = self._provider.profile.reuse_window_seconds
+        if not window:
+            return self._timings.lease_seconds
+        short = max(min(window, _LONGEST_WINDOW_SECONDS) / 4, _SHORTEST_LEASE_SECONDS)
+        return min(short, self._timings.lease_seconds)
 
     async def _ask_provider(
-        self, grant: Grant, min_life: float, taken_at: float, *, asker: str
+        self, grant: Grant, min_life: float, send_before: float, *, asker: str
     ) -> None:
         """Read again, decide again, write the intent, ask, and keep the answer."""
-        send_before = taken_at + self._timings.lease_seconds / 2
-        asked = await self._surely_due(grant, min_life, send_before)
+        known = grant.intent
+        asked = await self._surely_due(grant, min_life, send_before, waited_for=known)
         if asked is None:
             return
         was_unknown = asked.answer_unknown
@@ -322,17 +374,19 @@ class Refresh:
         self._breaker = CLOSED
         await self._keep(asked, response)
 
-    async def _surely_due(self, grant: Grant, min_life: float, by: float) -> Grant | None:
+    async def _surely_due(
+        self, grant: Grant, min_life: float, by: float, *, waited_for: Intent | None
+    ) -> Grant | None:
         """The grant, read again once nobody can know more of it than the store does."""
         asked = await self._due(grant, min_life)
         sure_at = self._sessions.sure_at(grant.id)
-        if asked is not None and asked.answer_unknown:
+        if asked is not None and asked.intent != waited_for and self._may_be_answered(asked):
             # Whoever asked may live, and hold the answer in memory until the store is back.
             sure_at = max(sure_at, self._clock.monotonic() + SAVED_BY_THEN_SECONDS)
         while asked is not None and sure_at > self._clock.monotonic():
             if sure_at > by:
                 raise StoreUnavailable("the store breaks off too often to rely on it")
-            await self._clock.sleep(sure_at - self._clock.monotonic())
+            await self._wait_awake(sure_at - self._clock.monotonic())
             asked = await self._due(grant, min_life)
             sure_at = self._sessions.sure_at(grant.id)
         return asked

@@ -52,7 +52,15 @@ class FailingStore(MemoryStore):
         super().__init__(clock)
         self.saves: deque[str] = deque()
         self.stuck: set[str] = set()
+        self.failing_releases = 0
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def release_lease(self, user_tag: str, grant_id: str, owner: str) -> None:
+        """Give a lease back, if it may be."""
+        if self.failing_releases:
+            self.failing_releases -= 1
+            raise StoreUnavailable("told to fail")
+        await super().release_lease(user_tag, grant_id, owner)
 
     async def load_grant(self, user_tag: str, grant_id: str) -> Record | None:
         """What is there; `meanwhile` happens once, before the answer arrives."""

@@ -464,3 +464,26 @@ async def test_a_provider_that_says_a_spent_token_came_is_counted_apart(here: Fl
         assert registry.get_sample_value(found, {"reason": "reuse_detected"}) == 1
     found = "argocd_token_refresh_renewal_failures_total"
     assert registry.get_sample_value(found, {"reason": "invalid_grant"}) == 1
+
+
+async def test_a_lease_that_could_not_be_given_back_is_given_back_behind(here: Flows) -> None:
+    key = await here.logged_in()
+    live = await here.first.sessions.load(key)
+    assert live
+    here.clock.advance(200)
+    here.store.failing_releases = 2
+
+    await here.first.refresh.current(key)
+    await here.first.tasks.idle()
+
+    assert here.provider.refreshes == 1
+    assert await here.store.take_lease(live.grant.user_tag, live.grant.id, "other", seconds=1)
+
+
+async def test_a_lease_is_short_where_a_second_use_is_harmless(here: Flows) -> None:
+    taken: list[float] = []
+    for window in (0.0, 2.0, 30.0, float("inf")):
+        here.profile = replace(GENERIC, reuse_window_seconds=window)
+        taken.append((await here.add()).refresh._lease_seconds)
+
+    assert taken == [Timings().lease_seconds, 5.0, 7.5, 10.0]

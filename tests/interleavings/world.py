@@ -183,7 +183,7 @@ class StrictProvider:
             self.log.append(Commit("refused", asker, token))
             raise ProviderRefused("invalid_grant", over=True)
         if token != family.current:
-            kind = "one_try" if self._world.is_the_one_try(family, token) else "reuse"
+            kind = "one_try" if (asker, token) in self._world.tries else "reuse"
             self.log.append(Commit(kind, asker, token))
             family.revoked = True
             raise ProviderRefused("invalid_grant", over=True)
@@ -224,6 +224,8 @@ class World:
     excused: set[str] = field(default_factory=set)
     lost_by_failover: bool = False
     lease_left_behind: bool = False
+    tries: set[tuple[str, str]] = field(default_factory=set)
+    """Who has noted, when that was right, to try which token once more."""
     older: list[tuple[str, Any]] = field(default_factory=list)
     store_interrupted_at: float = float("-inf")
     store_down_until: dict[str, float] = field(default_factory=dict)
@@ -311,20 +313,24 @@ class World:
         if grant.tokens.refresh_token != self.family.current and not grant.answer_unknown:
             self.violations.append(f"after {when} a spent token stands in the store, no intent")
 
-    def is_the_one_try(self, family: Family, token: str) -> bool:
-        """Design 4.7: who had the answer is gone or away, the token has ended, once."""
-        grant = self.stored()
+    def note_try(self, replica: str) -> None:
+        """An intent was written: who had the answer is gone or away, and the token has ended.
+
+        What is stored between that and the request, nobody could have known.
+        """
+        grant, family = self.stored(), self.family
         answer_is_away = (
             family.current in self.excused
             or family.asker in self.turns.paused
             or family.asker in self.store_down_until
         )
-        return (
+        if (
             answer_is_away
             and grant is not None
-            and grant.tokens.refresh_token == token
+            and grant.answer_unknown
             and usable_seconds(grant, self.wall()) <= 0
-        )
+        ):
+            self.tries.add((replica, grant.tokens.refresh_token))
 
     def holds_unsaved_answer(self, replica: str) -> bool:
         """Whether the provider's last answer is with this replica alone."""
@@ -541,6 +547,8 @@ class StorePort(Ports):
             result = at_once(getattr(world.memory, name)(*args, **named))
             if name in _MAY_CHANGE_GRANT and world.grant_id:
                 world.look(f"{self._replica}'s {name}")
+                if name == "save_grant":
+                    world.note_try(self._replica)
                 world.remember()
             return result
 
