@@ -43,7 +43,7 @@ _LOOK_EVERY_SECONDS = (0.05, 0.1)
 _RELEASE_AGAIN_SECONDS = (0.5, 2.0, 5.0)
 _STOOD_STILL_SECONDS = 1.0
 _SHORTEST_LEASE_SECONDS = 5.0
-_LONGEST_WINDOW_SECONDS = 40.0  # longer ones are as good as endless
+_LONGEST_WINDOW_SECONDS = 60.0  # longer ones are as good as endless
 _ATTEMPTS = 5
 _LOGIN_STORED_SECONDS = 2.0
 
@@ -344,7 +344,7 @@ class Refresh:
         window = self._provider.profile.reuse_window_seconds
         if not window:
             return self._timings.lease_seconds
-        short = max(min(window, _LONGEST_WINDOW_SECONDS) / 4, _SHORTEST_LEASE_SECONDS)
+        short = max(min(window, _LONGEST_WINDOW_SECONDS) / 6, _SHORTEST_LEASE_SECONDS)
         return min(short, self._timings.lease_seconds)
 
     async def _ask_provider(
