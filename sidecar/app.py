@@ -6,19 +6,19 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import structlog
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
+from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider, provider_session
 from sidecar.adapters.redis_store import RedisStore
-from sidecar.adapters.upstream import ArgoCd
+from sidecar.adapters.upstream import ArgoCd, upstream_session
 from sidecar.config.settings import Config
+from sidecar.config.tls import server_tls, upstream_tls
 from sidecar.config.values import CookieMode, Listen, masked
 from sidecar.core.authorization import origin
 from sidecar.core.cookies import CookieJar
@@ -38,20 +38,20 @@ from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock, IdentityProvider, Store
+from sidecar.proxy.certificate import Certificate
 from sidecar.proxy.gate import Gate
 from sidecar.proxy.hold_back import HoldBack
 from sidecar.proxy.passes import Rules
-from sidecar.proxy.pool import Pool, UpstreamAddress
+from sidecar.proxy.pool import Pool, UpstreamAddress, UpstreamTls
 from sidecar.proxy.port import PublicPort
 from sidecar.proxy.registry import OpenThings
 from sidecar.proxy.site import Limits, Site
 from sidecar.proxy.way import Way
 from sidecar.web.admin import Admin, Check, Phase
 from sidecar.web.auth import AuthEndpoints
-from sidecar.web.server import MAX_FIELD_BYTES, MAX_FIELDS, OwnServer, OwnSite
+from sidecar.web.server import OwnServer, OwnSite
 
 KEY_PREFIX = "argocd-token-refresh:"
-CONNECT_SECONDS = 3.0
 DRAIN_SECONDS = 6.0
 WORK_SECONDS = 20.0  # what is left of Kubernetes' 30 seconds between SIGTERM and SIGKILL
 CHECK_SECONDS = 0.5  # a probe has one second
@@ -121,15 +121,23 @@ async def running(
         store = await _open_store(config, clock, owned)
         timings = Timings()
         provider = await _open_provider(config, timings, clock, metrics, owned)
-        http = await owned.enter_async_context(_upstream_session())
+        tls = _upstream_tls(config)
+        http = upstream_session(config.upstream, tls.http1 if tls else None)
+        argocd = ArgoCd(
+            await owned.enter_async_context(http),
+            config.upstream,
+            config.root_path,
+            server_name=config.upstream_tls_server_name,
+        )
         tasks = Tasks(log)
         owned.push_async_callback(tasks.aclose, seconds=WORK_SECONDS)
         runtime = Runtime(clock, os.urandom, tasks, metrics, log)
-        parts = _compose(config, store, provider, http, timings, runtime, confirms=confirms)
+        pool = _pool(config, tls, clock)
+        parts = _compose(config, store, provider, argocd, pool, timings, runtime, confirms=confirms)
         admin = Admin(metrics.registry, parts.checks)
         admin_runner = web.AppRunner(admin.application(), access_log=None)
         admin_at = await _serve(admin_runner, config.admin_listen, owned)
-        public_at = await _serve_public(parts, runtime, config, owned)
+        public_at = await _serve_public(parts, pool, runtime, config, owned)
         admin.phase = Phase.SERVING
         _say_start(config, log)
         try:
@@ -142,7 +150,8 @@ def _compose(
     config: Config,
     store: Store,
     provider: IdentityProvider,
-    http: ClientSession,
+    argocd: ArgoCd,
+    pool: Pool,
     timings: Timings,
     runtime: Runtime,
     *,
@@ -185,7 +194,6 @@ def _compose(
         runtime.tasks.start_endless(parts.confirmations.run(), "confirmations")
         away = {"store": lambda: sessions.health.away, "provider": lambda: refresh.provider_away}
         runtime.tasks.start_endless(Outages(away, runtime).run(), "outages")
-    argocd = ArgoCd(http, config.upstream, config.root_path)
     logout = Logout(sessions, parts.records, provider, argocd, runtime)
     auth = AuthEndpoints(
         sessions,
@@ -200,7 +208,7 @@ def _compose(
         jar,
         paths,
         origin(config.public_url),
-        frozenset({origin(config.public_url)}),
+        frozenset({origin(config.public_url), *(config.websocket_origins or ())}),
         mirror=config.cookie_mode is CookieMode.MIRROR,
         min_token_life=config.min_token_life,
     )
@@ -209,7 +217,7 @@ def _compose(
     checks = {
         "store": _check(store.ping),
         "provider": _check(provider.endpoints),
-        "upstream": _check(lambda: _connects(config.upstream)),
+        "upstream": _check(pool.probe),
     }
     return _Parts(sessions, gate, own, paths, auth.login_url, checks)
 
@@ -219,7 +227,7 @@ def _request_id() -> str:
 
 
 async def _serve_public(
-    parts: _Parts, runtime: Runtime, config: Config, owned: AsyncExitStack
+    parts: _Parts, pool: Pool, runtime: Runtime, config: Config, owned: AsyncExitStack
 ) -> tuple[str, int]:
     """Open the public port; closed first, so that answers under way find all they need."""
     clock = runtime.clock
@@ -227,9 +235,6 @@ async def _serve_public(
     runner = web.ServerRunner(pages, shutdown_timeout=1)
     await runner.setup()
     owned.push_async_callback(runner.cleanup)
-    pool = Pool(
-        UpstreamAddress.from_url(config.upstream), monotonic=clock.monotonic, sleep=clock.sleep
-    )
     way = Way(
         parts.gate,
         pool,
@@ -240,7 +245,15 @@ async def _serve_public(
         _request_id,
         runtime.log,
     )
-    site = Site(way, parts.paths, pages, Limits(), http2=True, metrics=runtime.metrics)
+    site = Site(
+        way,
+        parts.paths,
+        pages,
+        _limits(config),
+        http2=config.http2,
+        metrics=runtime.metrics,
+        certificate=_certificate(config, runtime),
+    )
     port = PublicPort(site)
     parts.sessions.close_open = port.close_session
     owned.push_async_callback(port.aclose, seconds=DRAIN_SECONDS)
@@ -271,17 +284,44 @@ async def _open_provider(
     )
 
 
-def _upstream_session() -> ClientSession:
-    """The HTTP client for Argo CD: it changes nothing, follows nothing, ends no stream."""
-    return ClientSession(
-        connector=TCPConnector(limit=0),
-        cookie_jar=DummyCookieJar(),
-        auto_decompress=False,
-        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
-        timeout=ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-        max_field_size=MAX_FIELD_BYTES,
-        max_line_size=MAX_FIELD_BYTES,
-        max_headers=MAX_FIELDS,
+def _upstream_tls(config: Config) -> UpstreamTls | None:
+    if not config.upstream.startswith("https:"):
+        return None
+    http1, http2 = (
+        upstream_tls(
+            verify=config.upstream_tls_verify, ca_file=config.upstream_tls_ca_file, http2=http2
+        )
+        for http2 in (False, True)
+    )
+    return UpstreamTls(http1, http2)
+
+
+def _pool(config: Config, tls: UpstreamTls | None, clock: Clock) -> Pool:
+    address = UpstreamAddress.from_url(
+        config.upstream, tls, server_name=config.upstream_tls_server_name or ""
+    )
+    return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep)
+
+
+def _certificate(config: Config, runtime: Runtime) -> Certificate | None:
+    cert, key = config.tls_cert_file, config.tls_key_file
+    if cert is None or key is None:
+        return None
+    return Certificate(
+        (cert, key),
+        lambda: server_tls(cert, key, http2=config.http2),
+        runtime.metrics,
+        runtime.log,
+    )
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        head_bytes=config.max_head_size,
+        body_bytes=config.max_body_size,
+        head_seconds=config.head_timeout,
+        idle_seconds=config.idle_timeout,
+        connections=config.max_connections,
     )
 
 
@@ -307,19 +347,11 @@ def _check(ask: Callable[[], Awaitable[object]]) -> Check:
     return check
 
 
-async def _connects(address: str) -> None:
-    parts = urlsplit(address)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    _, writer = await asyncio.open_connection(parts.hostname, port)
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-
-
 def _say_start(config: Config, log: FilteringBoundLogger) -> None:
     log.info(
         "serving",
         listen=str(config.listen),
+        tls=config.tls_cert_file is not None,
         admin=str(config.admin_listen),
         upstream=config.upstream,
         public_url=config.public_url,

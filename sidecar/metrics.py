@@ -1,8 +1,45 @@
 """Counters and histograms, made once and passed in."""
 
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 _PREFIX = "argocd_token_refresh_"
+
+
+class Tally(Collector):
+    """A histogram without labels that one thread counts in: every request does.
+
+    The library's own takes two locks for each value, and with them a fifteenth of all the work
+    on a small request.
+    """
+
+    def __init__(
+        self, name: str, meaning: str, registry: CollectorRegistry, *, buckets: Sequence[float]
+    ) -> None:
+        self._name = name
+        self._meaning = meaning
+        self._bounds = buckets
+        self._counts = [0] * (len(buckets) + 1)
+        self._sum = 0.0
+        registry.register(self)
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def collect(self) -> Iterable[Metric]:
+        """What Prometheus is told: how many values were at most each bound."""
+        bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        upto = list(zip(bounds, accumulate(self._counts), strict=True))
+        yield HistogramMetricFamily(self._name, self._meaning, upto, self._sum)
+
+    describe = collect
 
 
 class Metrics:
@@ -32,6 +69,9 @@ class Metrics:
         )
         self.spliced_connections = self._counter(
             "spliced_connections", "HTTP/2 connections that went to the upstream as they came"
+        )
+        self.tls_handshakes = self._counter(
+            "tls_handshakes", "TLS handshakes on the public port, by result", "result"
         )
         self.lease_waits = self._counter(
             "lease_waits", "Renewals that waited for another replica's, which had the lease"
@@ -65,10 +105,10 @@ class Metrics:
             registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
         )
-        self.token_life_left = Histogram(
+        self.token_life_left = Tally(
             _PREFIX + "token_life_left_seconds",
             "How long the ID token still lives that a request goes up with",
-            registry=self.registry,
+            self.registry,
             buckets=(1, 5, 15, 30, 60, 150, 300, 900, 1800, 3600, 7200, 86400),
         )
         self.alarms = self._counter(

@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
-from sidecar.metrics import Metrics
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+
+from sidecar.metrics import Metrics, Tally
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 
@@ -17,8 +19,8 @@ def documented() -> dict[str, set[str]]:
 def made() -> dict[str, set[str]]:
     """The metrics that the code makes with their labels."""
     metrics = vars(Metrics()).values()
-    found = [m for m in metrics if hasattr(m, "_labelnames")]
-    return {_shown(m.describe()[0]): set(m._labelnames) for m in found}
+    found = [m for m in metrics if hasattr(m, "describe")]
+    return {_shown(next(iter(m.describe()))): set(getattr(m, "_labelnames", ())) for m in found}
 
 
 def _shown(family: object) -> str:
@@ -29,3 +31,16 @@ def _shown(family: object) -> str:
 
 def test_every_metric_has_a_row_and_every_row_a_metric() -> None:
     assert documented() == made()
+
+
+def test_the_quick_histogram_tells_prometheus_what_the_librarys_own_would() -> None:
+    buckets = (1, 5, 2.5e3, 86400)
+    mine, librarys = CollectorRegistry(), CollectorRegistry()
+    tally = Tally("a_seconds", "What.", mine, buckets=buckets)
+    histogram = Histogram("a_seconds", "What.", registry=librarys, buckets=buckets)
+    for value in (-1.0, 0.0, 1.0, 1.01, 5.0, 2500.0, 86400.0, 1e9):
+        tally.observe(value)
+        histogram.observe(value)
+
+    said = generate_latest(librarys).decode().splitlines()
+    assert generate_latest(mine).decode().splitlines() == [x for x in said if "_created" not in x]

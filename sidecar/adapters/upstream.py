@@ -1,19 +1,60 @@
 """What the sidecar itself asks of Argo CD."""
 
-from aiohttp import ClientError, ClientResponseError, ClientSession, ClientTimeout
+import ssl
+from urllib.parse import urlsplit
+
+from aiohttp import (
+    BaseConnector,
+    ClientError,
+    ClientResponseError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+    UnixConnector,
+)
 
 from sidecar.core.cookies import TOKEN_COOKIE
 from sidecar.errors import UpstreamUnavailable
 
 _TIMEOUT = ClientTimeout(total=5)
+_CONNECT_SECONDS = 3.0
+_MAX_FIELD_BYTES = 64 * 1024  # Argo CD may set 20 cookies of 4 KiB, and its logout clears as many
+
+
+def upstream_session(address: str, tls: ssl.SSLContext | None) -> ClientSession:
+    """An HTTP client for what listens at `address`: it keeps no cookies.
+
+    With `tls`, that is how an https address is spoken to. A Unix socket has no host: any does.
+    """
+    parts = urlsplit(address)
+    connector: BaseConnector
+    if parts.scheme == "unix":
+        connector = UnixConnector(parts.path)
+    else:
+        connector = TCPConnector(ssl=tls or True)
+    return ClientSession(
+        connector=connector,
+        cookie_jar=DummyCookieJar(),
+        timeout=ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+        max_field_size=_MAX_FIELD_BYTES,
+        max_headers=256,
+    )
 
 
 class ArgoCd:
-    """The server behind the sidecar, at `address`, below `root_path`."""
+    """The server behind the sidecar, at `address`, below `root_path`.
 
-    def __init__(self, http: ClientSession, address: str, root_path: str) -> None:
+    `server_name` is what its certificate is for, where that is not its address.
+    """
+
+    def __init__(
+        self, http: ClientSession, address: str, root_path: str, *, server_name: str | None = None
+    ) -> None:
         self._http = http
-        self._logout = f"{address}{root_path}/auth/logout"
+        host = "http://localhost" if address.startswith("unix:") else address
+        self._logout = f"{host}{root_path}/auth/logout"
+        self._server_name = server_name
 
     async def log_out(self, id_token: str) -> str:
         """Revoke an ID token there (3.4 or later); the address its `logoutURL` gives, or "".
@@ -23,7 +64,11 @@ class ArgoCd:
         headers = {"Cookie": f"{TOKEN_COOKIE}={id_token}"}
         try:
             async with self._http.get(
-                self._logout, headers=headers, allow_redirects=False, timeout=_TIMEOUT
+                self._logout,
+                headers=headers,
+                allow_redirects=False,
+                timeout=_TIMEOUT,
+                server_hostname=self._server_name,
             ) as response:
                 return response.headers.get("Location", "") if response.status == 303 else ""
         except ClientResponseError:

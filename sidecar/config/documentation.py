@@ -2,7 +2,8 @@
 
 import math
 
-from sidecar.config.settings import Config, variable
+from sidecar.config.environment import variable
+from sidecar.config.settings import Config
 from sidecar.core.provider_profiles import PROFILES, ErrorRow, FailureClass
 
 _CLASSES = {

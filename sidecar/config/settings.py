@@ -1,9 +1,7 @@
 """Environment variables → one frozen `Config`, or every fault at once."""
 
 import difflib
-import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -11,22 +9,14 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sidecar.config import values
+from sidecar.config.environment import PREFIX, from_kubernetes, read_file, read_files, variable
+from sidecar.config.tls import pair_faults, upstream_ca_faults
 from sidecar.config.values import CookieMode, Listen, LogLevel
 from sidecar.core.authorization import OfflineAccess
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import Key
 from sidecar.errors import ConfigurationError
-
-PREFIX = "SIDECAR_"
-_FILE = "_file"
-# What Kubernetes puts into every pod for a Service whose name starts with "sidecar".
-_SERVICE_NAME = re.compile(
-    r"SIDECAR_([A-Z0-9_]+_)?"
-    r"(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
-)
-_SERVICE_PORT = re.compile(r"SIDECAR_([A-Z0-9_]+_)?PORT")
-_MAX_FILE_BYTES = 64 * 1024
 
 
 def _by(reader: Callable[[str], Any]) -> BeforeValidator:
@@ -86,8 +76,51 @@ class Config(BaseSettings):
     listen: Annotated[Listen, _by(values.listen)] = _variable(
         ":8080", "Where the Ingress reaches the sidecar; without a host, IPv4 and IPv6."
     )
+    tls_cert_file: str | None = _optional(
+        "A file with the certificate, and its chain, for TLS on the same port; plain HTTP is then "
+        "answered with 307 to https. Read again within seconds of a change. None: plain HTTP only."
+    )
+    tls_key_file: str | None = _optional("A file with the certificate's key, not encrypted.")
+    http2: Annotated[bool, _by(values.switch)] = _variable(
+        "on",
+        "Whether connections in HTTP/2 go to `argocd-server` as they come, for the CLI's gRPC: "
+        "`on` or `off`. Off, the CLI uses gRPC-web.",
+    )
     upstream: Annotated[str, _by(values.upstream)] = _variable(
-        "http://127.0.0.1:8090", "Where `argocd-server` listens."
+        "http://127.0.0.1:8090",
+        "Where `argocd-server` listens: `http://`, `https://`, or `unix:///` with a socket's path.",
+    )
+    upstream_tls_verify: Annotated[bool, _by(values.switch)] = _variable(
+        "on",
+        "Whether the certificate of an `https://` upstream is checked: `on` or `off`. "
+        "`argocd-server` signs its own unless it is given one.",
+    )
+    upstream_tls_ca_file: str | None = _optional(
+        "A file with the authorities to trust for the upstream, in the place of the system's."
+    )
+    upstream_tls_server_name: Annotated[str | None, _by(values.host_name)] = _optional(
+        "The name that the upstream's certificate is for, where that is not its address."
+    )
+    websocket_origins: Annotated[tuple[str, ...] | None, _by(values.origins)] = _optional(
+        "Sites besides the public URL's whose pages may open a terminal, separated by spaces or "
+        "commas: `https://argocd.example.com`."
+    )
+    max_connections: Annotated[int, _by(values.count)] = _variable(
+        "10000", "How many connections there may be at once; one more is answered with 503."
+    )
+    max_head_size: Annotated[int, _by(values.size)] = _variable(
+        "64KiB", "How long a request's line and fields may be together; more is 431 or 414."
+    )
+    max_body_size: Annotated[int | None, _by(values.size)] = _optional(
+        "How long a request's body may be; more is 413. Argo CD has limits of its own."
+    )
+    head_timeout: Annotated[float, _by(values.positive_duration)] = _variable(
+        "15s", "How long a request's head, or a TLS handshake, may take."
+    )
+    idle_timeout: Annotated[float, _by(values.positive_duration)] = _variable(
+        "2m",
+        "For how long an unused connection is kept: longer than the Ingress or load balancer in "
+        "front keeps one.",
     )
     admin_listen: Annotated[Listen, _by(values.listen)] = _variable(
         ":9090", "Where `/healthz`, `/readyz` and `/metrics` are served."
@@ -179,7 +212,7 @@ class Config(BaseSettings):
     def read_client_secret(self) -> str:
         """The client's secret as it is now; empty for a public client."""
         if self.client_secret_file:
-            return _read_file(self.client_secret_file)
+            return read_file(self.client_secret_file)
         return self.client_secret or ""
 
     @property
@@ -193,11 +226,6 @@ class Config(BaseSettings):
         return f"{self.public_url}/auth/callback"
 
 
-def variable(field: str) -> str:
-    """The environment variable of a field."""
-    return PREFIX + field.upper()
-
-
 def is_secret(field: str) -> bool:
     """Whether a field's value is never shown."""
     extra = Config.model_fields[field].json_schema_extra
@@ -209,24 +237,18 @@ def _given(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     given: dict[str, Any] = {}
     faults = []
     for name, value in environ.items():
-        if not name.startswith(PREFIX) or _from_kubernetes(name, value):
+        if not name.startswith(PREFIX) or from_kubernetes(name, value):
             continue
         field = name.removeprefix(PREFIX).lower()
         if field not in Config.model_fields or name != variable(field):
             faults.append(_unknown(name))
         else:
             given[field] = value.strip()
-    faults += _read_files(given)
+    unread = list(read_files(given))
+    faults += unread
+    faults += [] if unread else [*pair_faults(given), *upstream_ca_faults(given)]
     faults += _left_to_choose(given, environ)
     return given, faults
-
-
-def _from_kubernetes(name: str, value: str) -> bool:
-    if _SERVICE_NAME.fullmatch(name):
-        return True
-    # A Service's own address; one that is not written like that is somebody's mistake.
-    looks = value.startswith(("tcp://", "udp://", "sctp://"))
-    return bool(_SERVICE_PORT.fullmatch(name)) and looks
 
 
 def _unknown(name: str) -> str:
@@ -235,39 +257,6 @@ def _unknown(name: str) -> str:
     near = difflib.get_close_matches(given, Config.model_fields, n=1)
     mend = f"Did you mean {variable(near[0])}?" if near else "See docs/configuration.md"
     return f"{name} is not known. {mend}"
-
-
-def _read_files(given: dict[str, Any]) -> Iterator[str]:
-    """Read what `…_FILE` names; the secret's own file is read again at every use."""
-    for field in [name for name in given if name.endswith(_FILE)]:
-        plain = field.removesuffix(_FILE)
-        if plain in given:
-            yield f"{variable(plain)} and {variable(field)} are both set. Set one of them"
-            continue
-        try:
-            content = _read_file(given[field])
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error)
-            # What does not look like a path may be the secret itself, in the wrong variable.
-            path = repr(given[field]) if given[field].startswith("/") else "not an absolute path"
-            yield (
-                f"{variable(field)} cannot be read: {path} ({why}). "
-                "Mount the file, or correct its path"
-            )
-            continue
-        if plain == "session_keys":
-            given[plain] = content
-
-
-def _read_file(path: str) -> str:
-    with Path(path).open("rb") as file:
-        content = file.read(_MAX_FILE_BYTES + 1)
-    if len(content) > _MAX_FILE_BYTES:
-        raise ValueError("longer than 64 KiB")
-    try:
-        return content.decode().strip()
-    except UnicodeDecodeError:  # whose own text shows a byte of the secret
-        raise ValueError("not UTF-8 text") from None
 
 
 def _left_to_choose(given: dict[str, Any], environ: Mapping[str, str]) -> Iterator[str]:
@@ -294,5 +283,5 @@ def _faults_of(error: ValidationError, given: dict[str, Any]) -> Iterator[str]:
             yield f"{variable(name)} is missing. Set it: {Config.model_fields[name].description}"
         else:
             cause = fault.get("ctx", {}).get("error", fault["msg"])
-            source = f"{name}{_FILE}" if f"{name}{_FILE}" in given else name
+            source = f"{name}_file" if f"{name}_file" in given else name
             yield f"{variable(source)} {cause}"

@@ -15,6 +15,7 @@ from sidecar.core.sealing import Key, parse_keys
 
 _Word = TypeVar("_Word", bound=StrEnum)
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNIT_BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _LONGEST_SECONDS = 366 * 24 * 3600.0
 
 
@@ -129,18 +130,61 @@ def issuer(text: str) -> str:
 
 
 def upstream(text: str) -> str:
-    """Where Argo CD listens: scheme, host and port."""
+    """Where Argo CD listens: scheme, host and port, or a Unix socket."""
     _refuse_user_name(text)
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError:
         parts, host = urlsplit(""), None
+    if re.fullmatch(r"unix:///[^?#]+", text):
+        return text
     if parts.scheme not in ("http", "https") or not host or parts.path.strip("/") or parts.query:
         raise ValueError(
-            f"is not the address of a server: {text!r}. Write http://127.0.0.1:8090, without a path"
+            f"is not the address of a server: {text!r}. Write http://127.0.0.1:8090, without a "
+            "path, or unix:///run/argocd.sock"
         )
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def host_name(text: str) -> str:
+    """The name of a host, as a certificate has it."""
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", text):
+        raise ValueError(f"is not the name of a host: {text!r}. Write argocd-server")
+    return text
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Sites as browsers name them in `Origin`, separated by spaces or commas."""
+    found = []
+    for site in text.replace(",", " ").split():
+        address = public_url(site)
+        if urlsplit(address).path:
+            raise ValueError(f"has a site with a path: {site!r}. Write https://argocd.example.com")
+        found.append(address)
+    return tuple(found)
+
+
+def switch(text: str) -> bool:
+    """`on` or `off`."""
+    if text not in ("on", "off"):
+        raise ValueError(f"is neither on nor off: {text!r}. Write one of them")
+    return text == "on"
+
+
+def size(text: str) -> int:
+    """A number of bytes, from `64KiB`, `5MiB`, `1GiB`."""
+    match = re.fullmatch(r"([1-9]\d{0,5})(KiB|MiB|GiB)", text)
+    if not match:
+        raise ValueError(f"is not a size: {text!r}. Write 64KiB, 5MiB or 1GiB")
+    return int(match[1]) * _UNIT_BYTES[match[2]]
+
+
+def count(text: str) -> int:
+    """A number that is not zero."""
+    if not re.fullmatch(r"[1-9]\d{0,6}", text):
+        raise ValueError(f"is not a number from 1 to 9999999: {text!r}. Write 10000")
+    return int(text)
 
 
 def _refuse_user_name(text: str) -> None:

@@ -97,6 +97,11 @@ def redirect(address: str, cookies: Iterable[str] = ()) -> Answer:
     return Answer(303, [*fields, *(("Set-Cookie", line) for line in cookies)])
 
 
+def to_https(host: str, target: str) -> Answer:
+    """307 to the same address with TLS, as Argo CD answers every request that comes without."""
+    return Answer(307, [("Location", f"https://{host}{target}")])
+
+
 def try_later(error: TryLater, kind: Kind, login_url: str, *, request_id: str) -> Answer:
     """503, 502 or 504 with `Retry-After`: the session may live, and no cookie is touched."""
     seconds = str(math.ceil(error.retry_after_seconds))

@@ -102,6 +102,12 @@ class RequestReader:
         return RequestHead(method.decode(), target.decode(), raw[:end], self._last)
 
 
+def too_long(head: bytes) -> RequestMalformed:
+    """What a head is told that is longer than is taken, whole or not."""
+    status = 431 if b"\r\n" in head[: 32 * 1024] else 414
+    return RequestMalformed("a head is too long", status=status)
+
+
 def _refusal_of_line(raw: bytes) -> RequestMalformed:
     """What a request line is told that is not as it must be."""
     found = _ANY_LINE.match(raw)

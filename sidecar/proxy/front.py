@@ -4,44 +4,37 @@ import asyncio
 import re
 from typing import cast
 
-from sidecar.core.answers import Answer, overloaded, refused, to_bytes
-from sidecar.core.heads import OwnPath
-from sidecar.core.messages import RequestHead, RequestReader
+from sidecar.core.answers import Answer, overloaded, refused, to_bytes, to_https
+from sidecar.core.heads import OwnPath, values
+from sidecar.core.messages import RequestHead, RequestReader, too_long
 from sidecar.errors import RequestMalformed, TryLater
 from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.passes import Asked, Memory
 from sidecar.proxy.sides import Middle
 from sidecar.proxy.site import Site
+from sidecar.proxy.tls import HANDSHAKE, TlsTransport
 from sidecar.proxy.tunnel import Tunnel, Waiting
-from sidecar.proxy.wire import Wire
+from sidecar.proxy.watched import Watched
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 section 3.4
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
-class Front(Wire):
+class Front(Watched):
     """A browser's connection. One request at a time; others wait in its buffer."""
 
     __slots__ = (
-        "_buffer", "_first", "_head", "_head_since", "_memory", "_middle", "_now", "_own",
-        "_reader", "_reading", "_searched", "_since", "_site", "_slow_since",
+        "_first", "_head", "_memory", "_reader", "_reading", "_searched",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
-        super().__init__()
-        self._site = site
-        self._now = asyncio.get_running_loop().time
+        super().__init__(site)
         self._reader = RequestReader()
         self._memory = Memory()
-        self._buffer = b""
         self._searched = 0
         self._first = True
-        self._middle: Middle | None = None
-        self._own: asyncio.Protocol | None = None
         self._head: RequestHead | None = None
         self._reading = False
-        self._since = self._head_since = self._now()
-        self._slow_since = 0.0
 
     @property
     def draining(self) -> bool:
@@ -68,6 +61,9 @@ class Front(Wire):
         elif not self._ending:
             if not self._buffer:
                 self._head_since = self._since
+                if self._first and data[0] == HANDSHAKE and self._tls is None:
+                    self._begin_tls(data)
+                    return
             self._buffer += data
             self._read()
 
@@ -136,7 +132,7 @@ class Front(Wire):
         self._first = False
         try:
             if end > self._site.limits.head_bytes:
-                raise _too_long(raw)
+                raise too_long(raw)
             self._begin(raw)
         except RequestMalformed as error:
             self.refuse(error.status)
@@ -148,7 +144,7 @@ class Front(Wire):
         if bare:
             self.refuse(400)
         elif len(self._buffer) > self._site.limits.head_bytes:
-            self.refuse(_too_long(self._buffer).status)
+            self.refuse(too_long(self._buffer).status)
 
     def _begin(self, raw: bytes) -> None:
         head = self._reader.read(raw)
@@ -157,7 +153,9 @@ class Front(Wire):
             raise RequestMalformed("a target that hides a NUL")
         self._head, self._answering = head, False
         asked = Asked(head, purpose.kind, purpose.gets_settings)
-        if purpose.own is None:
+        if self._site.certificate is not None and self._tls is None:
+            self._send_to_https(head)
+        elif purpose.own is None:
             self._start_exchange(asked)
         elif purpose.own is OwnPath.LOGOUT:
             self._middle = Waiting(self._site.way.tasks, self._log_out(asked, raw))
@@ -209,13 +207,32 @@ class Front(Wire):
             self._buffer += rest
             self._hold_if_full()
 
-    # HTTP/2
+    # TLS and HTTP/2
+
+    def _begin_tls(self, hello: bytes) -> None:
+        """From now on all bytes pass through TLS; these are its first."""
+        certificate, handshakes = self._site.certificate, self._site.metrics.tls_handshakes
+        if certificate is None:
+            handshakes.labels("no_certificate").inc()
+            self._end()
+            return
+        self._tls = TlsTransport(self.transport, self, certificate.context, handshakes)
+        self.transport = self._tls
+        self._tls.data_received(hello)
+
+    def _send_to_https(self, head: RequestHead) -> None:
+        """What Argo CD answers to every request without TLS, its health checks included."""
+        hosts = values(head.block.fields, "host")
+        if not hosts:
+            raise RequestMalformed("no Host to send the client to")
+        self.answer(to_https(hosts[0], head.target))
 
     def _read_preface(self) -> bool:
         if len(self._buffer) < len(PREFACE):
             return False
         self._first = False
-        if self._site.http2:
+        # Where there is TLS, a client's token does not come without it.
+        if self._site.http2 and (self._tls is not None or self._site.certificate is None):
             self._middle = Waiting(self._site.way.tasks, self._splice())
         else:
             self.refuse(505)
@@ -223,7 +240,7 @@ class Front(Wire):
 
     async def _splice(self) -> None:
         try:
-            upstream = await self._site.way.pool.connect()
+            upstream = await self._site.way.pool.connect(http2=True)
         except TryLater:
             self.break_off()
             return
@@ -279,41 +296,7 @@ class Front(Wire):
         if self._slow_since:
             middle.browser_slow()
 
-    def _end(self) -> None:
-        self._buffer = b""
-        self._say_no_more()
-
-    def _hold_if_full(self) -> None:
-        self._full = len(self._buffer) > self._site.limits.pipelined_bytes
-        self._update_reading()
-
-    # Time
-
-    def check(self, now: float) -> None:
-        """End what takes too long; the sweep over all connections asks this."""
-        limits = self._site.limits
-        waited = now - self._since
-        if self._slow_since and now - self._slow_since > limits.stalled_seconds:
-            self.transport.abort()
-        elif self._ending:
-            self._check_lingering(now)
-        elif self._middle is not None:
-            if waited > limits.body_seconds and self._middle.waits_for_browser():
-                self._too_slow(self._middle)
-        elif self._buffer and now - self._head_since > limits.head_seconds:
-            self.refuse(408)
-        elif waited > limits.idle_seconds:
-            self.transport.close()
-
-    def _check_lingering(self, now: float) -> None:
-        limits, unsent = self._site.limits, self.transport.get_write_buffer_size()
-        silent = now - self._since > limits.linger_seconds and not unsent
-        if silent or (now - self._head_since > limits.linger_most_seconds and not unsent):
-            self.transport.abort()
-
-    def _too_slow(self, middle: Middle) -> None:
-        middle.browser_lost()
-        self.refuse(408)
+    # The end of the process
 
     def drain(self) -> None:
         """The process ends: end now, or with the answer that is under way."""
@@ -321,8 +304,3 @@ class Front(Wire):
             self._middle.drain()
         elif self._own is None:
             self._end()
-
-
-def _too_long(head: bytes) -> RequestMalformed:
-    status = 431 if b"\r\n" in head[: 32 * 1024] else 414
-    return RequestMalformed("a head is too long", status=status)

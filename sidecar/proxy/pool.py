@@ -25,30 +25,35 @@ class UpstreamAddress:
     host: str = ""
     port: int = 0
     unix_socket: str = ""
-    tls: ssl.SSLContext | None = None
+    tls: "UpstreamTls | None" = None
     server_name: str = ""
     """The name that its certificate is for, where that is not `host`."""
 
     @classmethod
-    def from_url(cls, url: str, tls: ssl.SSLContext | None = None) -> "UpstreamAddress":
-        """The address in `http://host:port`, `https://host:port` or `unix:///path`."""
+    def from_url(
+        cls, url: str, tls: "UpstreamTls | None" = None, server_name: str = ""
+    ) -> "UpstreamAddress":
+        """The address in `http://host:port`, `https://host:port` or `unix:///path`.
+
+        Raises:
+            ValueError: it is https, and nobody says how TLS is spoken.
+        """
         parts = urlsplit(url)
         if parts.scheme == "unix":
             return cls(unix_socket=parts.path)
         if parts.scheme == "https":
-            tls = tls or ssl.create_default_context()
-            return cls(parts.hostname or "", parts.port or 443, tls=tls)
+            if tls is None:
+                raise ValueError("an https address needs TLS")
+            return cls(parts.hostname or "", parts.port or 443, "", tls, server_name)
         return cls(parts.hostname or "", parts.port or 80)
 
 
-def client_tls(*, verify: bool = True, ca_file: str | None = None) -> ssl.SSLContext:
-    """How the upstream's certificate is checked; a stock Argo CD signs its own."""
-    context = ssl.create_default_context(cafile=ca_file)
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """How TLS is spoken to the upstream; ALPN says before the first byte which HTTP follows."""
+
+    http1: ssl.SSLContext
+    http2: ssl.SSLContext
 
 
 class Upstream(asyncio.Protocol):
@@ -167,7 +172,7 @@ class Pool:
                 self._idle.remove(upstream)
                 upstream.close()
 
-    async def connect(self) -> Upstream:
+    async def connect(self, *, http2: bool = False) -> Upstream:
         """A new connection; a refused one is tried again, since no byte was sent.
 
         Raises:
@@ -177,7 +182,7 @@ class Pool:
         while True:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    return await self._dial()
+                    return await self._dial(http2=http2)
             except TimeoutError as error:
                 raise UpstreamSlow("Argo CD does not accept connections") from error
             except ssl.SSLError as error:
@@ -187,16 +192,27 @@ class Pool:
                     raise UpstreamUnavailable("Argo CD cannot be reached") from error
             await self._sleep(_CONNECT_EVERY_SECONDS)
 
-    async def _dial(self) -> Upstream:
+    async def _dial(self, *, http2: bool) -> Upstream:
         loop, to = asyncio.get_running_loop(), self._address
         if to.unix_socket:
             _, upstream = await loop.create_unix_connection(self._new, to.unix_socket)
             return upstream
-        name = (to.server_name or to.host) if to.tls else None
+        if to.tls is None:
+            _, upstream = await loop.create_connection(self._new, to.host, to.port)
+            return upstream
+        tls = to.tls.http2 if http2 else to.tls.http1
         _, upstream = await loop.create_connection(
-            self._new, to.host, to.port, ssl=to.tls, server_hostname=name
+            self._new, to.host, to.port, ssl=tls, server_hostname=to.server_name or to.host
         )
         return upstream
+
+    async def probe(self) -> None:
+        """That the upstream takes a connection now.
+
+        Raises:
+            OSError: it does not.
+        """
+        (await self._dial(http2=False)).close()
 
     def _new(self) -> Upstream:
         return Upstream(self)

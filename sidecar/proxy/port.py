@@ -64,4 +64,6 @@ class PublicPort:
         for front in list(self._site.connections):
             front.check(now)
         self._site.way.pool.close_aged(now)
+        if self._site.certificate is not None:
+            self._site.certificate.reload()
         self._sweep = loop.call_later(SWEEP_SECONDS, self._sweep_all)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.core.heads import Paths
 from sidecar.metrics import Metrics
+from sidecar.proxy.certificate import Certificate
 from sidecar.proxy.way import Way
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Site:
     limits: Limits
     http2: bool
     metrics: Metrics
+    certificate: Certificate | None = None
+    """With one, TLS is spoken on the port, and nothing else answered."""
     connections: set["Front"] = field(default_factory=set)
     draining: bool = False
     empty: asyncio.Event = field(default_factory=asyncio.Event)

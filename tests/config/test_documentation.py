@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.config.documentation import configuration_table, providers_table
-from sidecar.config.settings import Config, variable
+from sidecar.config.environment import variable
+from sidecar.config.settings import Config
 from sidecar.core.provider_profiles import PROFILES
 
 DOCS = Path(__file__).parents[2] / "docs"

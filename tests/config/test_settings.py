@@ -1,17 +1,21 @@
+import atexit
 import base64
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from sidecar.config.settings import Config, is_secret, variable
+from sidecar.config.environment import variable
+from sidecar.config.settings import Config, is_secret
 from sidecar.config.values import CookieMode, Listen, LogLevel
 from sidecar.core.authorization import OfflineAccess
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.errors import ConfigurationError
+from tests.proxy.certificates import self_signed
 
 KEY = base64.b64encode(b"hunter2-" * 4).decode()
 SECRET = "hunter2"
@@ -53,6 +57,14 @@ def test_three_variables_are_enough_on_a_developers_machine() -> None:
     assert config.read_client_secret() == ""
     assert config.listen == Listen(None, 8080)
     assert config.upstream == "http://127.0.0.1:8090"
+    assert config.tls_cert_file is config.tls_key_file is None
+    assert config.http2
+    assert config.upstream_tls_verify
+    assert config.upstream_tls_ca_file is config.upstream_tls_server_name is None
+    assert config.websocket_origins is None
+    assert config.max_body_size is None
+    assert (config.max_connections, config.max_head_size) == (10_000, 64 * 1024)
+    assert (config.head_timeout, config.idle_timeout) == (15.0, 120.0)
     assert config.admin_listen == Listen(None, 9090)
     assert config.scopes == ("openid", "profile", "email", "groups")
     assert config.offline_access is OfflineAccess.AUTO
@@ -68,6 +80,10 @@ def test_three_variables_are_enough_on_a_developers_machine() -> None:
     assert config.log_level is LogLevel.INFO
 
 
+_FOLDER = tempfile.TemporaryDirectory()
+atexit.register(_FOLDER.cleanup)
+PAIR = Path(_FOLDER.name)
+self_signed(PAIR, "argocd.example.org")
 GOOD: dict[str, tuple[str, Any]] = {
     "public_url": ("https://Argo.example.org/argo/", "https://argo.example.org/argo"),
     "issuer": ("https://idp.example.org/", "https://idp.example.org/"),
@@ -76,7 +92,22 @@ GOOD: dict[str, tuple[str, Any]] = {
     "client_secret": (SECRET, SECRET),
     "client_secret_file": ("/dev/null", "/dev/null"),
     "listen": ("[::1]:80", Listen("::1", 80)),
+    "tls_cert_file": (str(PAIR / "tls.crt"), str(PAIR / "tls.crt")),
+    "tls_key_file": (str(PAIR / "tls.key"), str(PAIR / "tls.key")),
+    "http2": ("off", False),
     "upstream": ("https://argocd-server/", "https://argocd-server"),
+    "upstream_tls_verify": ("off", False),
+    "upstream_tls_ca_file": (str(PAIR / "tls.crt"), str(PAIR / "tls.crt")),
+    "upstream_tls_server_name": ("argocd-server", "argocd-server"),
+    "websocket_origins": (
+        "https://a.example, HTTP://B.example:80",
+        ("https://a.example", "http://b.example"),
+    ),
+    "max_connections": ("5", 5),
+    "max_head_size": ("1MiB", 1024 * 1024),
+    "max_body_size": ("1GiB", 1024**3),
+    "head_timeout": ("5s", 5.0),
+    "idle_timeout": ("1m", 60.0),
     "admin_listen": ("127.0.0.1:9091", Listen("127.0.0.1", 9091)),
     "scopes": ("openid,email", ("openid", "email")),
     "offline_access": ("never", OfflineAccess.NEVER),
@@ -99,7 +130,19 @@ BAD = {
     "client_id": "é",
     "client_secret_file": "/no/such/file",
     "listen": "8080",
+    "tls_cert_file": "/no/such/file",
+    "tls_key_file": "/no/such/file",
+    "http2": "yes",
     "upstream": "argocd-server",
+    "upstream_tls_verify": "false",
+    "upstream_tls_ca_file": "/no/such/file",
+    "upstream_tls_server_name": "argocd_server",
+    "websocket_origins": "argocd.example.com",
+    "max_connections": "0",
+    "max_head_size": "65536",
+    "max_body_size": "0MiB",
+    "head_timeout": "0s",
+    "idle_timeout": "0s",
     "admin_listen": "9090",
     "scopes": "email",
     "offline_access": "yes",
@@ -116,6 +159,11 @@ BAD = {
     "log_level": "INFO",
 }
 ANYTHING_GOES = {"client_secret"}
+BESIDE = {
+    "store_url": {"SIDECAR_SESSION_KEYS": f"a:{KEY}"},
+    "tls_cert_file": {"SIDECAR_TLS_KEY_FILE": str(PAIR / "tls.key")},
+    "tls_key_file": {"SIDECAR_TLS_CERT_FILE": str(PAIR / "tls.crt")},
+}
 
 
 def test_the_tables_here_have_every_variable() -> None:
@@ -127,7 +175,7 @@ def test_the_tables_here_have_every_variable() -> None:
 def test_each_variable_is_read(field: str) -> None:
     text, value = GOOD[field]
 
-    config = Config.load({**LEAST, "SIDECAR_SESSION_KEYS": f"a:{KEY}", variable(field): text})
+    config = Config.load({**LEAST, **BESIDE.get(field, {}), variable(field): text})
 
     assert getattr(config, field) == value
 
@@ -397,6 +445,59 @@ def test_a_fault_in_a_file_of_keys_names_the_files_variable(tmp_path: Path) -> N
         "SIDECAR_SESSION_KEYS_FILE key '2026a' has 3 bytes; 32 are needed. "
         "Make one with: sidecar keys new"
     )
+
+
+# --- TLS
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"), [("CERT", "KEY"), ("KEY", "CERT")], ids=["cert", "key"]
+)
+def test_a_certificate_without_its_key_is_a_fault(given: str, missing: str) -> None:
+    file = {"CERT": "tls.crt", "KEY": "tls.key"}[given]
+
+    said = fault(**{f"SIDECAR_TLS_{given}_FILE": str(PAIR / file)})
+
+    assert said == (
+        f"SIDECAR_TLS_{missing}_FILE is missing. Set it beside SIDECAR_TLS_{given}_FILE, or neither"
+    )
+
+
+def test_files_that_hold_no_pair_are_a_fault_that_shows_nothing_of_them(tmp_path: Path) -> None:
+    self_signed(tmp_path / "other", "a")
+    self_signed(tmp_path / "sealed", "a", password=b"hunter2")
+    (tmp_path / "text").write_text(SECRET)
+    for key, why in (
+        ("other/tls.key", "key values mismatch"),
+        ("sealed/tls.key", "the key is encrypted"),
+        ("text", "not in pem form"),
+    ):
+        cert = PAIR if key != "sealed/tls.key" else tmp_path / "sealed"
+        said = fault(
+            SIDECAR_TLS_CERT_FILE=str(cert / "tls.crt"), SIDECAR_TLS_KEY_FILE=str(tmp_path / key)
+        )
+
+        assert said == (
+            "SIDECAR_TLS_CERT_FILE is no certificate that goes with SIDECAR_TLS_KEY_FILE "
+            f"({why}). Mount tls.crt and tls.key of one Secret"
+        )
+
+
+def test_authorities_that_are_none_are_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text(SECRET)
+
+    said = fault(SIDECAR_UPSTREAM_TLS_CA_FILE=str(tmp_path / "ca.crt"))
+
+    assert said.startswith("SIDECAR_UPSTREAM_TLS_CA_FILE has no certificates (")
+    assert SECRET not in said
+
+
+def test_a_bundle_of_authorities_may_be_longer_than_a_secret(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.crt"
+    bundle.write_text((PAIR / "tls.crt").read_text() * 400)
+    assert bundle.stat().st_size > 64 * 1024
+
+    assert load(SIDECAR_UPSTREAM_TLS_CA_FILE=str(bundle)).upstream_tls_ca_file == str(bundle)
 
 
 # --- the store and its keys

@@ -384,3 +384,56 @@ def test_a_default_port_is_left_out_of_the_public_url_as_browsers_leave_it_out()
     assert values.public_url("https://argocd.example.org:443/") == "https://argocd.example.org"
     assert values.public_url("http://argocd.example.org:80") == "http://argocd.example.org"
     assert values.public_url("https://argocd.example.org:80") == "https://argocd.example.org:80"
+
+
+@pytest.mark.parametrize(
+    ("reader", "text", "value"),
+    [
+        (values.upstream, "unix:///run/argocd.sock", "unix:///run/argocd.sock"),
+        (values.upstream, "https://argocd-server:8443/", "https://argocd-server:8443"),
+        (values.switch, "on", True),
+        (values.switch, "off", False),
+        (values.size, "1KiB", 1024),
+        (values.size, "64KiB", 65536),
+        (values.size, "3MiB", 3 * 1024**2),
+        (values.count, "1", 1),
+        (values.count, "9999999", 9_999_999),
+        (values.host_name, "argocd-server.argocd.svc", "argocd-server.argocd.svc"),
+        (values.origins, "https://A.example:443", ("https://a.example",)),
+        (values.origins, "https://a.example,http://b:81 ", ("https://a.example", "http://b:81")),
+        (values.origins, "", ()),
+    ],
+)
+def test_what_the_data_path_is_told_is_read(
+    reader: Callable[[str], Any], text: str, value: Any
+) -> None:
+    assert reader(text) == value
+
+
+@pytest.mark.parametrize(
+    ("reader", "text"),
+    [
+        (values.upstream, "unix://run/argocd.sock"),
+        (values.upstream, "unix:///"),
+        (values.upstream, "unix:///run/a?x"),
+        (values.switch, "On"),
+        (values.switch, "true"),
+        (values.size, "64"),
+        (values.size, "64KB"),
+        (values.size, "0KiB"),
+        (values.size, "1.5MiB"),
+        (values.count, "0"),
+        (values.count, "-1"),
+        (values.count, "10000000"),
+        (values.host_name, "a/b"),
+        (values.host_name, ".a"),
+        (values.host_name, ""),
+        (values.origins, "https://a.example/x"),
+        (values.origins, "null"),
+        (values.origins, "*"),
+    ],
+)
+def test_what_the_data_path_cannot_be_told_is_refused_with_a_mend(
+    reader: Callable[[str], Any], text: str
+) -> None:
+    assert "Write" in refused(reader, text)

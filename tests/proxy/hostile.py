@@ -65,7 +65,7 @@ REQUEST_LINES: list[tuple[bytes, int]] = [
     (b"GET /x\x7fy HTTP/1.1\r\n" + H + b"\r\n", 400),
     (b"GET /x\x0by HTTP/1.1\r\n" + H + b"\r\n", 400),
     (b"GET /x\xe9y HTTP/1.1\r\n" + H + b"\r\n", 400),
-    (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400),
+    (b"\x15\x03\x01\x00\x02\x01\x00\r\n\r\n", 400),
     (b"garbage\r\n\r\n", 400),
     (b"HTTP/1.1 200 OK\r\n\r\n", 400),
 ]

@@ -15,6 +15,7 @@ import structlog
 
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.app import SystemClock
+from sidecar.config.tls import server_tls
 from sidecar.core.cookies import CookieJar
 from sidecar.core.heads import Paths
 from sidecar.core.id_token import IdTokenClaims
@@ -28,6 +29,7 @@ from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
+from sidecar.proxy.certificate import Certificate
 from sidecar.proxy.gate import Gate
 from sidecar.proxy.hold_back import HoldBack
 from sidecar.proxy.passes import Rules
@@ -36,6 +38,7 @@ from sidecar.proxy.port import PublicPort
 from sidecar.proxy.registry import OpenThings
 from sidecar.proxy.site import Limits, Site
 from sidecar.proxy.way import Way
+from tests.proxy.certificates import Pair
 from tests.world import eventually
 
 PUBLIC_URL = "http://argocd.example.org"
@@ -256,13 +259,16 @@ async def stack(
     http2: bool = True,
     mirror: bool = False,
     address: Callable[[int], UpstreamAddress] | None = None,
+    certificate: Pair | None = None,
 ) -> AsyncIterator[Stack]:
     """The data path in front of a recorder, with one session at hand."""
     upstream = Recorder(talk)
     server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     upstream.port = server.sockets[0].getsockname()[1]
     to = address(upstream.port) if address else UpstreamAddress("127.0.0.1", upstream.port)
-    made = await _assemble(upstream, to, limits or Limits(), http2=http2, mirror=mirror)
+    made = await _assemble(
+        upstream, to, limits or Limits(), http2=http2, mirror=mirror, pair=certificate
+    )
     try:
         yield made
     finally:
@@ -276,7 +282,13 @@ async def stack(
 
 
 async def _assemble(
-    upstream: Recorder, address: UpstreamAddress, limits: Limits, *, http2: bool, mirror: bool
+    upstream: Recorder,
+    address: UpstreamAddress,
+    limits: Limits,
+    *,
+    http2: bool,
+    mirror: bool,
+    pair: Pair | None,
 ) -> Stack:
     clock, metrics, log = SystemClock(), Metrics(), structlog.get_logger()
     tasks = Tasks(log)
@@ -308,6 +320,10 @@ async def _assemble(
     )
     own: list[bytes] = []
     site = Site(way, paths, lambda: _OwnPage(own), limits, http2=http2, metrics=metrics)
+    if pair is not None:
+        site.certificate = Certificate(
+            pair, lambda: server_tls(*pair, http2=http2), metrics, structlog.get_logger()
+        )
     port = PublicPort(site)
     _, at = await port.start("127.0.0.1", 0)
     name = f"{jar.session}={cookie}"

@@ -1,17 +1,16 @@
 """The upstream's connections: kept, aged, waited for; over TCP, TLS and Unix sockets."""
 
 import asyncio
-import datetime
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from sidecar.proxy.pool import Pool, UpstreamAddress, client_tls
+from sidecar.config.tls import upstream_tls
+from sidecar.proxy.front import PREFACE
+from sidecar.proxy.pool import Pool, UpstreamAddress, UpstreamTls
+from tests.proxy.certificates import self_signed
 from tests.proxy.stack import OK, Peer, Recorder, answers_ok, get, request, stack, status
 from tests.world import eventually, free_port
 
@@ -217,39 +216,25 @@ async def test_the_upstream_may_listen_on_a_unix_socket(tmp_path: Path) -> None:
     assert recorder.got == get("/x")
 
 
+def to_upstream(*, verify: bool = True, ca_file: str | None = None) -> UpstreamTls:
+    """TLS for both versions of HTTP."""
+    return UpstreamTls(
+        upstream_tls(verify=verify, ca_file=ca_file),
+        upstream_tls(verify=verify, ca_file=ca_file, http2=True),
+    )
+
+
 @pytest.fixture
 async def tls_upstream(tmp_path: Path) -> AsyncIterator[tuple[Recorder, str]]:
     """A recorder with a certificate that it signed itself, for the name argocd-server."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "argocd-server")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("argocd-server")]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path / "tls.pem"
-    file.write_bytes(
-        certificate.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    cert_file, key_file = self_signed(tmp_path, "argocd-server")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(file)
+    context.load_cert_chain(cert_file, key_file)
+    context.set_alpn_protocols(["http/1.1", "h2"])
     recorder = Recorder(answers_ok)
     server = await asyncio.start_server(recorder.serve, "127.0.0.1", 0, ssl=context)
     recorder.port = server.sockets[0].getsockname()[1]
-    yield recorder, str(file)
+    yield recorder, cert_file
     server.close()
     for peer in recorder.connections:
         peer.writer.transport.abort()
@@ -259,7 +244,7 @@ async def test_a_certificate_that_a_given_authority_signed_is_accepted(
     tls_upstream: tuple[Recorder, str],
 ) -> None:
     recorder, ca_file = tls_upstream
-    tls = client_tls(ca_file=ca_file)
+    tls = to_upstream(ca_file=ca_file)
     to = UpstreamAddress("127.0.0.1", recorder.port, tls=tls, server_name="argocd-server")
     async with stack(address=lambda _: to) as here:
         client = await here.client()
@@ -278,7 +263,7 @@ async def test_a_certificate_that_is_not_the_upstreams_is_502_at_once(
     tls_upstream: tuple[Recorder, str], authority: bool, server_name: str
 ) -> None:
     recorder, ca_file = tls_upstream
-    tls = client_tls(ca_file=ca_file if authority else None)
+    tls = to_upstream(ca_file=ca_file if authority else None)
     to = UpstreamAddress("127.0.0.1", recorder.port, tls=tls, server_name=server_name)
     async with stack(address=lambda _: to) as here:
         async with asyncio.timeout(2):
@@ -292,9 +277,30 @@ async def test_a_self_signed_certificate_is_accepted_when_nobody_wants_it_verifi
     tls_upstream: tuple[Recorder, str],
 ) -> None:
     recorder, _ = tls_upstream
-    to = UpstreamAddress.from_url(f"https://127.0.0.1:{recorder.port}", client_tls(verify=False))
+    to = UpstreamAddress.from_url(f"https://127.0.0.1:{recorder.port}", to_upstream(verify=False))
     async with stack(address=lambda _: to) as here:
         assert status(await here.ask(get("/x", CLOSE))) == 200
+
+
+def test_an_https_address_without_tls_is_a_mistake_of_ours() -> None:
+    with pytest.raises(ValueError, match="needs TLS"):
+        UpstreamAddress.from_url("https://argocd-server")
+
+
+async def test_an_upstream_in_tls_is_told_which_http_follows(
+    tls_upstream: tuple[Recorder, str],
+) -> None:
+    recorder, _ = tls_upstream
+    to = UpstreamAddress.from_url(f"https://127.0.0.1:{recorder.port}", to_upstream(verify=False))
+    async with stack(address=lambda _: to) as here:
+        await here.ask(get("/x", CLOSE))
+        spliced = await here.client()
+        await spliced.send(PREFACE + b"frames\r\n\r\n")
+        await eventually(lambda: recorder.got.endswith(b"frames\r\n\r\n"))
+        first, second = recorder.connections
+
+        assert first.writer.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
+        assert second.writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
 
 
 # The end of the process
