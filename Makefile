@@ -8,7 +8,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py lint types lock clean
+.PHONY: help demo test test-py test-chaos bench-refresh lint types lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -21,13 +21,19 @@ test: lint types test-py  ## all checks; what CI runs
 test-py: $(VENV)/test.ok tests/real/node_modules/.package-lock.json  ## pytest alone; ARGS="-k login"
 	$(BIN)/pytest -W error $(ARGS)
 
+test-chaos: $(VENV)/test.ok  ## minutes of killed replicas and lost data; CHAOS_SEED=7 repeats a run
+	$(BIN)/pytest -W error -m chaos tests/chaos $(ARGS)
+
+bench-refresh: $(VENV)/test.ok  ## minutes of measuring what renewals cost; ARGS="--quick"
+	$(BIN)/python -m bench.refresh $(ARGS)
+
 lint: $(VENV)/test.ok  ## ruff and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
 types: $(VENV)/test.ok  ## mypy
-	$(BIN)/mypy --strict sidecar tests
+	$(BIN)/mypy --strict sidecar tests bench
 
 lock: $(UV)  ## write requirements/ anew from pyproject.toml
 	$(COMPILE) --group build -o requirements/build.txt
@@ -37,7 +43,7 @@ lock: $(UV)  ## write requirements/ anew from pyproject.toml
 
 clean:  ## remove what these commands made
 	rm -rf .venv build dist tests/real/node_modules .*_cache .hypothesis
-	find sidecar tests -name __pycache__ -prune -exec rm -rf {} +
+	find sidecar tests bench -name __pycache__ -prune -exec rm -rf {} +
 
 # pip is the last thing that venv makes: an interrupted one is made again.
 $(BIN)/pip:
