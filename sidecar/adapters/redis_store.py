@@ -22,7 +22,6 @@ from sidecar.ports import (
     Clock,
     Ended,
     Record,
-    RecordKind,
     RecordName,
     SaveResult,
     StoredSession,
@@ -332,9 +331,9 @@ class RedisStore:
         return f"{self._user(user_tag)}grant:{grant_id}"
 
     def _record(self, name: RecordName) -> str:
-        session = name.kind is RecordKind.SESSION
-        start = self._sessions(name.user_tag) if session else self._grant(name.user_tag, "")
-        return start + name.id
+        # In one piece: it is asked for thousands of times a second.
+        kind, user_tag, record_id = name
+        return f"{self._prefix}{{{user_tag}}}:{kind.value}:{record_id}"
 
     def _lease(self, user_tag: str, grant_id: str) -> str:
         return f"{self._user(user_tag)}lease:{grant_id}"

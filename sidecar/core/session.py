@@ -5,6 +5,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from sidecar.core.sealing import KeyRing
 
@@ -34,8 +35,7 @@ def user_tag(issuer: str, client_id: str, subject: str) -> str:
     return _base64url(hashlib.sha256(named).digest()[:16])
 
 
-@dataclass(frozen=True, slots=True)
-class SessionKey:
+class SessionKey(NamedTuple):
     """Where the store keeps a session: the user tag, and the SHA-256 of the cookie's secret."""
 
     user_tag: str

@@ -29,6 +29,7 @@ T = TypeVar("T")
 class Known(Generic[T]):
     """A record as it was last known to stand in the store."""
 
+    name: RecordName
     value: T
     write_id: str
     asked_at: float
@@ -89,11 +90,12 @@ class Cache:
 
     def note_session(self, session: Session, write_id: str, asked_at: float, now: float) -> None:
         """A session stands in the store, as an answer has said that came now."""
-        if session_name(session.key) in self.ends:
+        name = session_name(session.key)
+        if name in self.ends:
             return
         self._forget_session(session.key)
         size = _SESSION_BYTES + len(session.user_agent)
-        self.sessions[session.key] = Known(session, write_id, asked_at, now, now, size)
+        self.sessions[session.key] = Known(name, session, write_id, asked_at, now, now, size)
         self._grow(size)
 
     def note_grant(
@@ -110,7 +112,8 @@ class Cache:
 
         It is `used` by whoever read or wrote it, not by being looked after.
         """
-        if grant_name(grant.user_tag, grant.id) in self.ends:
+        name = grant_name(grant.user_tag, grant.id)
+        if name in self.ends:
             return
         before = self.grants.get(grant.id)
         if before and grant.is_behind(before.value):
@@ -128,7 +131,9 @@ class Cache:
                 *(other.refresh_token for other in grant.others),
             )
         )
-        self.grants[grant.id] = Known(grant, write_id, asked_at, now, used_at, size, put_back_at)
+        self.grants[grant.id] = Known(
+            name, grant, write_id, asked_at, now, used_at, size, put_back_at
+        )
         self._grow(size)
 
     def note_end(
@@ -190,12 +195,12 @@ class Cache:
 
     def _in_use(self, now: float) -> Iterator[tuple[RecordName, str]]:
         since = now - IN_USE_SECONDS
-        for key, session in self.sessions.items():
+        for session in self.sessions.values():
             if session.used_at >= since:
-                yield session_name(key), session.write_id
+                yield session.name, session.write_id
         for grant in self.grants.values():
             if grant.used_at >= since:
-                yield grant_name(grant.value.user_tag, grant.value.id), grant.write_id
+                yield grant.name, grant.write_id
 
     def _forget_old(self, now: float) -> None:
         since = now - self.remembered_seconds
@@ -222,8 +227,8 @@ class Cache:
     def _forget_least_used(self) -> None:
         """Make room for a tenth, so that it need not be made each time."""
         entries: list[tuple[float, RecordName]] = [
-            *((known.used_at, session_name(key)) for key, known in self.sessions.items()),
-            *((g.used_at, grant_name(g.value.user_tag, g.value.id)) for g in self.grants.values()),
+            *((known.used_at, known.name) for known in self.sessions.values()),
+            *((known.used_at, known.name) for known in self.grants.values()),
         ]
         for _, name in sorted(entries):
             if self.bytes <= self.max_bytes * 9 // 10:
