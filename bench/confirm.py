@@ -30,7 +30,7 @@ class _Rounds:
     valkey_cpu_share: float
 
 
-async def confirm(*, few: int = 1000, many: int = 10_000, seconds: float = 12.0) -> dict[str, Any]:
+async def confirm(*, few: int = 1000, many: int = 10_000, seconds: float = 10.0) -> dict[str, Any]:
     """One replica with no sessions, a few, and many in use; nobody asks for anything meanwhile."""
     async with AsyncExitStack() as owned:
         store_url = await owned.enter_async_context(valkey())

@@ -31,7 +31,7 @@ class _Turn:
     control: float
 
 
-async def window(*, rounds: int = 16, provider_seconds: float = 2.0) -> dict[str, Any]:
+async def window(*, rounds: int = 14, provider_seconds: float = 2.0) -> dict[str, Any]:
     """Three sessions take turns, in an order that is drawn: one of them is inside."""
     async with AsyncExitStack() as owned:
         store_url = await owned.enter_async_context(valkey())

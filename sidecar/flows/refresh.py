@@ -265,10 +265,23 @@ class Refresh:
         """
         now = self._clock.monotonic()
         sure_at = self._sessions.sure_at(grant.id)
-        if self._may_be_answered(grant):
-            sure_at = max(sure_at, now + SAVED_BY_THEN_SECONDS)
         if sure_at > now:
             await self._wait_awake(sure_at - now)
+        if self._may_be_answered(grant):
+            await self._until_answered(grant)
+
+    async def _until_answered(self, grant: Grant) -> None:
+        """Until the answer to an open intent is stored, or whoever asked can no longer have it.
+
+        Looks are counted, not seconds: while this process stood still, so may the other have.
+        """
+        shortest, longest = _LOOK_EVERY_SECONDS
+        for _ in range(round(SAVED_BY_THEN_SECONDS / shortest)):
+            share = self._random(1)[0] / 255
+            await self._clock.sleep(shortest + share * (longest - shortest))
+            stored = await self._sessions.load_grant(grant.user_tag, grant.id)
+            if stored is not None and stored.renewals > grant.renewals:
+                return
 
     async def _wait_awake(self, seconds: float) -> None:
         """Wait, and once more if we stood still meanwhile: whom we wait for may have, too."""
