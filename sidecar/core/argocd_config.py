@@ -345,10 +345,9 @@ class _Reading:
         )
 
     def _credential(self, secret: Secret | None, key: str) -> str | None:
-        if secret is None:
-            return None
+        value = secret.data.get(key) if secret is not None else None
         try:
-            return secret.data.get(key, b"").decode()
+            return value.decode() if value is not None else None
         except UnicodeDecodeError:
             self._find(Weight.NOTE, f"{REDIS_SECRET}: {key}", "is no UTF-8 text. Correct it")
             return None
