@@ -1,4 +1,4 @@
-"""The command line: `sidecar run`, `sidecar demo`, `sidecar keys new`."""
+"""The command line: `sidecar run`, `sidecar config`, `sidecar demo`, `sidecar keys new`."""
 
 import asyncio
 import base64
@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from sidecar.app import configure_logging, running
+from sidecar.config import report
 from sidecar.config.settings import Config
 from sidecar.core.sealing import KEY_BYTES
 from sidecar.errors import ConfigurationError
@@ -43,6 +44,15 @@ def run() -> None:
             f"cannot listen: {error.strerror or error}. Free the port, or set another", err=True
         )
         raise typer.Exit(1) from None
+
+
+@cli.command("config")
+def show_config(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Every setting that is in force, where it comes from, and what is wrong with Argo CD's."""
+    config = _load_config()
+    typer.echo(report.as_json(config) if as_json else report.as_text(config))
 
 
 @cli.command()

@@ -7,12 +7,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from sidecar.core.refresh_policy import RefreshWindow
 from sidecar.core.sealing import Key, parse_keys
 
+Reader = Callable[[str], Any]
 _Word = TypeVar("_Word", bound=StrEnum)
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _UNIT_BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -250,6 +252,13 @@ def client_id(text: str) -> str:
     if not re.fullmatch(r"[\x20-\x7e]{1,512}", text):
         raise ValueError(f"is not a client id: {text!r}. Copy it from the provider")
     return text
+
+
+def folder(text: str) -> Path:
+    """A folder's absolute path."""
+    if not text.startswith("/") or not Path(text).is_dir():
+        raise ValueError(f"is no folder: {text!r}. Write its absolute path, and mount it there")
+    return Path(text)
 
 
 def one_of(words: type[_Word]) -> Callable[[str], _Word]:

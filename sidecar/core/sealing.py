@@ -23,6 +23,7 @@ KEY_BYTES = 32
 _SALT_BYTES = 16
 _NONCE_BYTES = 12
 SEAL_RANDOM_BYTES = _SALT_BYTES + _NONCE_BYTES
+_DERIVED = "derived"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,15 @@ class KeyRing:
         """Whether a key of the ring made `mac`; compared in constant time."""
         given = mac.encode()
         return any(hmac.compare_digest(_mac(key, text).encode(), given) for key in self._signing)
+
+
+def derived_key(secret: bytes) -> Key:
+    """The key that follows from Argo CD's `server.secretkey`, the same on every replica.
+
+    Its id follows from it too: what another `server.secretkey` has sealed is seen to be that.
+    """
+    key = _derive(secret, b"", "session-keys")
+    return Key(_DERIVED + _derive(key, b"", "key-id")[:8].hex(), key)
 
 
 def parse_keys(text: str) -> list[Key]:

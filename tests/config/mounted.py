@@ -33,3 +33,49 @@ def swap(volume: Path, data: Mapping[str, bytes]) -> None:
             (volume / key).symlink_to(f"..data/{key}")
     if old is not None:
         shutil.rmtree(old)
+
+
+OIDC = """
+name: Keycloak
+issuer: https://idp.example.org/realms/argocd
+clientID: argocd
+clientSecret: $oidc.clientSecret
+"""
+STOCK: dict[str, dict[str, bytes]] = {
+    "argocd-cm": {"url": b"https://argocd.example.org", "oidc.config": OIDC.encode()},
+    "argocd-secret": {"oidc.clientSecret": b"hunter2\n", "server.secretkey": b"hunter3"},
+    "argocd-cmd-params-cm": {"server.insecure": b"true"},
+    "secrets/argocd-redis": {"auth": b"hunter4@/"},
+}
+
+
+class Installation:
+    """Argo CD's settings as a pod's folder; changed as the kubelet changes them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._volumes: dict[str, dict[str, bytes]] = {}
+        for name, data in STOCK.items():
+            self.change(name, data)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What tells a sidecar of it."""
+        return {"SIDECAR_ARGOCD_CONFIG_DIR": str(self.folder)}
+
+    def change(self, volume: str, data: Mapping[str, bytes | None]) -> None:
+        """Give some keys of a volume other values; None takes one out."""
+        changed: dict[str, bytes | None] = {**self._volumes.get(volume, {}), **data}
+        self._volumes[volume] = {k: v for k, v in changed.items() if v is not None}
+        path = self.folder / volume
+        path.mkdir(parents=True, exist_ok=True)
+        swap(path, self._volumes[volume])
+
+    def oidc(self, text: str) -> None:
+        """Give `oidc.config` another text."""
+        self.change("argocd-cm", {"oidc.config": text.encode()})
+
+    def unmount(self, volume: str) -> None:
+        """Take a volume away."""
+        del self._volumes[volume]
+        shutil.rmtree(self.folder / volume)
