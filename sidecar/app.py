@@ -189,11 +189,11 @@ def _compose(
         prefix=KEY_PREFIX,
     )
     background = Background(sessions, store, refresh, schedule, runtime)
-    runtime.tasks.start_endless(background.run(), "background")
+    runtime.tasks.start_endless(background.run, "background", runtime.clock)
     if confirms:
-        runtime.tasks.start_endless(parts.confirmations.run(), "confirmations")
+        runtime.tasks.start_endless(parts.confirmations.run, "confirmations", runtime.clock)
         away = {"store": lambda: sessions.health.away, "provider": lambda: refresh.provider_away}
-        runtime.tasks.start_endless(Outages(away, runtime).run(), "outages")
+        runtime.tasks.start_endless(Outages(away, runtime).run, "outages", runtime.clock)
     logout = Logout(sessions, parts.records, provider, argocd, runtime)
     auth = AuthEndpoints(
         sessions,

@@ -323,7 +323,7 @@ class Refresh:
         tag, taken_at = grant.user_tag, self._clock.monotonic()
         held = True
         try:
-            seconds = self._lease_seconds
+            seconds = self.lease_seconds
             held = await self._store.take_lease(tag, grant.id, owner, seconds=seconds)
             if held:
                 by = taken_at + seconds / 2
@@ -348,7 +348,7 @@ class Refresh:
         self._log.warning("lease_not_released")  # it ends by itself
 
     @property
-    def _lease_seconds(self) -> float:
+    def lease_seconds(self) -> float:
         """How long a lease is taken for.
 
         Where a second use of a refresh token is harmless for a while, the lease of a process

@@ -53,6 +53,7 @@ class FailingStore(MemoryStore):
         self.saves: deque[str] = deque()
         self.stuck: set[str] = set()
         self.failing_releases = 0
+        self.failing_looks = 0
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def release_lease(self, user_tag: str, grant_id: str, owner: str) -> None:
@@ -61,6 +62,13 @@ class FailingStore(MemoryStore):
             self.failing_releases -= 1
             raise StoreUnavailable("told to fail")
         await super().release_lease(user_tag, grant_id, owner)
+
+    async def last_seen(self, user_tag: str, grant_id: str) -> float | None:
+        """When a grant was last used, if it may be looked at."""
+        if self.failing_looks:
+            self.failing_looks -= 1
+            raise StoreUnavailable("told to fail")
+        return await super().last_seen(user_tag, grant_id)
 
     async def load_grant(self, user_tag: str, grant_id: str) -> Record | None:
         """What is there; `meanwhile` happens once, before the answer arrives."""
