@@ -5,6 +5,7 @@ import base64
 import functools
 import json
 import math
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -87,6 +88,10 @@ class OpenIdProvider:
         self._proxy = functools.lru_cache(maxsize=16)(egress_proxy)
         self._endpoints = _Remembered(self._discover, clock, again_seconds=RETRY_SECONDS)
         self._keys = _Remembered(self._read_keys, clock, again_seconds=ASK_AGAIN_SECONDS)
+
+    def use(self, http: ClientSession) -> None:
+        """Ask with another client from now on; what is under way ends with the old one."""
+        self._http = http
 
     @property
     def profile(self) -> ProviderProfile:
@@ -338,14 +343,14 @@ async def _within(seconds: float, work: Coroutine[Any, Any, _T]) -> _T:
         await asyncio.wait({task})
 
 
-def provider_session(*, total_seconds: float) -> ClientSession:
-    """The HTTP client for a provider: a fresh connection for each request.
+def provider_session(*, total_seconds: float, tls: ssl.SSLContext | None = None) -> ClientSession:
+    """The HTTP client for a provider: a fresh connection for each request, by `tls` if given.
 
     On a kept connection it cannot be told whether a request that failed was ever read, and
     so whether its refresh token is spent.
     """
     return ClientSession(
-        connector=TCPConnector(force_close=True, limit=100),
+        connector=TCPConnector(force_close=True, limit=100, ssl=tls or True),
         cookie_jar=DummyCookieJar(),
         timeout=ClientTimeout(total=total_seconds),
         request_class=_TimelyRequest,

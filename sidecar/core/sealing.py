@@ -80,7 +80,7 @@ class KeyRing:
         body = id_end + _SALT_BYTES + _NONCE_BYTES
         if len(sealed) <= body:
             raise RecordBroken(f"a {label.kind} record is too short to be one")
-        key = self._keys.get(sealed[1:id_end].decode("ascii", "replace"))
+        key = self._keys.get(_key_id(sealed))
         if key is None:
             raise KeyUnknown(
                 f"a {label.kind} record was sealed by a key that this replica does not have. "
@@ -92,6 +92,15 @@ class KeyRing:
             return cipher.decrypt(nonce, sealed[body:], sealed[:body] + label.encode())
         except InvalidTag as error:
             raise RecordBroken(f"a {label.kind} record does not open with its key") from error
+
+    def has_replaced(self, sealed: bytes) -> bool:
+        """Whether what sealed this was derived, as the ring's first key is, from an older secret.
+
+        Nobody will ever have that key again: what it sealed is gone, and no fault.
+        """
+        key_id = _key_id(sealed)
+        derived = key_id.startswith(_DERIVED) and self._sealing.id.startswith(_DERIVED)
+        return derived and key_id not in self._keys
 
     def sign(self, text: str) -> str:
         """The MAC that the ring's first key puts under `text` (a session cookie)."""
@@ -147,6 +156,10 @@ def _parse_key(entry: str) -> Key:
             "Make one with: sidecar keys new"
         )
     return Key(key_id, secret)
+
+
+def _key_id(sealed: bytes) -> str:
+    return sealed[1 : 1 + (sealed[0] if sealed else 0)].decode("ascii", "replace")
 
 
 def _derive(secret: bytes, salt: bytes, purpose: str) -> bytes:

@@ -64,7 +64,7 @@ class Sessions:
         self._cache = cache
         self._knowledge = knowledge
         self.health = health
-        self._lifetimes = lifetimes
+        self.lifetimes = lifetimes
         self._clock = runtime.clock
         self._random = runtime.random
         self._tasks = runtime.tasks
@@ -161,7 +161,7 @@ class Sessions:
         the others may have ended while the store was there.
         """
         now = self._clock.monotonic()
-        since = now - self._lifetimes.grace_seconds
+        since = now - self.lifetimes.grace_seconds
         if not self.health.away:
             since = max(since, self._cache.round_at)
         return self._cache.unconfirmed(key, since, now)
@@ -278,7 +278,7 @@ class Sessions:
         """The version of a grant that comes with a login."""
         client = self._records.client
         tag = user_tag(claims.issuer, client.client_id, claims.subject)
-        ends_at = await self._store.now() + self._lifetimes.max_seconds
+        ends_at = await self._store.now() + self.lifetimes.max_seconds
         if sharing is Sharing.PER_USER:
             shared = await self._shared(tag)
             if shared is not None and shared.subject == claims.subject:
@@ -314,7 +314,7 @@ class Sessions:
                 return None
             if grant is None:
                 return None
-            ends_at = max(grant.ends_at, await self._store.now() + self._lifetimes.max_seconds)
+            ends_at = max(grant.ends_at, await self._store.now() + self.lifetimes.max_seconds)
             later = replace(grant, version=grant.version + 1, ends_at=ends_at)
             cookie, result = await self._attach(later, user_agent)
             if result is SaveResult.SAVED:
@@ -363,10 +363,10 @@ class Sessions:
             grant.user_tag, self._records.ring, random=self._random(SESSION_SECRET_BYTES)
         )
         now = await self._store.now()
-        ends_at = now + self._lifetimes.max_seconds
+        ends_at = now + self.lifetimes.max_seconds
         session = Session(key, grant.id, now, ends_at, user_agent, last_seen_at=now)
         writes = self._records.seal_session(session), self._records.seal_grant(grant)
-        idle_end = min(now + self._lifetimes.idle_seconds, session.ends_at)
+        idle_end = min(now + self.lifetimes.idle_seconds, session.ends_at)
         asked_at = self._clock.monotonic()
         result = await self._insist(
             lambda: self._store.attach(
@@ -452,7 +452,7 @@ class Sessions:
 
     async def _write_touch(self, session: Session) -> None:
         now = await self._store.now()
-        idle_end = min(now + self._lifetimes.idle_seconds, session.ends_at)
+        idle_end = min(now + self.lifetimes.idle_seconds, session.ends_at)
         await self._store.touch(
             session.key,
             session.grant_id,

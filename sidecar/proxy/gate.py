@@ -42,9 +42,8 @@ from sidecar.errors import (
     TryLater,
 )
 from sidecar.flows.records import Live
-from sidecar.flows.sessions import Sessions
 from sidecar.metrics import Metrics
-from sidecar.proxy.passes import Asked, Memory, Pass, Renewals, Rules, Seen
+from sidecar.proxy.passes import Asked, KnownSessions, Memory, Pass, Renewals, Rules, Seen
 
 # What goes on without a login while the store or the provider is away.
 _NEEDS_NO_LOGIN = (Kind.PUBLIC, Kind.LOCAL_LOGIN, Kind.OTHER)
@@ -56,7 +55,7 @@ class Gate:
 
     def __init__(
         self,
-        sessions: Sessions,
+        sessions: KnownSessions,
         renewals: Renewals,
         rules: Rules,
         *,
@@ -166,8 +165,8 @@ class Gate:
         return [("Set-Cookie", self._rules.jar.clear(self._rules.jar.session))]
 
     def _look(self, block: RequestFields, memory: Memory) -> Seen:
-        if memory.seen is None or memory.seen.block is not block:
-            memory.passed = None
+        if memory.gate is not self or memory.seen is None or memory.seen.block is not block:
+            memory.gate, memory.passed = self, None
             fields = end_to_end(block.fields)
             if block.http_1_0:  # which knows no 100 Continue (RFC 9110 section 10.1.1)
                 fields = [f for f in fields if f[0].lower() != "expect"]
@@ -182,6 +181,7 @@ class Gate:
         passed = memory.passed
         if (
             passed is None
+            or memory.gate is not self
             or passed.seen.block is not asked.head.block
             or passed.kind is not asked.kind
             or memory.settings is not asked.rewrites_settings

@@ -48,9 +48,18 @@ class AuthEndpoints:
         self._session_seconds = session_seconds
         self.login_url = f"{paths.root}/auth/login"
 
+    def began(self, request: web.BaseRequest) -> bool:
+        """Whether a callback ends a login that began here."""
+        try:
+            state = read_authorization_response(_query(request)).state
+            cookie = self._jar.login_of(_crumbs(request), hash_state(state))
+            return cookie is not None and bool(self._login.open_attempt(cookie.value, state))
+        except LoginRefused:
+            return False
+
     async def answer(self, own: OwnPath, request: web.BaseRequest, request_id: str) -> web.Response:
         """The answer of an own endpoint."""
-        found = crumbs(request.headers.getall("Cookie", []))
+        found = _crumbs(request)
         try:
             match own:
                 case OwnPath.LOGIN:
@@ -156,6 +165,10 @@ class AuthEndpoints:
 
     def _clear_tokens(self, found: Sequence[Crumb]) -> list[str]:
         return clear_token_lines(found, root_path=self._paths.root, secure=self._jar.secure)
+
+
+def _crumbs(request: web.BaseRequest) -> list[Crumb]:
+    return crumbs(request.headers.getall("Cookie", []))
 
 
 def _query(request: web.BaseRequest) -> list[tuple[str, str]]:
