@@ -584,9 +584,7 @@ async def test_rounds_go_on_twice_a_second_whatever_fails(
     began_at = here.clock.monotonic()
     here.store.fails.add("changed")
 
-    one.runtime.tasks.start_endless(
-        one.parts.confirmations.run, "confirmations", one.runtime.clock
-    )
+    one.runtime.tasks.start_endless(one.parts.confirmations.run, "confirmations", one.runtime.clock)
     await here.store.rounds(10)
     here.store.fails.clear()
     await here.store.rounds(20)
@@ -604,9 +602,7 @@ async def test_a_round_that_took_long_is_followed_by_the_next_after_a_breath(
 
     here.store.before_answer["changed"] = slowly
 
-    one.runtime.tasks.start_endless(
-        one.parts.confirmations.run, "confirmations", one.runtime.clock
-    )
+    one.runtime.tasks.start_endless(one.parts.confirmations.run, "confirmations", one.runtime.clock)
     await here.store.rounds(2)
 
     first, second, *_ = here.store.asked_at
@@ -754,9 +750,7 @@ async def test_a_mistake_about_one_record_ends_no_rounds(
 
     monkeypatch.setattr(one.parts.confirmations._knowledge, "settle_session", mistake)
     here.store._slots[live.session.key.user_tag].sessions.clear()
-    one.runtime.tasks.start_endless(
-        one.parts.confirmations.run, "confirmations", one.runtime.clock
-    )
+    one.runtime.tasks.start_endless(one.parts.confirmations.run, "confirmations", one.runtime.clock)
     await here.store.rounds(6)
 
     assert one.known(other)
