@@ -16,9 +16,9 @@ from sidecar.core.refresh_policy import (
     RefreshWindow,
     background_due_at,
 )
+from sidecar.core.timings import Timings
 from sidecar.demo.valkey import valkey
 from sidecar.flows.background import TAKEN_OVER_SECONDS
-from sidecar.flows.refresh import Timings
 
 PROVIDER_SECONDS = 0.1
 _START_SECONDS = 6.0

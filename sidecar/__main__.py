@@ -115,7 +115,7 @@ async def _serve(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(config):
+    async with running(config, load=lambda: Config.load(os.environ)):
         await stop.wait()
 
 

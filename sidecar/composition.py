@@ -24,6 +24,7 @@ from sidecar.core.heads import Paths
 from sidecar.core.provider_profiles import profile_of
 from sidecar.core.sealing import KEY_BYTES, Key, KeyRing
 from sidecar.core.session import SessionKey
+from sidecar.core.timings import Timings
 from sidecar.errors import SidecarError
 from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.background import Background
@@ -31,7 +32,7 @@ from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
 from sidecar.flows.outages import Outages
 from sidecar.flows.records import Client
-from sidecar.flows.refresh import Refresh, Timings
+from sidecar.flows.refresh import Refresh
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes
 from sidecar.flows.tasks import Runtime
@@ -43,7 +44,6 @@ from sidecar.web.admin import Check
 from sidecar.web.auth import AuthEndpoints
 from sidecar.web.server import OwnSite
 
-KEY_PREFIX = "argocd-token-refresh:"
 CHECK_SECONDS = 0.5  # a probe has one second
 # What began with a configuration that is gone has ended by then: logins take the longest.
 _KEPT_SECONDS = ATTEMPT_LIFE_SECONDS + 60.0
@@ -66,7 +66,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """What the public port asks: the gate, and the pages behind own paths (None: there are none)."""
+    """What the public port asks: the gate, and the pages behind own paths if there are any."""
 
     gate: Gate
     paths: Paths
@@ -87,20 +87,28 @@ class Composition:
     """The parts of one sidecar. Whoever owns the sockets is told by `show`, `close_…`."""
 
     def __init__(
-        self, runtime: Runtime, pool: Pool, upstream: ClientSession, *, confirms: bool
+        self,
+        runtime: Runtime,
+        pool: Pool,
+        upstream: ClientSession,
+        timings: Timings,
+        *,
+        prefix: str,
+        confirms: bool,
     ) -> None:
         self._runtime = runtime
         self._pool = pool
         self._upstream = upstream
+        self._prefix = prefix
         self._confirms = confirms
-        self._timings = Timings()
+        self._timings = timings
         self._start_key = Key("start", os.urandom(KEY_BYTES))
         self._store: RedisStore | MemoryStore | None = None
         self._line: Line | None = None
         self._retired: list[_Retired] = []
         self.own = OwnSite(request_ids=request_id, log=runtime.log)
         self.checks: dict[str, Check] = {}
-        self.show: Callable[[Face], None] = lambda _: None
+        self.show: Callable[[Face, Config], None] = lambda face, config: None
         self.close_session: Callable[[SessionKey], None] = lambda _: None
         self.close_all: Callable[[], None] = lambda: None
 
@@ -129,7 +137,7 @@ class Composition:
         self.own.earlier = [old.auth for old in reversed(self._retired) if old.auth is not None]
         self._check(line)
         self._runtime.metrics.takes_over_logins.set(line is not None)
-        self.show(face)
+        self.show(face, config)
         return face
 
     # Lines
@@ -164,7 +172,7 @@ class Composition:
         schedule = Schedule(store, config.refresh_window, config.background_renewal)
         parts = session_parts(
             store, self._ring(config), client, schedule, _lifetimes(config), runtime,
-            prefix=KEY_PREFIX,
+            prefix=self._prefix,
         )  # fmt: skip
         http = self._provider_http(config)
         provider = OpenIdProvider(
@@ -224,7 +232,7 @@ class Composition:
         )
         login = Login(
             parts.sessions, line.store, line.provider, parts.records.ring, line.client, settings,
-            line.schedule, runtime, prefix=KEY_PREFIX,
+            line.schedule, runtime, prefix=self._prefix,
         )  # fmt: skip
         auth = AuthEndpoints(
             parts.sessions,
@@ -257,8 +265,9 @@ class Composition:
             self._store = MemoryStore(self._runtime.clock)
         elif self._store is None:
             self._store = RedisStore(
-                config.store_url, prefix=KEY_PREFIX, clock=self._runtime.clock
-            )
+                config.store_url, prefix=self._prefix, clock=self._runtime.clock,
+                command_seconds=self._timings.command_seconds,
+            )  # fmt: skip
         return self._store
 
     def _ring(self, config: Config) -> KeyRing:

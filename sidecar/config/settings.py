@@ -20,6 +20,7 @@ from sidecar.core.authorization import OfflineAccess
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import Key
+from sidecar.core.timings import Timings
 from sidecar.errors import ConfigurationError
 
 
@@ -197,6 +198,14 @@ class Config(BaseSettings):
         "For how long a replica that cannot reach the store serves the sessions that it knows; "
         "never longer than their tokens live. A logout elsewhere is not seen meanwhile.",
     )
+    provider_timeout: Annotated[float, _by(values.positive_duration)] = _variable(
+        "10s",
+        "How long the provider may take for an answer. The lease that keeps replicas apart follows "
+        "from it; 12s at most, since a shutdown waits until what was asked for is stored.",
+    )
+    store_timeout: Annotated[float, _by(values.positive_duration)] = _variable(
+        "250ms", "How long the store may take for an answer before it counts as away."
+    )
     cookie_mode: Annotated[CookieMode, _by(values.one_of(CookieMode))] = _variable(
         "opaque",
         "`opaque`: the browser holds a session cookie only. `mirror`: it gets Argo CD's own "
@@ -233,8 +242,9 @@ class Config(BaseSettings):
             config = cls(**given)
         except ValidationError as error:
             raise ConfigurationError([*faults, *unset, *_faults_of(error, given)]) from None
-        if faults or unset:
-            raise ConfigurationError([*faults, *unset])
+        faults += [*unset, *config.timings.faults()]
+        if faults:
+            raise ConfigurationError(faults)
         config._argocd, config._set = argocd, names
         return config
 
@@ -262,6 +272,11 @@ class Config(BaseSettings):
         if self.client_secret_file:
             return read_file(self.client_secret_file)
         return self.client_secret or ""
+
+    @property
+    def timings(self) -> Timings:
+        """How long each part of a renewal may take."""
+        return Timings(provider_seconds=self.provider_timeout, command_seconds=self.store_timeout)
 
     @property
     def root_path(self) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
 
 from sidecar.core.breaker import CLOSED
 from sidecar.core.failures import known_error
@@ -18,6 +17,7 @@ from sidecar.core.refresh_policy import (
     used_until,
 )
 from sidecar.core.session import EndReason, SessionKey
+from sidecar.core.timings import Timings
 from sidecar.core.tokens import TokenResponse, renew
 from sidecar.errors import (
     ProviderRefused,
@@ -56,27 +56,6 @@ class TokenMissing(TryLater):
             "the login could not be renewed yet", retry_after_seconds=retry_after_seconds
         )
         self.operator = operator
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """How long each part may take, in seconds; the lease outlasts them by construction.
-
-    A request is sent in the first half of the lease, or not at all; what follows it (the
-    answer, the keys that check it, the store) fits into the second half. No more than
-    `renewals_at_once` run in a process, so that a provider that is back is not run over.
-    """
-
-    provider_seconds: float = 10.0
-    keys_seconds: float = 5.0
-    store_seconds: float = 1.5
-    wait_seconds: float = 15.0
-    renewals_at_once: int = 32
-
-    @property
-    def lease_seconds(self) -> float:
-        """How long a lease holds."""
-        return 2 * (self.provider_seconds + self.keys_seconds + 2 * self.store_seconds)
 
 
 class Refresh:

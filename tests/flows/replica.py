@@ -18,6 +18,7 @@ from sidecar.core.refresh_policy import Background as BackgroundMode
 from sidecar.core.refresh_policy import RefreshWindow
 from sidecar.core.sealing import Key, KeyRing
 from sidecar.core.session import SessionKey
+from sidecar.core.timings import Timings
 from sidecar.core.tokens import TokenResponse, TokenSet, first_tokens
 from sidecar.demo.oauth import ProviderSettings
 from sidecar.demo.provider import DemoProvider
@@ -25,7 +26,7 @@ from sidecar.errors import StoreUnavailable
 from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.background import Background
 from sidecar.flows.records import Client
-from sidecar.flows.refresh import Refresh, Timings
+from sidecar.flows.refresh import Refresh
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks

@@ -31,6 +31,7 @@ from sidecar.core.refresh_policy import (
 )
 from sidecar.core.sealing import Key, KeyRing
 from sidecar.core.session import EndReason, SessionKey
+from sidecar.core.timings import Timings
 from sidecar.core.tokens import TokenSet
 from sidecar.errors import KeyUnknown, SessionOver, StoreUnavailable, TryLater
 from sidecar.flows.assembly import SessionParts, session_parts
@@ -38,7 +39,7 @@ from sidecar.flows.cache import grant_name, session_name
 from sidecar.flows.confirmations import Confirmations
 from sidecar.flows.health import ASK_EVERY_SECONDS, FAILURES
 from sidecar.flows.records import Client, Live, Records
-from sidecar.flows.refresh import Refresh, Timings, TokenMissing
+from sidecar.flows.refresh import Refresh, TokenMissing
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
