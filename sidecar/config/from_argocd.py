@@ -41,7 +41,7 @@ class FromArgoCd:
     provider_tls_verify: bool = True
     anonymous: bool = False
     findings: tuple[Finding, ...] = ()
-    sources: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Where each field's value is from that Argo CD gives."""
 
     @property

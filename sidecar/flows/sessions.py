@@ -302,8 +302,18 @@ class Sessions:
         grant_id = await self._store.shared_grant(tag)
         try:
             return await self.load_grant(tag, grant_id) if grant_id else None
-        except SessionOver:
+        except SessionOver as over:
+            await self._end_unusable(tag, grant_id, over.reason)
             return None
+
+    async def _end_unusable(self, tag: str, grant_id: str, reason: str) -> None:
+        """End a grant that is over for us and not for the store, or no other could be shared."""
+        record = await self._store.load_grant(tag, grant_id)
+        if record is not None and not record.ended:
+            write_id = self._records.new_write_id()
+            await self._store.end_grant(
+                tag, grant_id, version=record.version, reason=reason, write_id=write_id
+            )
 
     async def join(self, tag: str, grant_id: str, *, user_agent: str) -> str | None:
         """A new session on a grant that is there: its cookie value, None if it has ended."""

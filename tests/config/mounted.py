@@ -71,9 +71,19 @@ class Installation:
         path.mkdir(parents=True, exist_ok=True)
         swap(path, self._volumes[volume])
 
+    def log_in_at(self, issuer: str, client_id: str, client_secret: str, *, url: str) -> None:
+        """Point it to a provider."""
+        self.change("argocd-secret", {"oidc.clientSecret": client_secret.encode()})
+        text = f"issuer: {issuer}\nclientID: {client_id}\nclientSecret: $oidc.clientSecret\n"
+        self.change("argocd-cm", {"url": url.encode(), "oidc.config": text.encode()})
+
     def oidc(self, text: str) -> None:
         """Give `oidc.config` another text."""
         self.change("argocd-cm", {"oidc.config": text.encode()})
+
+    def add_to_oidc(self, lines: str) -> None:
+        """Add these lines to `oidc.config`."""
+        self.oidc(f"{self._volumes['argocd-cm']['oidc.config'].decode()}{lines}\n")
 
     def unmount(self, volume: str) -> None:
         """Take a volume away."""
