@@ -229,7 +229,7 @@ def _say_start(config: Config, log: FilteringBoundLogger) -> None:
         issuer=config.issuer,
         store=masked(config.store_url),
     )
-    if config.store_url == "memory://":
+    if config.argocd.takes_over_logins and config.store_url == "memory://":
         log.warning(
             "memory_store",
             meaning="one replica only; a restart ends all sessions",

@@ -153,7 +153,7 @@ class Composition:
             line.http = self._provider_http(config)
             line.provider.use(line.http)
             line.refresh.try_again()
-        if before.client_secret != config.client_secret:
+        if not config.has_secret_of(before):
             line.refresh.try_again()
         line.parts.sessions.lifetimes = _lifetimes(config)
         if before.session_keys != config.session_keys:

@@ -1,7 +1,8 @@
 """Environment variables → one frozen `Config`, or every fault at once."""
 
-import difflib
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -11,10 +12,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from sidecar.config import values
 from sidecar.config.argocd_folder import Signature, file_signature, signature
-from sidecar.config.environment import PREFIX, from_kubernetes, read_file, read_files, variable
+from sidecar.config.environment import read_file, variable
 from sidecar.config.from_argocd import FromArgoCd
-from sidecar.config.sources import ARGOCD_CONFIG_DIR, filled_by_argocd
-from sidecar.config.tls import pair_faults, upstream_ca_faults
+from sidecar.config.sources import ARGOCD_CONFIG_DIR, filled_by_argocd, given_by
 from sidecar.config.values import CookieMode, Listen, LogLevel
 from sidecar.core.authorization import OfflineAccess
 from sidecar.core.provider_profiles import Provider
@@ -215,6 +215,7 @@ class Config(BaseSettings):
         "info", "`debug`, `info`, `warning` or `error`."
     )
     _argocd: FromArgoCd = PrivateAttr(FromArgoCd())
+    _secret_digest: str = PrivateAttr("")
     _set: frozenset[str] = PrivateAttr(frozenset())
 
     @classmethod
@@ -235,7 +236,7 @@ class Config(BaseSettings):
         Raises:
             ConfigurationError: with a line for every fault.
         """
-        given, faults = _given(environ)
+        given, faults = given_by(environ, cls.model_fields)
         names = frozenset(given)
         argocd, unset = filled_by_argocd(given, environ, cls.model_fields)
         try:
@@ -246,6 +247,8 @@ class Config(BaseSettings):
         if faults:
             raise ConfigurationError(faults)
         config._argocd, config._set = argocd, names
+        with suppress(OSError, ValueError):  # it was there a moment ago, and is read at each use
+            config._secret_digest = hashlib.sha256(config.read_client_secret().encode()).hexdigest()
         return config
 
     @property
@@ -263,8 +266,8 @@ class Config(BaseSettings):
 
     def watched(self) -> Signature:
         """What changes when anything does that `load` reads; nothing is read for it."""
-        files = [self.session_keys_file] if self.session_keys_file else []
-        marks = tuple(file_signature(Path(file)) for file in files)
+        files = (self.client_secret_file, self.session_keys_file)
+        marks = tuple(file_signature(Path(file)) for file in files if file)
         return (*marks, *signature(self.argocd_config_dir))
 
     def read_client_secret(self) -> str:
@@ -272,6 +275,10 @@ class Config(BaseSettings):
         if self.client_secret_file:
             return read_file(self.client_secret_file)
         return self.client_secret or ""
+
+    def has_secret_of(self, other: "Config") -> bool:
+        """Whether the client's secret was the same when both were loaded."""
+        return self._secret_digest == other._secret_digest
 
     @property
     def timings(self) -> Timings:
@@ -293,32 +300,6 @@ def is_secret(field: str) -> bool:
     """Whether a field's value is never shown."""
     extra = Config.model_fields[field].json_schema_extra
     return isinstance(extra, dict) and bool(extra.get("secret"))
-
-
-def _given(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """The fields that the environment gives, and the faults of its names and files."""
-    given: dict[str, Any] = {}
-    faults = []
-    for name, value in environ.items():
-        if not name.startswith(PREFIX) or from_kubernetes(name, value):
-            continue
-        field = name.removeprefix(PREFIX).lower()
-        if field not in Config.model_fields or name != variable(field):
-            faults.append(_unknown(name))
-        else:
-            given[field] = value.strip()
-    unread = list(read_files(given))
-    faults += unread
-    faults += [] if unread else [*pair_faults(given), *upstream_ca_faults(given)]
-    return given, faults
-
-
-def _unknown(name: str) -> str:
-    # Compared without the prefix, which alone would make everything look alike.
-    given = name.removeprefix(PREFIX).lower()
-    near = difflib.get_close_matches(given, Config.model_fields, n=1)
-    mend = f"Did you mean {variable(near[0])}?" if near else "See docs/configuration.md"
-    return f"{name} is not known. {mend}"
 
 
 def _faults_of(error: ValidationError, given: dict[str, Any]) -> Iterator[str]:

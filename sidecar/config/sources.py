@@ -1,5 +1,6 @@
-"""Where the values of variables that are not set come from: Argo CD's folder, or nowhere."""
+"""Where values come from: the environment, then Argo CD's folder."""
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,40 @@ from pydantic.fields import FieldInfo
 
 from sidecar.config import values
 from sidecar.config.argocd_folder import read_argocd_folder
-from sidecar.config.environment import variable
+from sidecar.config.environment import PREFIX, from_kubernetes, read_files, variable
 from sidecar.config.from_argocd import LOGIN, FromArgoCd, Merging
+from sidecar.config.tls import pair_faults, upstream_ca_faults
 from sidecar.core.argocd_config import read_argocd_config
 
 ARGOCD_CONFIG_DIR = Path("/etc/argocd-token-refresh/argocd")
+
+
+def given_by(
+    environ: Mapping[str, str], fields: Mapping[str, FieldInfo]
+) -> tuple[dict[str, Any], list[str]]:
+    """The fields that the environment gives, and the faults of its names and files."""
+    given: dict[str, Any] = {}
+    faults = []
+    for name, value in environ.items():
+        if not name.startswith(PREFIX) or from_kubernetes(name, value):
+            continue
+        field = name.removeprefix(PREFIX).lower()
+        if field not in fields or name != variable(field):
+            faults.append(_unknown(name, fields))
+        else:
+            given[field] = value.strip()
+    unread = list(read_files(given))
+    faults += unread
+    faults += [] if unread else [*pair_faults(given), *upstream_ca_faults(given)]
+    return given, faults
+
+
+def _unknown(name: str, fields: Mapping[str, FieldInfo]) -> str:
+    # Compared without the prefix, which alone would make everything look alike.
+    given = name.removeprefix(PREFIX).lower()
+    near = difflib.get_close_matches(given, fields, n=1)
+    mend = f"Did you mean {variable(near[0])}?" if near else "See docs/configuration.md"
+    return f"{name} is not known. {mend}"
 
 
 def filled_by_argocd(

@@ -47,8 +47,9 @@ class Admin:
         An outage of store or provider is detail: taking all pods out of the Service would
         take the CLI and webhooks with it.
         """
-        states = await asyncio.gather(*(check() for check in self._checks.values()))
-        parts = dict(zip(self._checks, states, strict=True))
+        checks = dict(self._checks)  # a changed configuration has others
+        states = await asyncio.gather(*(check() for check in checks.values()))
+        parts = dict(zip(checks, states, strict=True))
         status = 200 if self.phase is Phase.SERVING else 503
         return web.json_response({"phase": self.phase, **parts}, status=status)
 

@@ -68,6 +68,24 @@ async def test_a_new_client_secret_is_used_at_once_and_nobody_logs_in_again(
     assert (await (await here.browser()).log_in()).status == 303
 
 
+async def test_a_client_secret_in_a_file_of_its_own_is_seen_to_change(
+    signing_key: rsa.RSAPrivateKey, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("demo-secret")
+    argocd = Installation(tmp_path / "argocd")
+    environment = {"SIDECAR_CLIENT_SECRET_FILE": str(secret)}
+    async with world(signing_key, fake_clock, installation=argocd, environment=environment) as here:
+        browser = await here.logged_in()
+        here.provider.settings.client_secret = "rotated"
+        assert await renewed(here, browser) == 503
+
+        secret.write_text("rotated")
+        await here.sidecars[0].running.changes.look()
+
+        assert (await browser.get(API)).status == 200
+
+
 async def test_a_wrong_client_secret_ends_no_session_and_its_mend_needs_no_restart(
     installed: Installed,
 ) -> None:
