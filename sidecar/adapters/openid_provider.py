@@ -15,6 +15,7 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from aiohttp import (
+    ClientConnectorCertificateError,
     ClientConnectorError,
     ClientError,
     ClientRequest,
@@ -25,6 +26,7 @@ from aiohttp import (
     ConnectionTimeoutError,
     DummyCookieJar,
     TCPConnector,
+    TooManyRedirects,
 )
 from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.rfc7009 import prepare_revoke_token_request
@@ -242,7 +244,7 @@ class OpenIdProvider:
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise ProviderUnavailable(f"the provider's {name} is not JSON") from error
+            raise ProviderUnavailable(_no_json(body, name)) from error
 
 
 class _Remembered(Generic[_T]):
@@ -373,10 +375,19 @@ async def _answer(request: Any) -> AsyncIterator[ClientResponse]:
     try:
         async with request as response:
             yield response
+    except TooManyRedirects:
+        raise ProviderUnavailable(
+            "the provider redirects in a circle. Check the issuer, and what stands before it"
+        ) from None
     except ClientResponseError as error:
         # Not chained: it shows the request's headers, and so the client's secret.
         name = type(error).__name__
         raise ProviderUnavailable(f"the provider's answer is not HTTP ({name})") from None
+    except ClientConnectorCertificateError as error:
+        raise ProviderUnavailable(
+            "the provider's certificate is not trusted. Give its authority as rootCA in "
+            "oidc.config, or by SSL_CERT_FILE"
+        ) from error
     except (ClientConnectorError, ConnectionTimeoutError) as error:
         raise ProviderUnavailable("the provider cannot be reached") from error
     except (ClientError, TimeoutError, OSError) as error:
@@ -407,8 +418,9 @@ def _read_metadata(document: Any, issuer: str) -> ProviderEndpoints:
         raise ProviderUnavailable("the provider's discovery is not a JSON object")
     if document.get("issuer") != issuer:
         raise ProviderUnavailable(
-            "the provider's discovery names another issuer than SIDECAR_ISSUER; "
-            "they must be equal to the letter (OpenID Connect Discovery 4.3)"
+            f"the provider's discovery names another issuer, {_short(document.get('issuer'))}. "
+            "SIDECAR_ISSUER, or issuer in oidc.config, must be equal to it to the letter "
+            "(OpenID Connect Discovery 4.3)"
         )
     for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
         if not _text(document, name).startswith(("https://", "http://")):
@@ -428,6 +440,19 @@ def _read_metadata(document: Any, issuer: str) -> ProviderEndpoints:
             document.get("authorization_response_iss_parameter_supported") is True
         ),
     )
+
+
+def _no_json(body: bytes, name: str) -> str:
+    if not body.lstrip().startswith(b"<"):
+        return f"the provider's {name} is not JSON"
+    return (
+        f"the provider's {name} is a web page, not JSON. Check the issuer: what it leads to must "
+        "answer without a login"
+    )
+
+
+def _short(value: Any) -> str:
+    return repr(value[:200]) if isinstance(value, str) else "which is no text"
 
 
 def _text(document: dict[str, Any], name: str) -> str:
