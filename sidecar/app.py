@@ -156,7 +156,9 @@ async def _serve_public(
         # What is under way has the old way, and ends with it.
         site.way = replace(site.way, gate=face.gate, login_url=face.login_url)
         site.paths = face.paths
-        if _pair(config) != (site.certificate.files if site.certificate else None):
+        pair = _pair(config)
+        # One that is gone for a moment does not switch TLS off: the last one is served on.
+        if pair is not None and (site.certificate is None or site.certificate.files != pair):
             with suppress(OSError, ValueError):  # it has changed once more, and will be looked at
                 site.certificate = _certificate(config, runtime)
 

@@ -11,7 +11,8 @@ from sidecar.flows.tasks import Runtime
 
 LOOK_EVERY_SECONDS = 1.0
 # argocd-server reads these at its own start only, so that a change of them is not yet true.
-AT_START_ONLY = ("upstream", "upstream_tls_verify", "store_url")
+AT_START_ONLY: tuple[str, ...] = ("upstream", "upstream_tls_verify", "store_url")
+TLS = ("tls_cert_file", "tls_key_file")
 _REFUSED = (Weight.BROKEN, Weight.DOUBTFUL)
 
 
@@ -87,8 +88,9 @@ class Changes:
         self._metrics.configuration_refused.set(0)
         if found == self._config:
             return
-        before, self._config = self._config, found
+        before = self._config
         await self._use(found)
+        self._config = found
         self._log.info("configuration_changed", changed=_changed(before, found))
         if before.argocd.findings != found.argocd.findings:
             self.say_findings(found)
@@ -103,20 +105,18 @@ class Changes:
 
     def _without_what_waits(self, found: Config) -> Config:
         """The configuration with the old values of what takes effect at a start only."""
-        kept = {
-            name: getattr(self._config, name)
-            for name in AT_START_ONLY
-            if getattr(self._config, name) != getattr(found, name)
-        }
+        names = AT_START_ONLY
         if not self._config.argocd.takes_over_logins:
-            kept.pop("store_url", None)  # no store has been opened yet
-        if tuple(kept) != self._waiting:
-            self._waiting = tuple(kept)
-            if kept:
-                self._log.warning(
-                    "configuration_waits", settings=list(kept), mend="restart the pod"
-                )
-        return found.model_copy(update=kept) if kept else found
+            names = tuple(name for name in names if name != "store_url")  # none is open yet
+        if found.argocd.insecure is not self._config.argocd.insecure:
+            names += TLS  # both sides change at once, when argocd-server does
+        kept = found.keeping(names, of=self._config)
+        waiting = tuple(n for n in names if getattr(kept, n) != getattr(found, n))
+        if waiting and waiting != self._waiting:
+            mend = "restart the pod, argocd-server with it"
+            self._log.warning("configuration_waits", settings=list(waiting), mend=mend)
+        self._waiting = waiting
+        return kept
 
     def _refuse(self, faults: tuple[str, ...] | list[str]) -> None:
         if tuple(faults) == self._refused:

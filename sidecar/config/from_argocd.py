@@ -40,6 +40,8 @@ class FromArgoCd:
     """The authorities to trust for the provider, as PEM; "" for the system's."""
     provider_tls_verify: bool = True
     anonymous: bool = False
+    insecure: bool | None = None
+    """`server.insecure`; None where it is not known."""
     findings: tuple[Finding, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Where each field's value is from that Argo CD gives."""
@@ -81,6 +83,7 @@ class Merging:
             provider_ca=self._provider_ca() if oidc else "",
             provider_tls_verify=not (oidc and self._argocd.tls_insecure_skip_verify),
             anonymous=self._argocd.anonymous,
+            insecure=self._argocd.insecure,
             findings=tuple(self._findings),
             sources=self._sources,
         )

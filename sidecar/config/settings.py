@@ -1,8 +1,9 @@
 """Environment variables → one frozen `Config`, or every fault at once."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -275,6 +276,12 @@ class Config(BaseSettings):
         if self.client_secret_file:
             return read_file(self.client_secret_file)
         return self.client_secret or ""
+
+    def keeping(self, names: Iterable[str], of: "Config") -> Self:
+        """This configuration with what another has in these fields, and as `server.insecure`."""
+        kept = self.model_copy(update={name: getattr(of, name) for name in names})
+        kept._argocd = replace(self._argocd, insecure=of.argocd.insecure)
+        return kept
 
     def has_secret_of(self, other: "Config") -> bool:
         """Whether the client's secret was the same when both were loaded."""

@@ -1,14 +1,17 @@
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.config import report
 from sidecar.config.settings import Config
 from sidecar.core.argocd_config import Finding, Weight
 from sidecar.core.sealing import derived_key
 from sidecar.errors import ConfigurationError
-from tests.config.mounted import OIDC, Installation
+from tests.config.mounted import OIDC, Installation, mount
 from tests.proxy.certificates import self_signed
 
 
@@ -430,3 +433,46 @@ def test_the_report_says_when_logins_pass(argocd: Installation) -> None:
 
     assert "logins: not taken over" in text
     assert "absent: argocd-cm: oidc.config is missing" in text
+
+
+# --- whatever is mounted
+
+_TEXT = st.binary(max_size=40) | st.sampled_from(
+    [b"https://a.example/b", b"issuer: https://a\nclientID: b\nclientSecret: $a", b"[", b"true",
+     b"1h", b"issuer: 1\nclientID: [", b"a:1", b"\xc3\xa9", b"- https://a\n- 1", b"$a:b",
+     b"issuer: https://a\nclientID: b\nrootCA: x\nrequestedScopes: ['a b', openid]"]
+)  # fmt: skip
+_MOUNTED = st.fixed_dictionaries(
+    {},
+    optional={
+        "argocd-cm": st.dictionaries(
+            st.sampled_from(["url", "oidc.config", "additionalUrls", "users.session.duration"]),
+            _TEXT,
+        ),
+        "argocd-secret": st.dictionaries(
+            st.sampled_from(["server.secretkey", "a", "tls.crt", "tls.key"]), _TEXT
+        ),
+        "argocd-cmd-params-cm": st.dictionaries(
+            st.sampled_from(["server.insecure", "server.rootpath", "redis.server", "redis.db"]),
+            _TEXT,
+        ),
+        "secrets/argocd-redis": st.dictionaries(st.sampled_from(["auth", "auth_username"]), _TEXT),
+    },
+)
+
+
+@given(mounted=_MOUNTED)
+def test_nothing_that_is_mounted_stops_the_start(mounted: dict[str, dict[str, bytes]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for volume, data in mounted.items():
+            mount(Path(folder, volume), data)
+
+        config = Config.load({"SIDECAR_ARGOCD_CONFIG_DIR": folder})
+
+    if config.argocd.takes_over_logins:
+        assert config.public_url
+        assert config.issuer
+        assert config.client_id
+        assert config.store_url.startswith("redis://")
+        assert config.session_keys
+    report.as_text(config)

@@ -325,6 +325,9 @@ async def test_what_argo_cd_reads_at_its_start_waits_for_one(
     log = structlog.get_logger()
     runtime = Runtime(fake_clock, os.urandom, Tasks(log), Metrics(), log)
     changes = Changes(load(), load, use, runtime)
+    self_signed(tmp_path / "made", "argocd.example.org")
+    pair = {name: (tmp_path / "made" / name).read_bytes() for name in ("tls.crt", "tls.key")}
+    argocd.change("argocd-secret", pair)
     argocd.change("argocd-cmd-params-cm", {"server.insecure": b"false", "redis.server": b"b:1"})
     with capture_logs() as lines:
         await changes.look()
@@ -335,9 +338,12 @@ async def test_what_argo_cd_reads_at_its_start_waits_for_one(
     (config,) = used
     assert config.argocd.authorization == (("domain_hint", "x"),)
     assert config.upstream == "http://127.0.0.1:8090"
+    assert config.tls_cert_file is None
     assert "@argocd-redis:6379/" in config.store_url
     (line,) = [line for line in lines if line["event"] == "configuration_waits"]
-    assert line["settings"] == ["upstream", "upstream_tls_verify", "store_url"]
+    assert line["settings"] == [
+        "upstream", "upstream_tls_verify", "store_url", "tls_cert_file", "tls_key_file"
+    ]  # fmt: skip
 
 
 async def test_a_look_at_files_that_have_not_changed_loads_nothing(
@@ -426,6 +432,10 @@ async def test_a_certificate_that_comes_later_is_served(
         url = f"https://127.0.0.1:{port}/api/version"
         async with browser.http.get(url, ssl=False) as answer:
             assert answer.status == 200
+
+        argocd.change("argocd-secret", dict.fromkeys(pair))
+        await here.sidecars[0].running.changes.look()
+        assert (await browser.get("/api/version")).status == 307
 
 
 async def test_a_change_takes_effect_in_less_than_ten_seconds_by_itself(
