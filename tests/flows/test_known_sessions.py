@@ -120,7 +120,7 @@ class Here:
     number: int = 0
     random: Random = field(default_factory=lambda: Random(7))
 
-    async def add(self) -> Replica:
+    async def add(self, window: RefreshWindow = RefreshWindow()) -> Replica:  # noqa: B008
         """A replica that knows nothing."""
         log = structlog.get_logger()
         runtime = Runtime(self.clock, self.random.randbytes, Tasks(log), Metrics(), log)
@@ -134,7 +134,6 @@ class Here:
             metrics=runtime.metrics,
             keys_seconds=1,
         )
-        window = RefreshWindow()
         schedule = Schedule(self.store, window, Background.ACTIVE)
         parts = session_parts(self.store, RING, CLIENT, schedule, LIFETIMES, runtime, prefix=PREFIX)
         refresh = Refresh(
@@ -829,8 +828,7 @@ async def _compare(
     clock = FakeClock()
     async with AsyncExitStack() as owned:
         here = Here(clock, WatchedStore(clock), owned)
-        one = await here.add()
-        one.refresh._window = window
+        one = await here.add(window)
         live = await here.begun(one, life=life)
         grant = live.grant
         ends_at = refresh_ends_in and clock.now() + refresh_ends_in
@@ -875,9 +873,9 @@ async def test_what_is_given_at_once_has_the_tokens_that_the_store_has_not_taken
 
 
 async def test_a_token_that_is_good_for_a_request_may_be_too_short_for_a_terminal(
-    here: Here, one: Replica
+    here: Here,
 ) -> None:
-    one.refresh._window = RefreshWindow(seconds=5)
+    one = await here.add(RefreshWindow(seconds=5))
     live = await here.begun(one, age=HOUR - 20)
 
     at_once = [one.refresh.current_now(live.session.key, min_life=life) for life in (0, 30, 0)]
