@@ -191,6 +191,7 @@ def _compose(
     background = Background(sessions, store, refresh, schedule, runtime)
     runtime.tasks.start_endless(background.run, "background", runtime.clock)
     if confirms:
+        runtime.tasks.start_endless(parts.confirmations.beats, "beats", runtime.clock)
         runtime.tasks.start_endless(parts.confirmations.run, "confirmations", runtime.clock)
         away = {"store": lambda: sessions.health.away, "provider": lambda: refresh.provider_away}
         runtime.tasks.start_endless(Outages(away, runtime).run, "outages", runtime.clock)

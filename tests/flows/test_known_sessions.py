@@ -482,6 +482,23 @@ async def test_while_the_store_is_away_what_is_known_is_served_for_the_grace_tim
     await one.settled()
 
 
+async def test_what_is_known_from_before_a_process_stood_still_is_served_by_no_grace(
+    here: Here, one: Replica, live: Live, key: SessionKey
+) -> None:
+    """Its first question may fail, and the session may have ended while it was stopped."""
+    one.parts.cache.beat(here.clock.monotonic())
+    here.store.away = True
+    here.clock.advance(40)
+
+    assert not one.refresh.may_go_up(live)
+    with pytest.raises(StoreUnavailable):
+        await one.refresh.current(key)
+    one.parts.cache.beat(here.clock.monotonic())
+    with pytest.raises(StoreUnavailable):
+        await one.refresh.current(key)
+    await one.settled()
+
+
 async def test_a_request_that_was_served_unconfirmed_is_counted(
     here: Here, one: Replica, key: SessionKey
 ) -> None:
