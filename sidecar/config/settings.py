@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sidecar.config import values
 from sidecar.config.environment import PREFIX, from_kubernetes, read_file, read_files, variable
@@ -41,13 +40,13 @@ def _secret(meaning: str) -> Any:
     return Field(None, description=meaning, repr=False, json_schema_extra={"secret": True})
 
 
-class Config(BaseSettings):
+class Config(BaseModel):
     """Everything that can be set, read once; replaced whole when it changes.
 
     Durations are in seconds. A field's description is its row in `docs/configuration.md`.
     """
 
-    model_config = SettingsConfigDict(
+    model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
@@ -190,17 +189,6 @@ class Config(BaseSettings):
     log_level: Annotated[LogLevel, _by(values.one_of(LogLevel))] = _variable(
         "info", "`debug`, `info`, `warning` or `error`."
     )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        *_: PydanticBaseSettingsSource,
-        **__: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` hands in: it has read the environment, with all its faults."""
-        return (init_settings,)
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
