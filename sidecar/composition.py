@@ -204,6 +204,7 @@ class Composition:
                 "store": lambda: sessions.health.away,
                 "provider": lambda: line.refresh.provider_away,
             }
+            work["beats"] = line.parts.confirmations.beats
             work["confirmations"] = line.parts.confirmations.run
             work["outages"] = Outages(away, runtime).run
         for name, run in work.items():

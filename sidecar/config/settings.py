@@ -8,8 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+)
 
 from sidecar.config import values
 from sidecar.config.argocd_folder import Signature, file_signature, signature
@@ -49,14 +55,14 @@ def _secret(meaning: str, default: str) -> Any:
     return Field(None, description=meaning, repr=False, json_schema_extra=extra)
 
 
-class Config(BaseSettings):
+class Config(BaseModel):
     """Everything that is set, by the environment and by Argo CD; replaced whole when it changes.
 
     Durations are in seconds. A field's description is its row in `docs/configuration.md`. Where
     logins are not taken over, `public_url`, `issuer` and `client_id` may be "".
     """
 
-    model_config = SettingsConfigDict(
+    model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
@@ -218,17 +224,6 @@ class Config(BaseSettings):
     _argocd: FromArgoCd = PrivateAttr(FromArgoCd())
     _secret_digest: str = PrivateAttr("")
     _set: frozenset[str] = PrivateAttr(frozenset())
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        *_: PydanticBaseSettingsSource,
-        **__: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` hands in: it has read the environment, with all its faults."""
-        return (init_settings,)
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:

@@ -104,6 +104,7 @@ class Replica:
     tasks: Tasks
     metrics: Metrics
     runtime: Runtime
+    identity: OpenIdProvider
 
 
 @dataclass
@@ -159,7 +160,9 @@ class Flows:
             timings=Timings(),
         )
         background = Background(sessions, self.store, refresh, schedule, runtime)
-        replica = Replica(parts, sessions, refresh, schedule, background, tasks, metrics, runtime)
+        replica = Replica(
+            parts, sessions, refresh, schedule, background, tasks, metrics, runtime, identity
+        )
         self.replicas.append(replica)
         return replica
 
@@ -186,7 +189,7 @@ class Flows:
             given.get("refresh_expires_in"),
         )
         expected = Expected(self.provider.issuer, "argo-cd", nonce="a-nonce")
-        identity = self.first.refresh._provider
+        identity = self.first.identity
         now = self.clock.now()
         claims = await verified_claims(identity, given["id_token"], expected, now=now)
         return first_tokens(response, given["id_token"], claims, now=now), claims
