@@ -260,6 +260,7 @@ class _Remembered(Generic[_T]):
         self._value: _T | None = None
         self._fetched_at = 0.0
         self._next_at = 0.0
+        self._why = ""
 
     async def get(self, *, again: bool = False) -> _T:
         """The value, fetched when it is old, or asked for `again` and not too soon for that."""
@@ -280,10 +281,11 @@ class _Remembered(Generic[_T]):
     async def _fetch_again(self) -> _T:
         now = self._clock.monotonic()
         if self._value is None and now < self._next_at:
-            raise ProviderUnavailable("the provider could not be reached a moment ago")
+            raise ProviderUnavailable(f"{self._why}, a moment ago")
         try:
             value = await self._fetch()
-        except ProviderUnavailable:
+        except ProviderUnavailable as error:
+            self._why = str(error)
             # Counted from now: those who waited for a slow failure must not repeat it in turn.
             self._next_at = self._clock.monotonic() + RETRY_SECONDS
             if self._value is None:

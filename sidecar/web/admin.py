@@ -7,7 +7,25 @@ from enum import StrEnum
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from sidecar.errors import SidecarError
+
+CHECK_SECONDS = 0.5  # a probe has one second
+
 Check = Callable[[], Awaitable[str]]
+
+
+def checked(ask: Callable[[], Awaitable[object]]) -> Check:
+    """A check that says "ok" where `ask` raises nothing and answers in time."""
+
+    async def check() -> str:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await ask()
+        except (SidecarError, OSError, TimeoutError) as error:
+            return str(error) or "does not answer"
+        return "ok"
+
+    return check
 
 
 class Phase(StrEnum):

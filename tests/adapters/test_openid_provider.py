@@ -21,7 +21,7 @@ from sidecar.adapters.openid_provider import (
     OpenIdProvider,
     provider_session,
 )
-from sidecar.config.tls import provider_tls, server_tls
+from sidecar.config.tls import provider_tls
 from sidecar.core.id_token import Expected, verify
 from sidecar.core.provider_profiles import (
     GENERIC,
@@ -41,6 +41,7 @@ from tests.adapters.conftest import said
 from tests.adapters.front import Front
 from tests.demo.client import REDIRECT_URI, VERIFIER, Client
 from tests.fakes.clock import FakeClock
+from tests.fakes.discovery import tls_issuer
 from tests.proxy.certificates import self_signed
 
 DISCOVERY = "/.well-known/openid-configuration"
@@ -1193,29 +1194,12 @@ async def test_a_provider_with_its_own_authority_is_reached_with_that_and_named_
     make_openid: MakeOpenId, tmp_path: Path
 ) -> None:
     pair = self_signed(tmp_path, "localhost")
-
-    async def discovery(request: web.Request) -> web.Response:
-        issuer = f"https://localhost:{request.url.port}"
-        names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-        return web.json_response({"issuer": issuer, **dict.fromkeys(names, issuer)})
-
-    app = web.Application()
-    app.router.add_get("/.well-known/openid-configuration", discovery)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    tls = server_tls(*pair, http2=False)
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    issuer = f"https://localhost:{runner.addresses[0][1]}"
-    try:
+    ways = provider_tls(text_of(pair[0]), verify=True), provider_tls("", verify=False)
+    async with tls_issuer(pair) as issuer:
         with pytest.raises(ProviderUnavailable, match="certificate is not trusted"):
             await make_openid(issuer).endpoints()
-        for way in (
-            provider_tls(text_of(pair[0]), verify=True),
-            provider_tls("", verify=False),
-        ):
+        for way in ways:
             async with provider_session(total_seconds=5, tls=way) as session:
                 openid = make_openid(issuer)
                 openid.use(session)
                 assert (await openid.endpoints()).issuer == issuer
-    finally:
-        await runner.cleanup()

@@ -138,6 +138,7 @@ async def test_working_broken_and_fix_with_one_login_and_no_restart(tmp_path: Pa
     assert code == 0
     assert CLIENT_SECRET not in written
     assert REDIS_PASSWORD not in written
+    assert "hunter" not in written  # what is in the other secrets
     events = [json.loads(line)["event"] for line in written.splitlines()]
     assert events.count("configuration_changed") == 2
 

@@ -21,6 +21,7 @@ from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
 from tests.config.mounted import Installation
 from tests.fakes.clock import FakeClock
+from tests.fakes.discovery import tls_issuer
 from tests.proxy.certificates import self_signed
 from tests.web.conftest import Installed
 from tests.world import Browser, World, world
@@ -199,6 +200,50 @@ async def test_open_streams_end_with_their_provider(
 
             async with asyncio.timeout(5):
                 await stream.content.read()
+
+
+async def test_open_streams_end_with_the_secretkey(installed: Installed) -> None:
+    browser = await installed.world.logged_in()
+    url = f"{browser.base}/api/v1/stream/applications"
+    async with browser.http.get(url, headers={"Accept": "text/event-stream"}) as stream:
+        assert stream.status == 200
+        installed.argocd.change("argocd-secret", {"server.secretkey": b"another"})
+        await installed.changed()
+
+        async with asyncio.timeout(5):
+            await stream.content.read()
+
+
+async def test_a_root_ca_is_used_when_it_comes(installed: Installed, tmp_path: Path) -> None:
+    here = installed.world
+    browser = await here.browser()
+    pair = self_signed(tmp_path / "provider", "localhost")
+    authority = (tmp_path / "provider" / "tls.crt").read_bytes()
+    async with tls_issuer(pair) as issuer:
+        installed.argocd.log_in_at(issuer, "argo-cd", "secret", url=here.base)
+        await installed.changed()
+        assert (await browser.get("/auth/login")).status == 503
+        assert "certificate is not trusted" in (await installed.detail())["provider"]
+
+        here.clock.advance(2)
+        installed.argocd.change("argocd-secret", {"ca": authority})
+        installed.argocd.add_to_oidc("rootCA: $ca")
+        await installed.changed()
+
+        assert (await browser.get("/auth/login")).headers["Location"].startswith(issuer)
+
+
+async def test_an_issuer_without_a_checked_certificate_is_used_when_argo_cd_does(
+    installed: Installed, tmp_path: Path
+) -> None:
+    here = installed.world
+    browser = await here.browser()
+    async with tls_issuer(self_signed(tmp_path / "provider", "other.example")) as issuer:
+        installed.argocd.log_in_at(issuer, "argo-cd", "secret", url=here.base)
+        installed.argocd.change("argocd-cm", {"oidc.tls.insecure.skip.verify": b"true"})
+        await installed.changed()
+
+        assert (await browser.get("/auth/login")).headers["Location"].startswith(issuer)
 
 
 async def test_open_streams_and_kept_connections_outlive_other_changes(
