@@ -1,6 +1,7 @@
 """What changes in Argo CD's settings takes effect without a restart, or is refused and said."""
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
+from aiohttp import ClientSession
 from cryptography.hazmat.primitives.asymmetric import rsa
 from structlog.testing import capture_logs
 from yarl import URL
@@ -509,3 +511,48 @@ async def test_a_change_takes_effect_in_less_than_ten_seconds_by_itself(
                 await asyncio.sleep(0.05)
 
         assert time.monotonic() - began < 10
+
+
+async def test_what_an_earlier_provider_needed_is_let_go_of(
+    installed: Installed, fake_clock: FakeClock
+) -> None:
+    here = installed.world
+    before = open_clients()
+    for number in range(3):
+        installed.argocd.log_in_at(f"http://idp{number}.example", "a", "b", url=here.base)
+        await installed.changed()
+    assert open_clients() == before + 3  # somebody may be at the end of a login there
+
+    fake_clock.advance(700)
+    installed.argocd.add_to_oidc("domainHint: x")
+    await installed.changed()
+
+    assert open_clients() == before
+
+
+def open_clients() -> int:
+    """How many HTTP clients are open in this process."""
+    gc.collect()
+    return sum(isinstance(each, ClientSession) and not each.closed for each in gc.get_objects())
+
+
+async def test_only_the_provider_in_force_has_work_behind_requests(tmp_path: Path) -> None:
+    argocd = Installation(tmp_path)
+    environment = {
+        **argocd.environment,
+        "SIDECAR_LISTEN": "127.0.0.1:0",
+        "SIDECAR_ADMIN_LISTEN": "127.0.0.1:0",
+        "SIDECAR_STORE_URL": "memory://",
+    }
+
+    def load() -> Config:
+        return Config.load(environment)
+
+    async with running(load(), load=load) as served:
+        argocd.oidc("issuer: https://idp.example.org\nclientID: a")
+        await served.changes.look()
+        await asyncio.sleep(0)
+
+        names = [task.get_name() for task in asyncio.all_tasks()]
+        for name in ("background", "beats", "confirmations", "outages"):
+            assert names.count(name) == 1
