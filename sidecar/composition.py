@@ -15,7 +15,7 @@ from sidecar.adapters.redis_store import RedisStore
 from sidecar.adapters.upstream import ArgoCd
 from sidecar.config.settings import Config
 from sidecar.config.values import CookieMode
-from sidecar.core.authorization import ATTEMPT_LIFE_SECONDS, origin
+from sidecar.core.authorization import ATTEMPT_LIFE_SECONDS, Sites, origin
 from sidecar.core.cookies import CookieJar
 from sidecar.core.heads import Paths
 from sidecar.core.sealing import KEY_BYTES, Key, KeyRing
@@ -182,7 +182,7 @@ class Composition:
             logout,
             jar,
             paths,
-            config.public_url,
+            Sites(config.public_url, config.additional_urls or ()),
             session_seconds=config.session_max_lifetime,
         )
         rules = _rules(config, jar, paths)
@@ -193,7 +193,12 @@ class Composition:
         """Where logins are Argo CD's: everything passes, less our cookies."""
         paths = Paths(config.root_path, takes_over_logins=False)
         rules = Rules(
-            CookieJar(config.public_url), paths, "", frozenset(), mirror=False, min_token_life=0.0
+            CookieJar(config.public_url),
+            paths,
+            Sites(config.public_url),
+            frozenset(),
+            mirror=False,
+            min_token_life=0.0,
         )
         gate = Gate(NoLogins(), NoLogins(), rules, metrics=self._runtime.metrics)
         return Face(gate, paths, f"{paths.root}/auth/login")
@@ -230,18 +235,17 @@ def request_id() -> str:
 
 
 def _login_settings(config: Config) -> LoginSettings:
-    return LoginSettings(
-        config.scopes, config.offline_access, config.redirect_uri, config.argocd.authorization
-    )
+    return LoginSettings(config.scopes, config.offline_access, config.argocd.authorization)
 
 
 def _rules(config: Config, jar: CookieJar, paths: Paths) -> Rules:
-    here = origin(config.public_url)
+    sites = Sites(config.public_url, config.additional_urls or ())
+    here = {origin(url) for url in (sites.public, *sites.additional)}
     return Rules(
         jar,
         paths,
-        here,
-        frozenset({here, *(config.websocket_origins or ())}),
+        sites,
+        frozenset({*here, *(config.websocket_origins or ())}),
         mirror=config.cookie_mode is CookieMode.MIRROR,
         min_token_life=config.min_token_life,
     )

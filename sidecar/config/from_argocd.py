@@ -33,7 +33,6 @@ _STOPS = (Weight.BROKEN, Weight.ABSENT)
 class FromArgoCd:
     """What Argo CD says that has no variable here."""
 
-    additional_urls: tuple[str, ...] = ()
     authorization: tuple[tuple[str, str], ...] = ()
     """Parameters of the authorization request: `claims`, `domain_hint`."""
     provider_ca: str = ""
@@ -71,6 +70,7 @@ class Merging:
         self._findings = [self._weighed(finding) for finding in self._findings]
         self._take("public_url", f"{CM}: url", self._argocd.url, values.public_url)
         self._check_root_path()
+        self._take_additional_urls()
         oidc = self._take_client()
         self._take_lifetime()
         self._take_upstream()
@@ -78,7 +78,6 @@ class Merging:
         self._take_store()
         self._take_keys()
         return FromArgoCd(
-            additional_urls=self._additional_urls(),
             authorization=_parameters(self._argocd) if oidc else (),
             provider_ca=self._provider_ca() if oidc else "",
             provider_tls_verify=not (oidc and self._argocd.tls_insecure_skip_verify),
@@ -159,14 +158,23 @@ class Merging:
             return ""
         return pem
 
-    def _additional_urls(self) -> tuple[str, ...]:
-        found = []
-        for url in self._argocd.additional_urls:
+    def _take_additional_urls(self) -> None:
+        """Those that can work: one session cookie, and one root path, has to do for all."""
+        where, found = f"{CM}: additionalUrls", []
+        public = self._given.get("public_url", "").rstrip("/")
+        for text in self._argocd.additional_urls:
             try:
-                found.append(values.public_url(url))
+                url = values.public_url(text)
             except ValueError as error:
-                self._find(Weight.NOTE, f"{CM}: additionalUrls", f"has one that {error}")
-        return tuple(found)
+                self._find(Weight.NOTE, where, f"has one that {error}")
+                continue
+            if not values.is_alike(url, public):
+                sentence = f"has {url!r}, which has not the scheme and path of url: it is left out"
+                self._find(Weight.NOTE, where, sentence)
+            else:
+                found.append(url)
+        if found and "additional_urls" not in self._set:
+            self._put("additional_urls", where, " ".join(found))
 
     def _take_lifetime(self) -> None:
         """`users.session.duration` caps the default; a variable that is set wins."""

@@ -69,7 +69,6 @@ def _shown(value: Any, name: str) -> str:
 def _beside(config: Config) -> Iterator[tuple[str, str]]:
     """What Argo CD says that has no variable."""
     argocd = config.argocd
-    yield "additionalUrls", " ".join(argocd.additional_urls) or "-"
     yield "rootCA", "given" if argocd.provider_ca else "-"
     yield "provider's certificate", "checked" if argocd.provider_tls_verify else "not checked"
     yield "anonymous users", "on" if argocd.anonymous else "off"

@@ -79,6 +79,12 @@ class Config(BaseModel):
         "Where browsers see Argo CD, with its root path. "
         "Register `<this>/auth/callback` as redirect URI at the provider.",
     )
+    additional_urls: Annotated[tuple[str, ...] | None, _by(values.urls)] = Field(
+        None,
+        description="Other addresses at which browsers see the same Argo CD, separated by spaces "
+        "or commas: with the scheme and path of `SIDECAR_PUBLIC_URL`. Each is a redirect URI more.",
+        json_schema_extra={"default": "Argo CD's `additionalUrls`"},
+    )
     issuer: Annotated[str, _by(values.issuer)] = _of_argocd(
         "issuer",
         "The provider's issuer, exactly as its tokens have it in `iss`. Set it together with "
@@ -239,7 +245,7 @@ class Config(BaseModel):
             config = cls(**given)
         except ValidationError as error:
             raise ConfigurationError([*faults, *unset, *_faults_of(error, given)]) from None
-        faults += [*unset, *config.timings.faults()]
+        faults += [*unset, *config.timings.faults(), *additional_url_faults(config)]
         if faults:
             raise ConfigurationError(faults)
         config._argocd, config._set = argocd, names
@@ -292,10 +298,15 @@ class Config(BaseModel):
         """Argo CD's root path: "" or "/name"."""
         return urlsplit(self.public_url).path
 
-    @property
-    def redirect_uri(self) -> str:
-        """Where the provider sends the browser back to."""
-        return f"{self.public_url}/auth/callback"
+
+def additional_url_faults(config: Config) -> Iterator[str]:
+    """What is wrong with the additional URLs beside the public one."""
+    for url in config.additional_urls or ():
+        if not values.is_alike(url, config.public_url):
+            yield (
+                f"{variable('additional_urls')} has {url!r}, whose scheme or path is not that of "
+                "the public URL. Correct it"
+            )
 
 
 def is_secret(field: str) -> bool:

@@ -167,6 +167,17 @@ def origins(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def urls(text: str) -> tuple[str, ...]:
+    """Where browsers see Argo CD besides its public URL, separated by spaces or commas."""
+    return tuple(public_url(url) for url in text.replace(",", " ").split())
+
+
+def is_alike(url: str, public: str) -> bool:
+    """Whether a URL has the public one's scheme and path, as one cookie and one root path need."""
+    one, other = urlsplit(url), urlsplit(public)
+    return (one.scheme, one.path) == (other.scheme, other.path)
+
+
 def switch(text: str) -> bool:
     """`on` or `off`."""
     if text not in ("on", "off"):

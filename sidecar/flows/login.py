@@ -47,7 +47,6 @@ class LoginSettings:
 
     scopes: tuple[str, ...]
     offline_access: OfflineAccess
-    redirect_uri: str
     authorization: tuple[tuple[str, str], ...] = ()
     """More parameters of it, as Argo CD sends them: `claims`, `domain_hint`."""
 
@@ -85,7 +84,7 @@ class Login:
         self._log = runtime.log
 
     async def start(
-        self, return_url: str, *, silent: bool = False
+        self, return_url: str, redirect_uri: str, *, silent: bool = False
     ) -> tuple[str, LoginAttempt, str]:
         """Where to send the browser, the attempt, and the value of its cookie.
 
@@ -97,7 +96,7 @@ class Login:
         endpoints = await self._provider.endpoints()
         attempt = new_attempt(
             return_url,
-            self._settings.redirect_uri,
+            redirect_uri,
             now=self._clock.now(),
             random=self._random(ATTEMPT_RANDOM_BYTES),
             silent=silent,

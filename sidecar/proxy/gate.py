@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from sidecar.core.answer_heads import AnswerHead
 from sidecar.core.answers import redirect, session_ended
+from sidecar.core.authorization import origin
 from sidecar.core.cookies import (
     Crumb,
     clear_token_lines,
@@ -248,7 +249,7 @@ class Gate:
         """No credential at all, for a session without a token; where Argo CD would, an answer."""
         answer = None
         if credential is Credential.SILENT and asked.kind is Kind.PAGE:
-            answer = redirect(self._login_here(asked.head.target))
+            answer = redirect(self._login_here(asked.head))
         elif credential in (Credential.ENDED, Credential.SILENT):
             answer = session_ended(asked.kind)
         if answer is not None:
@@ -274,10 +275,12 @@ class Gate:
         head = head_bytes(b"", [*fields, *seen.block.for_the_next_hop()])
         return Pass(asked.kind, credential, seen, head, live)
 
-    def _login_here(self, target: str) -> str:
+    def _login_here(self, head: RequestHead) -> str:
         """The login that comes back to the page of this request."""
-        here = {"return_url": self._rules.public_origin + target}
-        return f"{self._rules.paths.root}/auth/login?{urlencode(here)}"
+        hosts = values(head.block.fields, "host")
+        site = origin(self._rules.sites.at(hosts[0] if hosts else ""))
+        query = urlencode({"return_url": site + head.target})
+        return f"{self._rules.paths.root}/auth/login?{query}"
 
     def _mirrored(self, fields: Fields, found: Sequence[Crumb], id_token: str) -> Fields:
         """On pages and API answers, Argo CD's own cookie, whenever the browser's is not current."""

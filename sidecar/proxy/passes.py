@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sidecar.core.answers import Answer
+from sidecar.core.authorization import Sites
 from sidecar.core.cookies import CookieJar, Crumb
 from sidecar.core.heads import Credential, Fields, Kind, Paths
 from sidecar.core.messages import RequestFields, RequestHead
@@ -139,7 +140,7 @@ class Rules:
 
     jar: CookieJar
     paths: Paths
-    public_origin: str
+    sites: Sites
     origins: frozenset[str]
     """The sites whose pages may open a WebSocket that uses a session."""
     mirror: bool

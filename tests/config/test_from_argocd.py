@@ -214,13 +214,17 @@ def test_a_url_that_is_none_stops_no_start(argocd: Installation) -> None:
     assert str(stops(load(argocd))).startswith("argocd-cm: url is not the address of a site")
 
 
-def test_urls_besides_are_read_and_a_wrong_one_is_said(argocd: Installation) -> None:
-    argocd.change("argocd-cm", {"additionalUrls": b"[https://B.example.org/, b]"})
+def test_additional_urls_are_taken_and_those_that_cannot_work_are_said(
+    argocd: Installation,
+) -> None:
+    urls = b"[https://B.example.org/, b, http://c.example.org, https://d.example.org/argo]"
+    argocd.change("argocd-cm", {"additionalUrls": urls})
 
     config = load(argocd)
 
-    assert config.argocd.additional_urls == ("https://b.example.org",)
-    assert [f.weight for f in config.argocd.findings] == [Weight.NOTE]
+    assert config.additional_urls == ("https://b.example.org",)
+    assert [f.weight for f in config.argocd.findings] == [Weight.NOTE] * 3
+    assert load(argocd, SIDECAR_ADDITIONAL_URLS="https://e").additional_urls == ("https://e",)
 
 
 @pytest.mark.parametrize(("url", "root"), [("", "argo"), ("/argo", "other")])

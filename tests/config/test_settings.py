@@ -91,6 +91,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "public_url": ("https://Argo.example.org/argo/", "https://argo.example.org/argo"),
     "issuer": ("https://idp.example.org/", "https://idp.example.org/"),
     "provider": ("keycloak", Provider.KEYCLOAK),
+    "additional_urls": ("https://B.example, https://c", ("https://b.example", "https://c")),
     "client_id": ("other", "other"),
     "client_secret": (SECRET, SECRET),
     "client_secret_file": ("/dev/null", "/dev/null"),
@@ -131,6 +132,7 @@ GOOD: dict[str, tuple[str, Any]] = {
 BAD = {
     "argocd_config_dir": "/nowhere",
     "public_url": "argocd.example.org",
+    "additional_urls": "https://a, b",
     "issuer": "idp.example.org",
     "provider": "Keycloak",
     "client_id": "é",
@@ -247,20 +249,16 @@ def test_a_configuration_does_not_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "root_path", "redirect_uri"),
-    [
-        ("https://a.example", "", "https://a.example/auth/callback"),
-        ("https://a.example/", "", "https://a.example/auth/callback"),
-        ("https://a.example/argo/", "/argo", "https://a.example/argo/auth/callback"),
-    ],
+    ("url", "root_path"),
+    [("https://a.example", ""), ("https://a.example/", ""), ("https://a.example/argo/", "/argo")],
 )
-def test_root_path_and_redirect_uri_follow_from_the_public_url(
-    url: str, root_path: str, redirect_uri: str
-) -> None:
-    config = load(SIDECAR_PUBLIC_URL=url)
+def test_the_root_path_follows_from_the_public_url(url: str, root_path: str) -> None:
+    assert load(SIDECAR_PUBLIC_URL=url).root_path == root_path
 
-    assert config.root_path == root_path
-    assert config.redirect_uri == redirect_uri
+
+@pytest.mark.parametrize("url", ["http://b.example.org", "https://b.example.org/argo"])
+def test_an_additional_url_of_another_kind_is_a_fault(url: str) -> None:
+    assert fault(SIDECAR_ADDITIONAL_URLS=url).startswith("SIDECAR_ADDITIONAL_URLS has")
 
 
 # --- names
