@@ -74,7 +74,7 @@ def read_answer_head(raw: bytes, *, as_fields: bool = False) -> AnswerHead:
 # What makes an answer more than bytes to pass: a field for one hop, a cookie or a token, and
 # every spelling of framing but the usual one.
 _NEEDS_FIELDS = re.compile(
-    rb"\r\n(?:connection:(?! keep-alive\r\n)|keep-alive:|proxy-|te:|trailer:|upgrade:|set-cookie:"
+    rb"\r\n(?:connection:(?! keep-alive\r\n)|keep-alive:|proxy-|te:|upgrade:|set-cookie:"
     rb"|grpc-metadata-renew-token:|transfer-encoding:(?! chunked\r\n)"
     rb"|content-length:(?! [0-9]{1,18}\r\n))"
 )
