@@ -34,7 +34,7 @@ def read_requests(data: bytes) -> tuple[list[Message], bytes]:
     """
     requests: list[Message] = []
     while data:
-        found, after = _read(h11.Connection(h11.SERVER, _MOST), data)
+        found, after = read_request(data)
         if found is None:
             break
         requests.append(found)
@@ -42,11 +42,20 @@ def read_requests(data: bytes) -> tuple[list[Message], bytes]:
     return requests, data
 
 
+def read_request(data: bytes) -> tuple[Message | None, bytes]:
+    """The request at the beginning of `data`, None if it is not whole; and what follows it.
+
+    Raises:
+        h11.RemoteProtocolError: this is no request.
+    """
+    return _read(h11.Connection(h11.SERVER, _MOST), data)
+
+
 def read_answer(data: bytes, method: str = "GET") -> tuple[Message | None, bytes]:
     """The answer at the beginning of `data`, whose connection then ends, and what follows it.
 
     Raises:
-        h11.RemoteProtocolError: this is no answer to a request with this method.
+        h11.RemoteProtocolError: this is no whole answer to a request with this method.
     """
     client = h11.Connection(h11.CLIENT, _MOST)
     client.send(h11.Request(method=method, target="/", headers=[("Host", "x")]))

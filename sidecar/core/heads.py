@@ -184,8 +184,9 @@ def end_to_end(fields: Sequence[tuple[str, str]]) -> Fields:
 
 def connection_options(fields: Iterable[tuple[str, str]]) -> set[str]:
     """What the Connection fields name, in lower case."""
+    # Not strip() alone: in Latin-1 that takes bytes which are no white space of HTTP.
     return {
-        option.strip().lower()
+        option.strip(" \t").lower()
         for value in values(fields, "connection")
         for option in value.split(",")
     }

@@ -414,6 +414,12 @@ def test_a_host_is_one_name_and_nothing_else(host: str, usable: bool) -> None:
     assert is_usable_host(host) is usable
 
 
+def test_only_white_space_of_http_is_taken_from_what_connection_names() -> None:
+    fields = [("Connection", "x,\x85Y, \xa0Z \t"), ("X", "1"), ("Y", "2"), ("Z", "3")]
+
+    assert end_to_end(fields) == [("Y", "2"), ("Z", "3")]
+
+
 def test_trailers_stay_announced() -> None:
     fields = [("Trailer", "X"), ("Connection", "close, X-Mine"), ("X-Mine", "1"), ("TE", "x")]
 

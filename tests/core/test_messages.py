@@ -179,6 +179,14 @@ def test_an_answer_with_more_to_it_is_read_field_by_field(field: bytes) -> None:
     assert head.fields[0] == ("A", "b")
 
 
+def test_an_answer_that_is_chunked_twice_is_refused_whether_its_fields_are_wanted_or_not() -> None:
+    twice = b"Transfer-Encoding: chunked\r\nA: b\r\nTransfer-Encoding: chunked\r\n"
+
+    for as_fields in (False, True):
+        with pytest.raises(AnswerMalformed):
+            read_answer_head(b"HTTP/1.1 200 OK\r\n" + twice + b"\r\n", as_fields=as_fields)
+
+
 @pytest.mark.parametrize(
     ("raw", "keeps_alive"),
     [
