@@ -16,9 +16,9 @@ from sidecar.core.refresh_policy import (
     RefreshWindow,
     background_due_at,
 )
+from sidecar.core.timings import Timings
 from sidecar.demo.valkey import valkey
-from sidecar.flows.background import HIDE_SECONDS
-from sidecar.flows.refresh import Timings
+from sidecar.flows.background import TAKEN_OVER_SECONDS
 
 PROVIDER_SECONDS = 0.1
 _START_SECONDS = 6.0
@@ -85,7 +85,7 @@ async def _until_renewed(
 ) -> None:
     """Until all are renewed and stored, or it has taken far too long."""
     # What could not be looked at when it was taken is due again after it was hidden.
-    give_up_at = time.time() + 1.5 * within_seconds + HIDE_SECONDS
+    give_up_at = time.time() + 1.5 * within_seconds + Timings().lease_seconds + TAKEN_OVER_SECONDS
     while await asked.refreshes() < sessions and time.time() < give_up_at:  # noqa: ASYNC110
         await asyncio.sleep(0.2)
     while time.time() < give_up_at:

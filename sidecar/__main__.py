@@ -1,62 +1,82 @@
 """The command line: `sidecar run`, `sidecar demo`, `sidecar keys new`."""
 
+import argparse
 import asyncio
 import base64
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import metadata
-from typing import Annotated
-
-import typer
 
 from sidecar.app import configure_logging, running
 from sidecar.config.settings import Config
 from sidecar.core.sealing import KEY_BYTES
 from sidecar.errors import ConfigurationError
 
-cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-keys = typer.Typer(no_args_is_help=True, help="The keys that seal what is stored.")
-cli.add_typer(keys, name="keys")
 
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point of both commands."""
-    cli()
+    given = _parser().parse_args(arguments)
+    command: Callable[[Namespace], int] = given.command
+    try:
+        sys.exit(command(given))
+    except ConfigurationError as error:
+        _complain(str(error))
+        sys.exit(2)
 
 
-@cli.callback()
-def _root() -> None:
-    """Keeps people logged in to Argo CD."""
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="sidecar", description="Keeps people logged in to Argo CD.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add(commands, "run", run)
+    command = _add(commands, "demo", demo)
+    command.add_argument("--check", action="store_true", help="do it without a person")
+    command.add_argument(
+        "--token-seconds", type=_token_seconds, default=20, help="the ID tokens' life (20)"
+    )
+    of_keys = commands.add_parser("keys", help="the keys that seal what is stored")
+    key_commands = of_keys.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    command = _add(key_commands, "new", new_key)
+    command.add_argument("id", nargs="?", type=_key_id, default="1", help="the key's id (1)")
+    _add(commands, "version", version)
+    return parser
 
 
-@cli.command()
-def run() -> None:
+def _add(
+    commands: "argparse._SubParsersAction[ArgumentParser]",
+    name: str,
+    command: Callable[[Namespace], int],
+) -> ArgumentParser:
+    """A command whose docstring is its help."""
+    parser = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def run(_: Namespace) -> int:
     """Serve, until SIGTERM. Everything is set by environment variables."""
-    config = _load_config()
+    config = Config.load(os.environ)
     configure_logging(config.log_level.value)
     try:
         _run_loop(config)
     except OSError as error:
-        typer.echo(
-            f"cannot listen: {error.strerror or error}. Free the port, or set another", err=True
-        )
-        raise typer.Exit(1) from None
+        _complain(f"cannot listen: {error.strerror or error}. Free the port, or set another")
+        return 1
+    return 0
 
 
-@cli.command()
-def demo(
-    check: Annotated[bool, typer.Option("--check", help="Do it without a person.")] = False,
-    token_seconds: Annotated[int, typer.Option(min=2, help="The ID tokens' life.")] = 20,
-) -> None:
+def demo(given: Namespace) -> int:
     """Show it: a provider, a stand-in for Argo CD and the sidecar, on this machine."""
     from sidecar.demo import run as demo_run  # what it starts is not installed in production
 
     configure_logging("warning")
     with suppress(KeyboardInterrupt):
-        work = demo_run.main(_sidecar_with, check=check, token_seconds=token_seconds)
-        raise typer.Exit(asyncio.run(work))
+        work = demo_run.main(_sidecar_with, check=given.check, token_seconds=given.token_seconds)
+        return asyncio.run(work)
+    return 0
 
 
 @asynccontextmanager
@@ -65,29 +85,32 @@ async def _sidecar_with(environment: Mapping[str, str]) -> AsyncIterator[None]:
         yield
 
 
-@keys.command("new")
-def new_key(
-    name: Annotated[str, typer.Argument(help="The key's id.")] = "1",
-) -> None:
+def new_key(given: Namespace) -> int:
     """A fresh key, as SIDECAR_SESSION_KEYS takes it."""
-    if not name.isalnum() or not name.isascii() or len(name) > 32:
-        typer.echo("A key's id has 1 to 32 letters and digits, like 2026a", err=True)
-        raise typer.Exit(2)
-    typer.echo(f"{name}:{base64.b64encode(os.urandom(KEY_BYTES)).decode()}")
+    print(f"{given.id}:{base64.b64encode(os.urandom(KEY_BYTES)).decode()}")
+    return 0
 
 
-@cli.command()
-def version() -> None:
+def version(_: Namespace) -> int:
     """The installed version."""
-    typer.echo(metadata.version("argocd-token-refresh"))
+    print(metadata.version("argocd-token-refresh"))
+    return 0
 
 
-def _load_config() -> Config:
-    try:
-        return Config.load(os.environ)
-    except ConfigurationError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+def _key_id(text: str) -> str:
+    if not text.isalnum() or not text.isascii() or len(text) > 32:
+        raise ArgumentTypeError("a key's id has 1 to 32 letters and digits, like 2026a")
+    return text
+
+
+def _token_seconds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise ArgumentTypeError("a number of seconds, 2 or more")
+    return int(text)
+
+
+def _complain(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
 
 
 def _run_loop(config: Config) -> None:

@@ -25,6 +25,7 @@ from sidecar.core.cookies import CookieJar
 from sidecar.core.heads import Paths
 from sidecar.core.provider_profiles import profile_of
 from sidecar.core.sealing import KEY_BYTES, Key, KeyRing
+from sidecar.core.timings import WORK_SECONDS, Timings
 from sidecar.errors import SidecarError
 from sidecar.flows.assembly import session_parts
 from sidecar.flows.background import Background
@@ -32,7 +33,7 @@ from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
 from sidecar.flows.outages import Outages
 from sidecar.flows.records import Client
-from sidecar.flows.refresh import Refresh, Timings
+from sidecar.flows.refresh import Refresh
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
@@ -53,7 +54,6 @@ from sidecar.web.server import OwnServer, OwnSite
 
 KEY_PREFIX = "argocd-token-refresh:"
 DRAIN_SECONDS = 6.0
-WORK_SECONDS = 20.0  # what is left of Kubernetes' 30 seconds between SIGTERM and SIGKILL
 CHECK_SECONDS = 0.5  # a probe has one second
 
 
@@ -118,8 +118,8 @@ async def running(
     clock, log = clock or SystemClock(), log or structlog.get_logger()
     metrics = Metrics()
     async with AsyncExitStack() as owned:
-        store = await _open_store(config, clock, owned)
-        timings = Timings()
+        timings = config.timings
+        store = await _open_store(config, timings, clock, owned)
         provider = await _open_provider(config, timings, clock, metrics, owned)
         tls = _upstream_tls(config)
         http = upstream_session(config.upstream, tls.http1 if tls else None)
@@ -189,11 +189,12 @@ def _compose(
         prefix=KEY_PREFIX,
     )
     background = Background(sessions, store, refresh, schedule, runtime)
-    runtime.tasks.start_endless(background.run(), "background")
+    runtime.tasks.start_endless(background.run, "background", runtime.clock)
     if confirms:
-        runtime.tasks.start_endless(parts.confirmations.run(), "confirmations")
+        runtime.tasks.start_endless(parts.confirmations.beats, "beats", runtime.clock)
+        runtime.tasks.start_endless(parts.confirmations.run, "confirmations", runtime.clock)
         away = {"store": lambda: sessions.health.away, "provider": lambda: refresh.provider_away}
-        runtime.tasks.start_endless(Outages(away, runtime).run(), "outages")
+        runtime.tasks.start_endless(Outages(away, runtime).run, "outages", runtime.clock)
     logout = Logout(sessions, parts.records, provider, argocd, runtime)
     auth = AuthEndpoints(
         sessions,
@@ -260,10 +261,14 @@ async def _serve_public(
     return await port.start(config.listen.host, config.listen.port)
 
 
-async def _open_store(config: Config, clock: Clock, owned: AsyncExitStack) -> Store:
+async def _open_store(
+    config: Config, timings: Timings, clock: Clock, owned: AsyncExitStack
+) -> Store:
     if config.store_url == "memory://":
         return MemoryStore(clock)
-    store = RedisStore(config.store_url, prefix=KEY_PREFIX, clock=clock)
+    store = RedisStore(
+        config.store_url, prefix=KEY_PREFIX, clock=clock, command_seconds=timings.command_seconds
+    )
     owned.push_async_callback(store.aclose)
     return store
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import functools
 import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -9,7 +10,8 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote_plus, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from aiohttp import (
     ClientConnectorError,
@@ -82,6 +84,7 @@ class OpenIdProvider:
         self._chosen = profile
         self._recognised = recognised(issuer, {})
         self._document_timeout = ClientTimeout(total=keys_seconds)
+        self._proxy = functools.lru_cache(maxsize=16)(egress_proxy)
         self._endpoints = _Remembered(self._discover, clock, again_seconds=RETRY_SECONDS)
         self._keys = _Remembered(self._read_keys, clock, again_seconds=ASK_AGAIN_SECONDS)
 
@@ -160,7 +163,12 @@ class OpenIdProvider:
     async def _posted(self, url: str, body: str, headers: dict[str, str]) -> Answer:
         # What is presented here is for this address, wherever it may point.
         request = self._http.post(
-            url, data=body, headers=headers, allow_redirects=False, timeout=ClientTimeout()
+            url,
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            timeout=ClientTimeout(),
+            proxy=self._proxy(url),
         )
         async with _answer(request) as response:
             return Answer(
@@ -216,7 +224,10 @@ class OpenIdProvider:
 
     async def _document(self, url: str, name: str) -> Any:
         request = self._http.get(
-            url, headers={"Accept": "application/json"}, timeout=self._document_timeout
+            url,
+            headers={"Accept": "application/json"},
+            timeout=self._document_timeout,
+            proxy=self._proxy(url),
         )
         with self._metrics.provider_seconds.labels(name).time():
             async with _answer(request) as response:
@@ -338,8 +349,17 @@ def provider_session(*, total_seconds: float) -> ClientSession:
         cookie_jar=DummyCookieJar(),
         timeout=ClientTimeout(total=total_seconds),
         request_class=_TimelyRequest,
-        trust_env=True,
     )
+
+
+def egress_proxy(url: str) -> str | None:
+    """The proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name for an address.
+
+    aiohttp's own `trust_env` would read a netrc file for every request, and send what it has.
+    """
+    address = urlsplit(url)
+    proxy = None if proxy_bypass(address.netloc) else getproxies().get(address.scheme)
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 @asynccontextmanager

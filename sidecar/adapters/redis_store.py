@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from sidecar.core.session import SessionKey
+from sidecar.core.timings import STORE_CONNECT_SECONDS
 from sidecar.errors import StoreUnavailable
 from sidecar.ports import (
     Clock,
@@ -30,8 +31,6 @@ from sidecar.ports import (
 )
 
 TOMBSTONE_MS = 3600 * 1000
-COMMAND_TIMEOUT_SECONDS = 0.25
-CONNECT_TIMEOUT_SECONDS = 1.0
 MAX_CONNECTIONS = 64
 FORMAT = b"1"
 
@@ -63,15 +62,23 @@ _RESULTS = {
 class RedisStore:
     """Sessions and grants on a Redis server, under `prefix`."""
 
-    def __init__(self, url: str, *, prefix: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str,
+        clock: Clock,
+        command_seconds: float = 0.25,
+        connect_seconds: float = STORE_CONNECT_SECONDS,
+    ) -> None:
         options: dict[str, Any] = {"ssl_min_version": ssl.TLSVersion.TLSv1_2}
         self._redis = Redis.from_pool(
             BlockingConnectionPool.from_url(
                 url,
                 max_connections=MAX_CONNECTIONS,
-                timeout=COMMAND_TIMEOUT_SECONDS,
-                socket_timeout=COMMAND_TIMEOUT_SECONDS,
-                socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                timeout=command_seconds,
+                socket_timeout=command_seconds,
+                socket_connect_timeout=connect_seconds,
                 retry=Retry(NoBackoff(), 0),
                 health_check_interval=0,
                 redis_connect_func=self._on_connect,

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sidecar.config import values
 from sidecar.config.environment import PREFIX, from_kubernetes, read_file, read_files, variable
@@ -16,6 +15,7 @@ from sidecar.core.authorization import OfflineAccess
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import Key
+from sidecar.core.timings import Timings
 from sidecar.errors import ConfigurationError
 
 
@@ -40,13 +40,13 @@ def _secret(meaning: str) -> Any:
     return Field(None, description=meaning, repr=False, json_schema_extra={"secret": True})
 
 
-class Config(BaseSettings):
+class Config(BaseModel):
     """Everything that can be set, read once; replaced whole when it changes.
 
     Durations are in seconds. A field's description is its row in `docs/configuration.md`.
     """
 
-    model_config = SettingsConfigDict(
+    model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
@@ -173,6 +173,14 @@ class Config(BaseSettings):
         "For how long a replica that cannot reach the store serves the sessions that it knows; "
         "never longer than their tokens live. A logout elsewhere is not seen meanwhile.",
     )
+    provider_timeout: Annotated[float, _by(values.positive_duration)] = _variable(
+        "10s",
+        "How long the provider may take for an answer. The lease that keeps replicas apart follows "
+        "from it; 12s at most, since a shutdown waits until what was asked for is stored.",
+    )
+    store_timeout: Annotated[float, _by(values.positive_duration)] = _variable(
+        "250ms", "How long the store may take for an answer before it counts as away."
+    )
     cookie_mode: Annotated[CookieMode, _by(values.one_of(CookieMode))] = _variable(
         "opaque",
         "`opaque`: the browser holds a session cookie only. `mirror`: it gets Argo CD's own "
@@ -181,17 +189,6 @@ class Config(BaseSettings):
     log_level: Annotated[LogLevel, _by(values.one_of(LogLevel))] = _variable(
         "info", "`debug`, `info`, `warning` or `error`."
     )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        *_: PydanticBaseSettingsSource,
-        **__: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` hands in: it has read the environment, with all its faults."""
-        return (init_settings,)
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
@@ -205,6 +202,7 @@ class Config(BaseSettings):
             config = cls(**given)
         except ValidationError as error:
             raise ConfigurationError([*faults, *_faults_of(error, given)]) from None
+        faults += config.timings.faults()
         if faults:
             raise ConfigurationError(faults)
         return config
@@ -214,6 +212,11 @@ class Config(BaseSettings):
         if self.client_secret_file:
             return read_file(self.client_secret_file)
         return self.client_secret or ""
+
+    @property
+    def timings(self) -> Timings:
+        """How long each part of a renewal may take."""
+        return Timings(provider_seconds=self.provider_timeout, command_seconds=self.store_timeout)
 
     @property
     def root_path(self) -> str:

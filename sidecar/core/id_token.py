@@ -5,6 +5,7 @@ claims, because it takes the time as an argument.
 """
 
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ ALGORITHMS = frozenset(
 # As go-oidc gives `nbf` in Argo CD. A token comes here straight from the token endpoint, so
 # a provider's clock that is off by minutes is no reason to refuse a login.
 CLOCK_LEEWAY_SECONDS = 300
+# RFC 7515 section 7.1, and the padding that some issuers leave (AWS' load balancers).
+_COMPACT = re.compile(r"(?:[A-Za-z0-9_-]*={0,2}\.){2}[A-Za-z0-9_-]*={0,2}")
 _MAX_KEYS = 100
 _LATEST_INSTANT = 10**11
 
@@ -119,8 +122,11 @@ def verify(
 
 
 def _header(id_token: str) -> dict[str, Any]:
+    if not _COMPACT.fullmatch(id_token):
+        raise TokenInvalid("header")
     try:
-        header = jwt.get_unverified_header(id_token)
+        # Of the header alone, with `{}` behind it: PyJWT decodes all that it is given.
+        header = jwt.get_unverified_header(id_token.partition(".")[0] + ".e30.")
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
         raise TokenInvalid("header") from error
     alg = header.get("alg")

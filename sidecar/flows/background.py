@@ -13,8 +13,9 @@ from sidecar.ports import DUE_SHARDS, Store
 TICK_SECONDS = 1.0
 BATCH = 64
 LOOKS_AT_ONCE = 512
-# Longer than a lease: until then whoever took a grant is at it.
-HIDE_SECONDS = 45.0
+# Whoever took a grant is at it for as long as its lease; whoever died with it is replaced then.
+TAKEN_OVER_SECONDS = 2.0
+_LOOK_AGAIN_SECONDS = (0.5, 2.0)
 _TOUCH_EVERY_TICKS = 60
 
 
@@ -37,7 +38,7 @@ class Background:
         self._random = runtime.random
         self._tasks = runtime.tasks
         self._log = runtime.log
-        self._looking = 0
+        self._looking: set[str] = set()
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -59,30 +60,35 @@ class Background:
         first = self._random(1)[0] % DUE_SHARDS
         begun = 0
         for shard in range(DUE_SHARDS):
-            room = min(BATCH, LOOKS_AT_ONCE - self._looking)
+            room = min(BATCH, LOOKS_AT_ONCE - len(self._looking))
             if room <= 0:
                 break
             due = await self._store.take_due(
                 (first + shard) % DUE_SHARDS,
                 now=self._clock.now(),
                 limit=room,
-                hide_seconds=HIDE_SECONDS,
+                hide_seconds=self._refresh.lease_seconds + TAKEN_OVER_SECONDS,
             )
-            begun += len(due)
             for tag, grant_id in due:
-                self._looking += 1
-                self._tasks.start(self._look_at(tag, grant_id), "background look")
+                if grant_id not in self._looking:  # a queue at the provider may outlast the hiding
+                    self._looking.add(grant_id)
+                    begun += 1
+                    self._tasks.start(self._look_at(tag, grant_id), "background look")
         return begun
 
     async def _look_at(self, tag: str, grant_id: str) -> None:
         """Renew a grant if it is due indeed, and note when it is due next."""
         try:
-            if not await self._renewed_or_noted(tag, grant_id):
-                await self._store.schedule(tag, grant_id, None)
-        except StoreUnavailable:
+            for pause in (*_LOOK_AGAIN_SECONDS, None):
+                with suppress(StoreUnavailable):
+                    if not await self._renewed_or_noted(tag, grant_id):
+                        await self._store.schedule(tag, grant_id, None)
+                    return
+                if pause is not None:
+                    await self._clock.sleep(pause)
             self._log.debug("background_store_away")  # it is due again, after it was hidden
         finally:
-            self._looking -= 1
+            self._looking.discard(grant_id)
 
     async def _renewed_or_noted(self, tag: str, grant_id: str) -> bool:
         """False when the grant is not to be looked at again."""

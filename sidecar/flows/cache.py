@@ -17,6 +17,7 @@ from sidecar.ports import RecordKind, RecordName
 HOLDS_SECONDS = 1.0
 IN_USE_SECONDS = 60.0
 REMEMBERED_SECONDS = 600.0
+STOOD_STILL_SECONDS = 5.0  # longer than a busy machine keeps a process waiting
 _SESSION_BYTES = 1500  # the object, its key, strings and place in the dictionaries; measured
 _MOST_ENDS = 50_000
 _NEVER = float("-inf")
@@ -61,9 +62,25 @@ class Cache:
     round_at: float = _NEVER
     """When the last round began in which all that is in use was confirmed, or settled."""
     bytes: int = 0
+    _beat_at: float | None = None
+    _awake_since: float = _NEVER
     sessions: dict[SessionKey, Known[Session]] = field(default_factory=dict)
     grants: dict[str, Known[Grant]] = field(default_factory=dict)
     ends: dict[RecordName, End] = field(default_factory=dict)
+
+    def beat(self, now: float) -> None:
+        """This process runs. To be told twice a second."""
+        self._awake_since, self._beat_at = self.awake_since(now), now
+
+    def awake_since(self, now: float) -> float:
+        """Since when this process has not stood still (`Clock.monotonic()`).
+
+        While it was stopped, or its machine suspended, others renewed, logged out and died: what
+        it knew from before is not to be built on where the store says nothing of it.
+        """
+        if self._beat_at is not None and now - self._beat_at > STOOD_STILL_SECONDS:
+            return now
+        return self._awake_since
 
     def live(self, key: SessionKey, now: float) -> Live | None:
         """A session with its grant, if both may be relied on now."""

@@ -46,6 +46,12 @@ class Confirmations:
         self._metrics = runtime.metrics
         self._log = runtime.log
 
+    async def beats(self) -> None:
+        """Note that this process runs, beside the rounds that may be slow, until cancelled."""
+        while True:
+            self._cache.beat(self._clock.monotonic())
+            await self._clock.sleep(EVERY_SECONDS)
+
     async def run(self) -> None:
         """Rounds until cancelled; a slow one delays the next."""
         while True:

@@ -1,9 +1,15 @@
-"""Whether the store answers: after some failures in a row it is asked now and then only."""
+"""Whether store and provider answer: one that fails again and again is asked now and then only."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sidecar.errors import RecordUnreadable, SessionOver, StoreUnavailable
+from sidecar.core.breaker import CLOSED
+from sidecar.errors import (
+    ProviderUnavailable,
+    RecordUnreadable,
+    SessionOver,
+    StoreUnavailable,
+)
 from sidecar.flows.tasks import Runtime
 
 FAILURES = 3
@@ -63,3 +69,49 @@ class StoreHealth:
         if self.away:
             self._log.warning("store_back")
         self._failures = 0
+
+
+class ProviderHealth:
+    """A breaker for renewals: where the provider fails several grants, one at a time asks it."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._clock = runtime.clock
+        self._random = runtime.random
+        self._breaker = CLOSED
+        runtime.metrics.provider_away.set_function(lambda: self.away)
+
+    @property
+    def away(self) -> bool:
+        """Whether the provider is taken to be away."""
+        return bool(self._breaker.opened)
+
+    def retry_at(self, now: float) -> float:
+        """When a renewal may ask again, in Unix seconds; 0 where it may ask now."""
+        return self._breaker.retry_at(now)
+
+    def answered(self) -> None:
+        """The provider has answered, whatever it said."""
+        self._breaker = CLOSED
+
+    @contextmanager
+    def judged(self, grant_id: str) -> Iterator[bool]:
+        """Whether a grant's renewal may ask the provider; learn from it how the provider is."""
+        asking = self._breaker.ask(self._clock.now())
+        if asking is None:
+            yield False
+            return
+        self._breaker = asking
+        try:
+            yield True
+        except ProviderUnavailable as error:
+            if not error.only_this_grant:
+                self._breaker = self._breaker.failed(
+                    grant_id,
+                    self._clock.now(),
+                    at_least=error.retry_after_seconds,
+                    share=int.from_bytes(self._random(2)) / 65536,
+                )
+            raise
+        finally:
+            if asking.probing and self._breaker is asking:
+                self._breaker = asking.unanswered()

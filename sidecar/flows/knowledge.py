@@ -175,9 +175,11 @@ class Knowledge:
     async def _may_be_put_back(self, known: Known[T], ends_at: float) -> bool:
         """Whether the last round confirmed it, lately, and its own end has not passed.
 
-        What no round looked after may have been ended by somebody whom the store has forgotten.
+        What no round looked after may have been ended by somebody whom the store has forgotten;
+        so may what is known from before this process stood still.
         """
-        since = max(self._clock.monotonic() - REMEMBERED_SECONDS, self._cache.round_at)
+        now, cache = self._clock.monotonic(), self._cache
+        since = max(now - REMEMBERED_SECONDS, cache.round_at, cache.awake_since(now))
         return known.asked_at >= since and ends_at > await self._store.now()
 
     def _idle_ends_at(self, session: Session) -> float:

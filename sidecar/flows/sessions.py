@@ -158,10 +158,10 @@ class Sessions:
         """What was last known of a session, while the store does not answer.
 
         A single failed question is covered for those only that the last round has confirmed:
-        the others may have ended while the store was there.
+        the others may have ended while the store was there, or while this process stood still.
         """
         now = self._clock.monotonic()
-        since = now - self._lifetimes.grace_seconds
+        since = max(now - self._lifetimes.grace_seconds, self._cache.awake_since(now))
         if not self.health.away:
             since = max(since, self._cache.round_at)
         return self._cache.unconfirmed(key, since, now)

@@ -12,6 +12,8 @@ from sidecar.ports import Clock
 
 _T = TypeVar("_T")
 
+_START_AGAIN_SECONDS = 5.0
+
 
 class Tasks:
     """The application's own tasks. A browser that leaves cannot stop them."""
@@ -33,8 +35,11 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
-    def start_endless(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Run `work` until the process ends, which cancels it."""
+    def start_endless(
+        self, run: Callable[[], Coroutine[Any, Any, None]], name: str, clock: Clock
+    ) -> None:
+        """Run until the process ends, which cancels it; after an unexpected error, once more."""
+        work = self._run_endless(run, name, clock)
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._endless.add(task)
         task.add_done_callback(self._ended)
@@ -59,6 +64,17 @@ class Tasks:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=1)
+
+    async def _run_endless(
+        self, run: Callable[[], Coroutine[Any, Any, None]], name: str, clock: Clock
+    ) -> None:
+        while True:
+            try:
+                return await run()
+            except Exception as error:
+                # A mistake of ours about one thing must not end the looking after all others.
+                self._log.error("task_failed", task=name, error=type(error).__name__)
+            await clock.sleep(_START_AGAIN_SECONDS)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

@@ -10,7 +10,7 @@ from sidecar.core.messages import RequestHead, RequestReader, too_long
 from sidecar.errors import RequestMalformed, TryLater
 from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.passes import Asked, Memory
-from sidecar.proxy.sides import Middle
+from sidecar.proxy.sides import MOST_UNSENT, Middle
 from sidecar.proxy.site import Site
 from sidecar.proxy.tls import HANDSHAKE, TlsTransport
 from sidecar.proxy.tunnel import Tunnel, Waiting
@@ -46,6 +46,7 @@ class Front(Watched):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A browser is there; one too many is told so."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by form only
+        self.transport.set_write_buffer_limits(MOST_UNSENT)
         too_many = len(self._site.connections) >= self._site.limits.connections
         self._site.connections.add(self)
         if too_many:

@@ -9,7 +9,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from sidecar.errors import UpstreamSlow, UpstreamUnavailable
-from sidecar.proxy.sides import UpstreamUser
+from sidecar.proxy.sides import MOST_UNSENT, UpstreamUser
 
 CONNECT_FOR_SECONDS = 3.0  # argocd-server restarts its listener when its settings change
 CONNECT_SECONDS = 3.0
@@ -73,6 +73,7 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by form only
+        self.transport.set_write_buffer_limits(MOST_UNSENT)
         self._pool.opened(self)
 
     def data_received(self, data: bytes) -> None:

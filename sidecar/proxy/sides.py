@@ -4,6 +4,10 @@ from typing import Protocol
 
 from sidecar.core.answers import Answer
 
+# Bytes that may wait for one side before the other is stopped. A loop reads up to 256 KiB at once,
+# and a side that has not taken all of one such piece needs no second one behind it.
+MOST_UNSENT = 0
+
 
 class UpstreamUser(Protocol):
     """Who has an upstream connection: an exchange or a tunnel."""

@@ -7,9 +7,11 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from sidecar.adapters import redis_store
 from sidecar.demo.valkey import valkey
 from tests.fakes.clock import FakeClock
+
+# Longer than a noisy machine takes, for tests that are not about speed.
+PATIENT = {"command_seconds": 10.0, "connect_seconds": 10.0}
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,6 @@ def clock() -> FakeClock:
 @pytest.fixture
 def prefix() -> str:
     return f"{uuid4().hex}:"
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the store wait longer than a noisy machine takes: the test is not about speed."""
-    monkeypatch.setattr(redis_store, "COMMAND_TIMEOUT_SECONDS", 10.0)
-    monkeypatch.setattr(redis_store, "CONNECT_TIMEOUT_SECONDS", 10.0)
 
 
 def said(error: BaseException) -> str:

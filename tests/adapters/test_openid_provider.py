@@ -106,6 +106,61 @@ def client(http: ClientSession, provider: DemoProvider) -> Client:
     return Client(http, provider)
 
 
+# The way there
+
+
+@pytest.mark.parametrize("written", ["{}", "{}/"], ids=["plain", "slash"])
+async def test_a_provider_behind_an_egress_proxy_is_reached_through_it(
+    make_openid: MakeOpenId, front: Front, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    outside = "http://idp.example"
+    front.document["issuer"] = outside
+    front.document["token_endpoint"] = f"{outside}/token"
+    front.answers["/token"] = lambda: web.json_response({"access_token": "a"})
+    monkeypatch.setenv("HTTP_PROXY", written.format(front.issuer))
+
+    await make_openid(outside).refresh("a", send_before=float("inf"))
+
+    assert [seen.headers["Host"] for seen in front.seen] == ["idp.example"] * 2
+
+
+async def test_a_proxy_may_be_written_without_its_scheme(
+    make_openid: MakeOpenId, front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front.document["issuer"] = "http://idp.example"
+    monkeypatch.setenv("HTTP_PROXY", front.issuer.removeprefix("http://"))
+
+    assert (await make_openid("http://idp.example").endpoints()).issuer == "http://idp.example"
+
+
+async def test_a_provider_that_needs_no_proxy_is_reached_without_it(
+    openid: OpenIdProvider, front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", front.issuer)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    await openid.endpoints()
+
+    assert front.seen == []
+
+
+async def test_what_a_netrc_file_says_goes_to_no_provider(
+    make_openid: MakeOpenId, front: Front, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    front.document["token_endpoint_auth_methods_supported"] = ["client_secret_post"]
+    front.document["token_endpoint"] = f"{front.issuer}/token"
+    front.answers["/token"] = lambda: web.json_response({"access_token": "a"})
+
+    await make_openid(front.issuer).refresh("a", send_before=float("inf"))
+
+    assert front.asked("/token") == 1
+    assert all("Authorization" not in seen.headers for seen in front.seen)
+
+
 # Discovery
 
 

@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from sidecar.adapters import redis_store
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.core.session import SessionKey
 from sidecar.demo.valkey import valkey
 from sidecar.errors import KeyUnknown, StoreUnavailable
 from sidecar.ports import Ended, RecordKind, RecordName, SaveResult, Store, Write
-from tests.adapters.conftest import ValkeyServer, said
+from tests.adapters.conftest import PATIENT, ValkeyServer, said
 from tests.adapters.records import (
     LAPTOP,
     LIFE_SECONDS,
@@ -47,20 +46,18 @@ def relay(valkey_server: ValkeyServer) -> Relay:
 
 @pytest.fixture
 async def store(
-    valkey_server: ValkeyServer, prefix: str, clock: FakeClock, patient: None
+    valkey_server: ValkeyServer, prefix: str, clock: FakeClock
 ) -> AsyncIterator[RedisStore]:
-    store = RedisStore(valkey_server.unix, prefix=prefix, clock=clock)
+    store = RedisStore(valkey_server.unix, prefix=prefix, clock=clock, **PATIENT)
     yield store
     await store.aclose()
 
 
 @pytest.fixture
-async def far_store(
-    relay: Relay, prefix: str, clock: FakeClock, patient: None
-) -> AsyncIterator[RedisStore]:
+async def far_store(relay: Relay, prefix: str, clock: FakeClock) -> AsyncIterator[RedisStore]:
     """A store behind the relay, connected, whose scripts the server knows."""
     async with relay.running() as url:
-        store = RedisStore(url, prefix=prefix, clock=clock)
+        store = RedisStore(url, prefix=prefix, clock=clock, **PATIENT)
         stranger = SessionKey("c3RyYW5nZXI", "1a")
         await attach(store, stranger)
         await store.save_grant(stranger.user_tag, "grant", await write(store, 2))
@@ -212,10 +209,12 @@ async def test_a_load_is_one_trip(far_store: RedisStore, relay: Relay, redis: Re
 
 
 async def test_replicas_with_clocks_years_apart_agree_on_the_time(
-    valkey_server: ValkeyServer, prefix: str, redis: Redis, patient: None
+    valkey_server: ValkeyServer, prefix: str, redis: Redis
 ) -> None:
-    early = RedisStore(valkey_server.unix, prefix=prefix, clock=FakeClock(1_000_000.0))
-    late = RedisStore(valkey_server.unix, prefix=prefix, clock=FakeClock(4_000_000_000.0))
+    early = RedisStore(valkey_server.unix, prefix=prefix, clock=FakeClock(1_000_000.0), **PATIENT)
+    late = RedisStore(
+        valkey_server.unix, prefix=prefix, clock=FakeClock(4_000_000_000.0), **PATIENT
+    )
 
     await attach(early, LAPTOP, idle_in=600)
     await attach(late, PHONE, "another", idle_in=600)
@@ -338,11 +337,10 @@ async def test_a_state_whose_redemption_was_not_heard_of_stays_redeemed(
 
 
 async def test_a_server_that_hangs_is_an_error_within_the_time_for_a_command(
-    relay: Relay, prefix: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    relay: Relay, prefix: str, clock: FakeClock
 ) -> None:
-    monkeypatch.setattr(redis_store, "COMMAND_TIMEOUT_SECONDS", HASTY_SECONDS)
     async with relay.running() as url:
-        store = RedisStore(url, prefix=prefix, clock=clock)
+        store = RedisStore(url, prefix=prefix, clock=clock, command_seconds=HASTY_SECONDS)
         await store.load(LAPTOP)
         relay.hold_answers()
         asked_at = asyncio.get_running_loop().time()
@@ -356,11 +354,10 @@ async def test_a_server_that_hangs_is_an_error_within_the_time_for_a_command(
 
 
 async def test_a_server_that_hangs_while_connecting_is_an_error_as_soon(
-    relay: Relay, prefix: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    relay: Relay, prefix: str, clock: FakeClock
 ) -> None:
-    monkeypatch.setattr(redis_store, "COMMAND_TIMEOUT_SECONDS", HASTY_SECONDS)
     async with relay.running() as url:
-        store = RedisStore(url, prefix=prefix, clock=clock)
+        store = RedisStore(url, prefix=prefix, clock=clock, command_seconds=HASTY_SECONDS)
         relay.hold_answers()
         asked_at = asyncio.get_running_loop().time()
 
@@ -373,10 +370,10 @@ async def test_a_server_that_hangs_while_connecting_is_an_error_as_soon(
 
 
 async def test_a_server_that_comes_back_empty_is_used_again_by_every_connection(
-    relay: Relay, prefix: str, clock: FakeClock, patient: None
+    relay: Relay, prefix: str, clock: FakeClock
 ) -> None:
     async with relay.running() as url:
-        store = RedisStore(url, prefix=prefix, clock=clock)
+        store = RedisStore(url, prefix=prefix, clock=clock, **PATIENT)
         async with valkey() as first:
             relay.lead_to(first)
             await relay.cut_all()
@@ -482,7 +479,7 @@ EVERY_CALL: dict[str, Callable[[Store], Awaitable[object]]] = {
 async def test_a_server_that_is_not_there_is_an_error_and_never_a_miss(
     call: Callable[[Store], Awaitable[object]], clock: FakeClock
 ) -> None:
-    store = RedisStore("unix:///nonexistent/socket", prefix="p:", clock=clock)
+    store = RedisStore("unix:///nonexistent/socket", prefix="p:", clock=clock, **PATIENT)
 
     with pytest.raises(StoreUnavailable):
         await call(store)
@@ -530,13 +527,13 @@ async def test_a_lost_index_is_written_again_by_the_next_use(
     assert left / 1000 == pytest.approx(LIFE_SECONDS, abs=20)
 
 
-async def test_no_error_about_the_login_to_the_store_shows_the_password(
-    clock: FakeClock, patient: None
-) -> None:
+async def test_no_error_about_the_login_to_the_store_shows_the_password(clock: FakeClock) -> None:
     async with valkey() as server, Redis.from_url(server) as redis:
         await redis.config_set("requirepass", "the-right-password")
         for login in ("", ":a-wrong-password@", "nobody:a-wrong-password@"):
-            store = RedisStore(server.replace("unix://", f"unix://{login}"), prefix="", clock=clock)
+            store = RedisStore(
+                server.replace("unix://", f"unix://{login}"), prefix="", clock=clock, **PATIENT
+            )
 
             for call in EVERY_CALL.values():
                 with pytest.raises(StoreUnavailable) as refused:
@@ -549,7 +546,7 @@ async def test_no_error_about_the_login_to_the_store_shows_the_password(
 
 
 async def test_a_user_of_the_server_who_may_not_run_scripts_is_an_error_without_a_password(
-    clock: FakeClock, patient: None
+    clock: FakeClock,
 ) -> None:
     async with valkey() as server, Redis.from_url(server) as redis:
         await redis.acl_setuser(
@@ -560,7 +557,7 @@ async def test_a_user_of_the_server_who_may_not_run_scripts_is_an_error_without_
             categories=["+@all", "-@scripting"],
         )
         url = server.replace("unix://", "unix://sidecar:a-right-password@")
-        store = RedisStore(url, prefix="", clock=clock)
+        store = RedisStore(url, prefix="", clock=clock, **PATIENT)
         await store.ping()
 
         with pytest.raises(StoreUnavailable) as refused:

@@ -23,7 +23,7 @@ from sidecar.ports import (
     Write,
     due_shard,
 )
-from tests.adapters.conftest import ValkeyServer
+from tests.adapters.conftest import PATIENT, ValkeyServer
 from tests.adapters.records import (
     IDLE_SECONDS,
     LAPTOP,
@@ -68,13 +68,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def store(
-    kind: str, clock: FakeClock, valkey_server: ValkeyServer, prefix: str, patient: None
+    kind: str, clock: FakeClock, valkey_server: ValkeyServer, prefix: str
 ) -> AsyncIterator[Store]:
     if kind == "memory":
         yield MemoryStore(clock)
         return
     url = valkey_server.unix if kind == "valkey" else valkey_server.tcp
-    redis = RedisStore(url, prefix=prefix, clock=clock)
+    redis = RedisStore(url, prefix=prefix, clock=clock, **PATIENT)
     yield redis
     await redis.aclose()
 

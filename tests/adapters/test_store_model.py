@@ -42,7 +42,7 @@ from sidecar.ports import (
     Write,
     due_shard,
 )
-from tests.adapters.conftest import ValkeyServer
+from tests.adapters.conftest import PATIENT, ValkeyServer
 from tests.core.examples import properties
 from tests.fakes.clock import FakeClock
 
@@ -388,7 +388,7 @@ return ends
 class OnValkey:
     def __init__(self, url: str) -> None:
         self._prefix = f"{uuid4().hex}:"
-        self.store: Store = RedisStore(url, prefix=self._prefix, clock=FakeClock())
+        self.store: Store = RedisStore(url, prefix=self._prefix, clock=FakeClock(), **PATIENT)
         self._server = redis.Redis.from_url(url)
         self.started_at = float(self._server.time()[0])
         self._passed = 0.0
@@ -1139,7 +1139,7 @@ def test_memory_answers_as_the_model_whatever_is_done_to_it(
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("number", range(6))
 def test_valkey_answers_as_the_model_whatever_is_done_to_it(
-    runner: asyncio.Runner, valkey_server: ValkeyServer, patient: None, number: int
+    runner: asyncio.Runner, valkey_server: ValkeyServer, number: int
 ) -> None:
     machine = seed(number)(lambda: Machine(runner, OnValkey(valkey_server.unix)))
     run_state_machine_as_test(

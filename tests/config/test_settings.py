@@ -14,6 +14,7 @@ from sidecar.config.values import CookieMode, Listen, LogLevel
 from sidecar.core.authorization import OfflineAccess
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
+from sidecar.core.timings import Timings
 from sidecar.errors import ConfigurationError
 from tests.proxy.certificates import self_signed
 
@@ -76,6 +77,7 @@ def test_three_variables_are_enough_on_a_developers_machine() -> None:
     assert config.session_idle_timeout == 72 * 3600.0
     assert config.session_max_lifetime == 168 * 3600.0
     assert config.store_grace == 300.0
+    assert config.timings == Timings()
     assert config.cookie_mode is CookieMode.OPAQUE
     assert config.log_level is LogLevel.INFO
 
@@ -120,6 +122,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "session_idle_timeout": ("1h", 3600.0),
     "session_max_lifetime": ("12h", 43200.0),
     "store_grace": ("0s", 0.0),
+    "provider_timeout": ("5s", 5.0),
+    "store_timeout": ("100ms", 0.1),
     "cookie_mode": ("mirror", CookieMode.MIRROR),
     "log_level": ("debug", LogLevel.DEBUG),
 }
@@ -155,6 +159,8 @@ BAD = {
     "session_idle_timeout": "0s",
     "session_max_lifetime": "0s",
     "store_grace": "5",
+    "provider_timeout": "10",
+    "store_timeout": "0s",
     "cookie_mode": "both",
     "log_level": "INFO",
 }
@@ -585,6 +591,16 @@ def test_a_secret_is_in_no_configuration_that_is_shown(tmp_path: Path) -> None:
     assert SECRET not in shown
     assert KEY not in shown
     assert "Key(" not in shown
+
+
+def test_timeouts_with_which_a_shutdown_could_lose_a_refresh_token_stop_the_start() -> None:
+    assert load(SIDECAR_PROVIDER_TIMEOUT="12s").timings.lease_seconds == 40
+
+    with pytest.raises(ConfigurationError) as raised:
+        load(SIDECAR_PROVIDER_TIMEOUT="14s")
+
+    assert "SIDECAR_PROVIDER_TIMEOUT" in str(raised.value)
+    assert "2.0s shorter" in str(raised.value)
 
 
 def test_the_secret_variables_are_known_as_such() -> None:

@@ -18,6 +18,7 @@ from sidecar.core.refresh_policy import Background as BackgroundMode
 from sidecar.core.refresh_policy import RefreshWindow
 from sidecar.core.sealing import Key, KeyRing
 from sidecar.core.session import SessionKey
+from sidecar.core.timings import Timings
 from sidecar.core.tokens import TokenResponse, TokenSet, first_tokens
 from sidecar.demo.oauth import ProviderSettings
 from sidecar.demo.provider import DemoProvider
@@ -25,7 +26,7 @@ from sidecar.errors import StoreUnavailable
 from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.background import Background
 from sidecar.flows.records import Client
-from sidecar.flows.refresh import Refresh, Timings
+from sidecar.flows.refresh import Refresh
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
@@ -53,6 +54,7 @@ class FailingStore(MemoryStore):
         self.saves: deque[str] = deque()
         self.stuck: set[str] = set()
         self.failing_releases = 0
+        self.failing_looks = 0
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def release_lease(self, user_tag: str, grant_id: str, owner: str) -> None:
@@ -61,6 +63,13 @@ class FailingStore(MemoryStore):
             self.failing_releases -= 1
             raise StoreUnavailable("told to fail")
         await super().release_lease(user_tag, grant_id, owner)
+
+    async def last_seen(self, user_tag: str, grant_id: str) -> float | None:
+        """When a grant was last used, if it may be looked at."""
+        if self.failing_looks:
+            self.failing_looks -= 1
+            raise StoreUnavailable("told to fail")
+        return await super().last_seen(user_tag, grant_id)
 
     async def load_grant(self, user_tag: str, grant_id: str) -> Record | None:
         """What is there; `meanwhile` happens once, before the answer arrives."""
@@ -95,6 +104,7 @@ class Replica:
     tasks: Tasks
     metrics: Metrics
     runtime: Runtime
+    identity: OpenIdProvider
 
 
 @dataclass
@@ -150,7 +160,9 @@ class Flows:
             timings=Timings(),
         )
         background = Background(sessions, self.store, refresh, schedule, runtime)
-        replica = Replica(parts, sessions, refresh, schedule, background, tasks, metrics, runtime)
+        replica = Replica(
+            parts, sessions, refresh, schedule, background, tasks, metrics, runtime, identity
+        )
         self.replicas.append(replica)
         return replica
 
@@ -177,7 +189,7 @@ class Flows:
             given.get("refresh_expires_in"),
         )
         expected = Expected(self.provider.issuer, "argo-cd", nonce="a-nonce")
-        identity = self.first.refresh._provider
+        identity = self.first.identity
         now = self.clock.now()
         claims = await verified_claims(identity, given["id_token"], expected, now=now)
         return first_tokens(response, given["id_token"], claims, now=now), claims

@@ -1,9 +1,11 @@
 """Renewal without a request. Tokens live for 300 s; a grant's window opens at 150 to 180 s."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from sidecar.core.provider_profiles import GENERIC
 from sidecar.core.session import EndReason, SessionKey
 from sidecar.demo.misbehaviour import Answer, Change, Gate
 from sidecar.errors import SessionOver
@@ -172,6 +174,61 @@ async def test_what_a_replica_took_and_dropped_is_due_again(here: Flows) -> None
     assert len(taken) == 1
     assert at_once == 0
     assert await tick(other) == 1
+
+
+async def test_what_died_with_a_replica_is_looked_at_again_while_a_second_use_is_harmless(
+    here: Flows,
+) -> None:
+    here.provider.settings.reuse_window_seconds = 30
+    here.profile = replace(GENERIC, reuse_window_seconds=30.0)
+    taken_by, other = [await here.add() for _ in range(2)]
+    key = await here.logged_in()
+    here.clock.advance(140)
+    await used(here, key)
+    here.clock.advance(45)
+    dies = Gate(after_commit=True)
+    here.provider.script.append(dies)
+    await taken_by.background.tick()
+    await dies.reached()
+
+    at_once = await tick(other)
+    here.clock.advance(8)
+
+    assert at_once == 0
+    assert await tick(other) == 1
+    assert here.provider.refreshes == 2
+    dies.release()
+    await taken_by.tasks.idle()
+
+
+async def test_a_grant_that_waits_for_its_turn_is_not_looked_at_twice(here: Flows) -> None:
+    key = await here.logged_in()
+    here.clock.advance(140)
+    await used(here, key)
+    slow = Gate(after_commit=False)
+    here.provider.script.append(slow)
+    here.clock.advance(45)
+    begun = await here.first.background.tick()
+    await slow.reached()
+    here.clock.advance(60)
+
+    assert begun == 1
+    assert await here.first.background.tick() == 0
+    slow.release()
+    await here.first.tasks.idle()
+
+
+async def test_a_look_that_the_store_did_not_answer_is_repeated_soon(here: Flows) -> None:
+    key = await here.logged_in()
+    here.clock.advance(140)
+    await used(here, key)
+    here.clock.advance(45)
+    here.store.failing_looks = 2
+
+    assert await tick(here.first) == 1
+
+    assert here.store.failing_looks == 0
+    assert here.provider.refreshes == 1
 
 
 async def test_a_provider_that_is_slow_for_one_person_holds_up_nobody_else(here: Flows) -> None:

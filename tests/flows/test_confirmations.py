@@ -419,6 +419,64 @@ async def test_nobody_renews_a_grant_for_a_while_after_it_was_put_back(
     assert await here.store.take_lease(tag, grant_id, "two", seconds=1)
 
 
+async def stands_still(here: Here, one: Replica, seconds: float, *, wakes: bool) -> None:
+    """The process is stopped; when it goes on, its beat comes first, or whoever was waiting."""
+    cache = one.parts.cache
+    cache.beat(here.clock.monotonic())
+    here.clock.advance(seconds)
+    if wakes:
+        cache.beat(here.clock.monotonic())
+
+
+@pytest.mark.parametrize("wakes", [False, True])
+async def test_a_process_that_stood_still_brings_nothing_back_that_may_have_ended_meanwhile(
+    here: Here, one: Replica, live: Live, wakes: bool
+) -> None:
+    await one.round()
+    await stands_still(here, one, 40, wakes=wakes)
+    await here.add().parts.sessions.end(live.session.key, live.grant.id, EndReason.LOGOUT)
+    here.store.lose_all()  # and whoever knew of the end has died
+
+    found = await one.load(live)
+    await one.round()
+
+    assert found is None
+    assert await here.stored(live) is None
+
+
+async def test_a_process_that_ran_all_the_while_brings_back_what_a_long_outage_lost(
+    here: Here, one: Replica, live: Live
+) -> None:
+    await one.round()
+    here.store.fails |= {"changed", "load"}
+    for _ in range(240):
+        one.parts.cache.beat(here.clock.monotonic())
+        here.clock.advance(1)
+        assert await one.load(live)
+        with suppress(StoreUnavailable):
+            await one.round()
+    here.store.lose_all()
+    here.store.fails.clear()
+
+    await one.round()
+
+    assert await here.stored(live) == LIVES
+
+
+async def test_what_was_confirmed_since_a_process_woke_up_is_brought_back_again(
+    here: Here, one: Replica, live: Live
+) -> None:
+    await stands_still(here, one, 40, wakes=True)
+    await one.load(live)
+    await one.round()
+    here.store.lose_all()
+    here.clock.advance(0.5)
+
+    await one.round()
+
+    assert await here.stored(live) == LIVES
+
+
 async def test_a_lost_tombstone_is_written_again(here: Here, one: Replica, live: Live) -> None:
     before = copy.deepcopy(here.store._slots)
     await one.parts.sessions.end(live.session.key, live.grant.id, EndReason.LOGOUT)
@@ -584,7 +642,7 @@ async def test_rounds_go_on_twice_a_second_whatever_fails(
     began_at = here.clock.monotonic()
     here.store.fails.add("changed")
 
-    one.runtime.tasks.start_endless(one.parts.confirmations.run(), "confirmations")
+    one.runtime.tasks.start_endless(one.parts.confirmations.run, "confirmations", one.runtime.clock)
     await here.store.rounds(10)
     here.store.fails.clear()
     await here.store.rounds(20)
@@ -602,7 +660,7 @@ async def test_a_round_that_took_long_is_followed_by_the_next_after_a_breath(
 
     here.store.before_answer["changed"] = slowly
 
-    one.runtime.tasks.start_endless(one.parts.confirmations.run(), "confirmations")
+    one.runtime.tasks.start_endless(one.parts.confirmations.run, "confirmations", one.runtime.clock)
     await here.store.rounds(2)
 
     first, second, *_ = here.store.asked_at
@@ -750,7 +808,7 @@ async def test_a_mistake_about_one_record_ends_no_rounds(
 
     monkeypatch.setattr(one.parts.confirmations._knowledge, "settle_session", mistake)
     here.store._slots[live.session.key.user_tag].sessions.clear()
-    one.runtime.tasks.start_endless(one.parts.confirmations.run(), "confirmations")
+    one.runtime.tasks.start_endless(one.parts.confirmations.run, "confirmations", one.runtime.clock)
     await here.store.rounds(6)
 
     assert one.known(other)

@@ -31,6 +31,7 @@ from sidecar.core.refresh_policy import (
 )
 from sidecar.core.sealing import Key, KeyRing
 from sidecar.core.session import EndReason, SessionKey
+from sidecar.core.timings import Timings
 from sidecar.core.tokens import TokenSet
 from sidecar.errors import KeyUnknown, SessionOver, StoreUnavailable, TryLater
 from sidecar.flows.assembly import SessionParts, session_parts
@@ -38,7 +39,7 @@ from sidecar.flows.cache import grant_name, session_name
 from sidecar.flows.confirmations import Confirmations
 from sidecar.flows.health import ASK_EVERY_SECONDS, FAILURES
 from sidecar.flows.records import Client, Live, Records
-from sidecar.flows.refresh import Refresh, Timings, TokenMissing
+from sidecar.flows.refresh import Refresh, TokenMissing
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
@@ -119,7 +120,7 @@ class Here:
     number: int = 0
     random: Random = field(default_factory=lambda: Random(7))
 
-    async def add(self) -> Replica:
+    async def add(self, window: RefreshWindow = RefreshWindow()) -> Replica:  # noqa: B008
         """A replica that knows nothing."""
         log = structlog.get_logger()
         runtime = Runtime(self.clock, self.random.randbytes, Tasks(log), Metrics(), log)
@@ -133,7 +134,6 @@ class Here:
             metrics=runtime.metrics,
             keys_seconds=1,
         )
-        window = RefreshWindow()
         schedule = Schedule(self.store, window, Background.ACTIVE)
         parts = session_parts(self.store, RING, CLIENT, schedule, LIFETIMES, runtime, prefix=PREFIX)
         refresh = Refresh(
@@ -477,6 +477,23 @@ async def test_while_the_store_is_away_what_is_known_is_served_for_the_grace_tim
     assert within == live
     assert went_up
     assert not one.refresh.may_go_up(live)
+    with pytest.raises(StoreUnavailable):
+        await one.refresh.current(key)
+    await one.settled()
+
+
+async def test_what_is_known_from_before_a_process_stood_still_is_served_by_no_grace(
+    here: Here, one: Replica, live: Live, key: SessionKey
+) -> None:
+    """Its first question may fail, and the session may have ended while it was stopped."""
+    one.parts.cache.beat(here.clock.monotonic())
+    here.store.away = True
+    here.clock.advance(40)
+
+    assert not one.refresh.may_go_up(live)
+    with pytest.raises(StoreUnavailable):
+        await one.refresh.current(key)
+    one.parts.cache.beat(here.clock.monotonic())
     with pytest.raises(StoreUnavailable):
         await one.refresh.current(key)
     await one.settled()
@@ -828,8 +845,7 @@ async def _compare(
     clock = FakeClock()
     async with AsyncExitStack() as owned:
         here = Here(clock, WatchedStore(clock), owned)
-        one = await here.add()
-        one.refresh._window = window
+        one = await here.add(window)
         live = await here.begun(one, life=life)
         grant = live.grant
         ends_at = refresh_ends_in and clock.now() + refresh_ends_in
@@ -874,9 +890,9 @@ async def test_what_is_given_at_once_has_the_tokens_that_the_store_has_not_taken
 
 
 async def test_a_token_that_is_good_for_a_request_may_be_too_short_for_a_terminal(
-    here: Here, one: Replica
+    here: Here,
 ) -> None:
-    one.refresh._window = RefreshWindow(seconds=5)
+    one = await here.add(RefreshWindow(seconds=5))
     live = await here.begun(one, age=HOUR - 20)
 
     at_once = [one.refresh.current_now(live.session.key, min_life=life) for life in (0, 30, 0)]

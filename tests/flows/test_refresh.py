@@ -9,9 +9,9 @@ import pytest
 from sidecar.core.provider_profiles import GENERIC, Provider, profile_of
 from sidecar.core.refresh_policy import usable_seconds
 from sidecar.core.session import EndReason, SessionKey
+from sidecar.core.timings import Timings
 from sidecar.demo.misbehaviour import Answer, Drop
 from sidecar.errors import SessionOver, TryLater
-from sidecar.flows.refresh import Timings
 from tests.flows.replica import FailingStore, Flows, Replica
 
 
@@ -484,6 +484,6 @@ async def test_a_lease_is_short_where_a_second_use_is_harmless(here: Flows) -> N
     taken: list[float] = []
     for window in (0.0, 2.0, 30.0, float("inf")):
         here.profile = replace(GENERIC, reuse_window_seconds=window)
-        taken.append((await here.add()).refresh._lease_seconds)
+        taken.append((await here.add()).refresh.lease_seconds)
 
     assert taken == [Timings().lease_seconds, 5.0, 5.0, 10.0]

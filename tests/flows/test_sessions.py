@@ -57,7 +57,7 @@ async def test_a_browser_that_leaves_during_its_logout_leaves_no_half_of_it(
     logout = Logout(
         replica.sessions,
         replica.parts.records,
-        replica.refresh._provider,
+        replica.identity,
         upstream,
         replica.runtime,
     )

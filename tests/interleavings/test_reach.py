@@ -10,9 +10,11 @@ from types import ModuleType
 from sidecar.flows import (
     confirmations,
     knowledge,
+    lease,
     login,
     logout,
     refresh,
+    renewal,
     saving,
     schedule,
     sessions,
@@ -25,7 +27,8 @@ _PORTS = (
     "_store", "_provider", "_clock", "_upstream", "_sessions", "_schedule", "_knowledge", "store",
 )  # fmt: skip
 _MODULES = (
-    refresh, saving, sessions, knowledge, confirmations, login, logout, schedule, verification,
+    refresh, renewal, lease, saving, sessions, knowledge, confirmations, login, logout, schedule,
+    verification,
 )  # fmt: skip
 _NOT_REACHED = {
     # What runs without a request is the background renewal's own; it ends in `_join` as all do.
@@ -33,10 +36,10 @@ _NOT_REACHED = {
     # The stories run the rounds themselves: these would never end.
     ("Confirmations.run", "sleep"),
     # A token's life after the logins, when all come back one after the other: test_sharing.py.
-    ("Refresh._try_next", "save"),
-    ("Refresh._try_next", "note"),
+    ("Renewal._try_next", "save"),
+    ("Renewal._try_next", "note"),
     # A lease that is given back late, when all others are served: tests/flows/test_refresh.py.
-    ("Refresh._release_behind", "release_lease"),
+    ("Leases._release_behind", "release_lease"),
     # A login that the store takes after seconds only: tests/flows/test_sharing.py.
     ("Sessions.keep_for_others", "_shared"),
     ("Sessions.keep_for_others", "save"),

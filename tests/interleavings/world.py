@@ -28,6 +28,7 @@ from sidecar.core.provider_profiles import GENERIC, ProviderProfile
 from sidecar.core.refresh_policy import Background, RefreshWindow, usable_seconds
 from sidecar.core.sealing import Key, KeyRing, Label
 from sidecar.core.session import SessionKey
+from sidecar.core.timings import Timings
 from sidecar.core.tokens import TokenResponse, TokenSet
 from sidecar.errors import (
     LoginRefused,
@@ -42,7 +43,7 @@ from sidecar.flows.confirmations import EVERY_SECONDS, Confirmations
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
 from sidecar.flows.records import Client, Live
-from sidecar.flows.refresh import Refresh, Timings
+from sidecar.flows.refresh import Refresh
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
@@ -57,7 +58,7 @@ CODE, STATE = "a-code", "a-state"
 PREFIX = "test:"
 TOKEN_SECONDS = 300.0
 # Shorter than the real ones, in the same order: a lease that is waited for is many polls.
-TIMINGS = Timings(provider_seconds=2.0, keys_seconds=1.0, store_seconds=0.5, wait_seconds=6.0)
+TIMINGS = Timings(provider_seconds=2.0, keys_seconds=1.0, command_seconds=0.0, wait_seconds=6.0)
 LEASE = TIMINGS.lease_seconds
 LOOKS = 6  # rounds of confirmations, half a second apart: longer than anybody waits for them
 PATIENCE_SECONDS = 2 * LEASE + 60.0

@@ -357,3 +357,11 @@ def status(answer: bytes) -> int:
     """An answer's status; 0 where there is none."""
     found = re.match(rb"HTTP/1\.1 (\d{3}) ", answer)
     return int(found[1]) if found else 0
+
+
+async def settles(value: Callable[[], int]) -> None:
+    """Until a number has not moved for a while."""
+    last = None
+    while value() != last or not last:
+        last = value()
+        await asyncio.sleep(0.1)

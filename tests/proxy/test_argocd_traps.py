@@ -10,7 +10,7 @@ import struct
 import pytest
 
 from tests.proxy.sidecar_process import sidecar_in_front_of
-from tests.proxy.stack import OK, Peer, Stack, get, request, stack, status
+from tests.proxy.stack import OK, Peer, Stack, get, request, settles, stack, status
 
 CLOSE = "Connection: close"
 MIB = 1024 * 1024
@@ -233,3 +233,34 @@ async def test_twenty_uploads_of_20_mib_at_once_take_less_memory_than_one() -> N
 
         assert lengths == [20 * MIB] * 20
         assert sidecar.resident_bytes("VmHWM") - before < 20 * MIB
+
+
+async def test_a_hundred_uploads_that_the_upstream_does_not_read_yet_take_300_kib_each() -> None:
+    proceed = asyncio.Event()
+    sent = 0
+
+    async def waits(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await proceed.wait()
+        await counts_a_body(reader, writer)
+
+    async def upload_slowly(port: int) -> int:
+        nonlocal sent
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request("POST", "/api/v1/x", f"Content-Length: {10 * MIB}", CLOSE))
+        for _ in range(10):
+            writer.write(b"x" * MIB)
+            await writer.drain()
+            sent += MIB
+        answer = await reader.read()
+        writer.close()
+        return int(answer[-10:])
+
+    async with sidecar_in_front_of(waits, loop=loop_name()) as sidecar:
+        before = sidecar.resident_bytes()
+        uploads = [asyncio.ensure_future(upload_slowly(sidecar.port)) for _ in range(100)]
+        await settles(lambda: sent)
+
+        assert sent < 1000 * MIB
+        assert sidecar.resident_bytes("VmHWM") - before < 100 * 300 * 1024
+        proceed.set()
+        assert await asyncio.gather(*uploads) == [10 * MIB] * 100

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from sidecar.proxy.site import Limits
-from tests.proxy.stack import OK, Peer, Stack, get, request, stack, status
+from tests.proxy.stack import OK, Peer, Stack, get, request, settles, stack, status
 from tests.world import eventually
 
 CLOSE = "Connection: close"
@@ -307,15 +307,6 @@ async def test_pipelined_requests_wait_outside_while_one_is_answered() -> None:
         proceed.set()
 
         assert await client.exactly(51 * len(OK)) == OK * 51
-
-
-async def settles(value: object) -> None:
-    """Until a number has not moved for a while."""
-    assert callable(value)
-    last = None
-    while value() != last or not last:
-        last = value()
-        await asyncio.sleep(0.1)
 
 
 SWITCH = b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"

