@@ -21,8 +21,8 @@ test: lint types test-py fuzz  ## all checks; what CI runs
 test-py: $(VENV)/test.ok tests/real/node_modules/.package-lock.json  ## pytest alone; ARGS="-k login"
 	$(BIN)/pytest -W error $(ARGS)
 
-fuzz: $(VENV)/test.ok  ## twenty seconds of coverage-guided fuzzing; ARGS="answer -max_total_time=600"
-	$(BIN)/python -m tests.fuzz $(ARGS)
+fuzz: $(VENV)/test.ok  ## twenty seconds of coverage-guided fuzzing; FUZZ="answer -max_total_time=600"
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 test-chaos: $(VENV)/test.ok  ## minutes of killed replicas and lost data; CHAOS_SEED=7 repeats a run
 	$(BIN)/pytest -W error -m chaos tests/chaos $(ARGS)
