@@ -13,6 +13,7 @@ LOOK_EVERY_SECONDS = 1.0
 # argocd-server reads these at its own start only, so that a change of them is not yet true.
 AT_START_ONLY: tuple[str, ...] = ("upstream", "upstream_tls_verify", "store_url")
 TLS = ("tls_cert_file", "tls_key_file")
+URLS = ("public_url", "additional_urls")
 _REFUSED = (Weight.BROKEN, Weight.DOUBTFUL)
 
 
@@ -110,6 +111,8 @@ class Changes:
             names = tuple(name for name in names if name != "store_url")  # none is open yet
         if found.argocd.insecure is not self._config.argocd.insecure:
             names += TLS  # both sides change at once, when argocd-server does
+        if found.root_path != self._config.root_path and self._config.public_url:
+            names += URLS
         kept = found.keeping(names, of=self._config)
         waiting = tuple(n for n in names if getattr(kept, n) != getattr(found, n))
         if waiting and waiting != self._waiting:

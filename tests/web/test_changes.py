@@ -393,6 +393,29 @@ async def test_what_argo_cd_reads_at_its_start_waits_for_one(
     ]  # fmt: skip
 
 
+async def test_another_root_path_waits_for_argo_cd_to_have_it(
+    fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    argocd, used = Installation(tmp_path), list[Config]()
+
+    def load() -> Config:
+        return Config.load(argocd.environment)
+
+    async def use(config: Config) -> None:
+        used.append(config)
+
+    log = structlog.get_logger()
+    runtime = Runtime(fake_clock, os.urandom, Tasks(log), Metrics(), log)
+    changes = Changes(load(), load, use, runtime)
+    argocd.change("argocd-cmd-params-cm", {"server.rootpath": b"/argo"})
+    argocd.change("argocd-cm", {"url": b"https://argocd.example.org/argo"})
+    await changes.look()
+    argocd.add_to_oidc("domainHint: x")
+    await changes.look()
+
+    assert [config.public_url for config in used] == ["https://argocd.example.org"]
+
+
 async def test_a_look_at_files_that_have_not_changed_loads_nothing(
     fake_clock: FakeClock, tmp_path: Path
 ) -> None:
