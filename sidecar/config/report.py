@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
+from sidecar.config import values
 from sidecar.config.environment import variable
 from sidecar.config.settings import Config, is_secret
-from sidecar.config.values import masked
 from sidecar.core.refresh_policy import RefreshWindow
 
 MASK = "***"
@@ -26,14 +26,16 @@ def as_text(config: Config) -> str:
 
 def as_json(config: Config) -> str:
     """The same for programs."""
-    values = {name: {"value": shown, "source": source} for name, shown, source in _rows(config)}
+    shown_values = {
+        name: {"value": shown, "source": source} for name, shown, source in _rows(config)
+    }
     findings = [
         {"weight": found.weight, "where": found.where, "sentence": found.sentence}
         for found in config.argocd.findings
     ]
     report = {
         "takes_over_logins": config.argocd.takes_over_logins,
-        "values": values,
+        "values": shown_values,
         "beside": dict(_beside(config)),
         "findings": findings,
     }
@@ -49,7 +51,7 @@ def _rows(config: Config) -> Iterator[tuple[str, str, str]]:
 
 def _shown(value: Any, name: str) -> str:
     if name == "store_url":
-        return masked(value)
+        return values.masked(value)
     match value:
         case None | "":
             return "-"
@@ -60,10 +62,12 @@ def _shown(value: Any, name: str) -> str:
         case tuple():
             return " ".join(map(str, value))
         case float():
-            return f"{value:g}s"
+            return values.written_duration(value)
+        case RefreshWindow(seconds=0):
+            return f"{value.share * 100:g}%"
         case RefreshWindow():
-            return f"{value.seconds:g}s" if value.seconds else f"{value.share:.0%}"
-    return str(value)
+            return values.written_duration(value.seconds)
+    return values.written_size(value) if name.endswith("_size") else str(value)
 
 
 def _beside(config: Config) -> Iterator[tuple[str, str]]:

@@ -67,6 +67,14 @@ def duration(text: str) -> float:
     raise ValueError(f"is not a duration: {text!r}. Write 30s, 5m or 1h30m")
 
 
+def written_duration(seconds: float) -> str:
+    """A length of time as `duration` reads it, in the largest unit that has no fraction."""
+    for unit in ("h", "m", "s"):
+        if seconds and seconds % _UNIT_SECONDS[unit] == 0:
+            return f"{int(seconds / _UNIT_SECONDS[unit])}{unit}"
+    return f"{seconds:.3f}s" if seconds > 1 else f"{round(seconds * 1000)}ms"
+
+
 def positive_duration(text: str) -> float:
     """A length of time that is not zero."""
     seconds = duration(text)
@@ -191,6 +199,12 @@ def size(text: str) -> int:
     if not match:
         raise ValueError(f"is not a size: {text!r}. Write 64KiB, 5MiB or 1GiB")
     return int(match[1]) * _UNIT_BYTES[match[2]]
+
+
+def written_size(size: int) -> str:
+    """A number of bytes as `size` reads it."""
+    unit = next(unit for unit in ("GiB", "MiB", "KiB") if size % _UNIT_BYTES[unit] == 0)
+    return f"{size // _UNIT_BYTES[unit]}{unit}"
 
 
 def count(text: str) -> int:

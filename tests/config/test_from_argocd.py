@@ -419,6 +419,10 @@ def test_the_report_has_every_value_its_source_and_no_secret(argocd: Installatio
     }  # fmt: skip
     assert data["values"]["store_url"]["value"] == "redis://***@argocd-redis:6379/0"
     assert data["values"]["refresh_window"] == {"value": "25%", "source": "default"}
+    assert data["values"]["session_idle_timeout"]["value"] == "72h"
+    assert data["values"]["max_head_size"]["value"] == "64KiB"
+    assert data["values"]["max_connections"]["value"] == "10000"
+    assert data["values"]["max_body_size"]["value"] == "-"
     assert data["values"]["log_level"] == {"value": "debug", "source": "SIDECAR_LOG_LEVEL"}
     assert data["takes_over_logins"] is True
     assert data["findings"][0]["where"] == "argocd-cm: oidc.config"

@@ -42,7 +42,13 @@ async def test_what_is_wrong_with_single_sign_on_takes_nothing_from_anybody(
     assert (await browser.request("POST", "/api/v1/session", json=form)).status == 200
     assert (await browser.get("/api/v1/applications")).status == 200
     assert (await browser.get("/applications", headers=PAGE)).status == 200
-    assert (await browser.get("/api/version")).status == 200
+    for path in ("/api/version", "/api/v1/settings", "/api/badge?name=guestbook", "/healthz"):
+        assert (await browser.get(path)).status == 200, path
+    hook = {"Content-Type": "application/json", "X-GitHub-Event": "push"}
+    webhook = await browser.request("POST", "/api/webhook", data=b"{}", headers=hook)
+    assert webhook.status == 200
+    web = {"Content-Type": "application/grpc-web+proto", "token": "a.b.c"}
+    assert (await browser.request("POST", "/any.Service/Any", headers=web)).status == 200
     assert (await browser.get("/auth/logout")).status == 303
 
     detail = await installed.detail(replica)
