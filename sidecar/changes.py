@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from sidecar.config.argocd_folder import Signature
 from sidecar.config.settings import Config
-from sidecar.core.argocd_config import Finding, Weight
+from sidecar.core.argocd_files import Finding, Weight
 from sidecar.errors import ConfigurationError
 from sidecar.flows.tasks import Runtime
 

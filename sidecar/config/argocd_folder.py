@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sidecar.core.argocd_config import CM, PARAMS, SECRET, ArgoCdFiles, Finding, Secret, Weight
+from sidecar.core.argocd_files import CM, PARAMS, SECRET, ArgoCdFiles, Finding, Secret, Weight
 
 MAX_BYTES = 2 * 1024 * 1024  # Kubernetes takes one of each
 MAX_FILES = 4096

@@ -12,16 +12,8 @@ from urllib.parse import quote, urlsplit
 
 from sidecar.config import values
 from sidecar.config.tls import pair_faults, provider_tls
-from sidecar.core.argocd_config import (
-    CM,
-    PARAMS,
-    REDIS_SECRET,
-    SECRET,
-    ArgoCdConfig,
-    Finding,
-    Redis,
-    Weight,
-)
+from sidecar.core.argocd_config import ArgoCdConfig, Redis
+from sidecar.core.argocd_files import CM, PARAMS, REDIS_SECRET, SECRET, Finding, Weight
 from sidecar.core.sealing import derived_key
 
 LOGIN = ("public_url", "issuer", "client_id")

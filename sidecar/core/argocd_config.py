@@ -6,67 +6,27 @@ A part that is broken hides no other: it becomes a finding, and the rest counts.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
+from sidecar.core.argocd_files import (
+    CM,
+    PARAMS,
+    REDIS_SECRET,
+    SECRET,
+    TLS_SECRET,
+    ArgoCdFiles,
+    Finding,
+    Secret,
+    Weight,
+)
 from sidecar.core.argocd_oidc import Oidc, read_oidc
+from sidecar.core.argocd_references import References
 from sidecar.core.bounded_yaml import YamlBroken, read_yaml
 
-CM, SECRET, PARAMS = "argocd-cm", "argocd-secret", "argocd-cmd-params-cm"
-REDIS_SECRET, TLS_SECRET = "argocd-redis", "argocd-server-tls"
 DEFAULT_REDIS = "argocd-redis:6379"
-_GO_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
-    map(chr, range(0x2000, 0x200B))
-)
-_SECRET_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-_SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST_SECONDS = 366 * 86400
 # What works in Argo CD and would not behind the sidecar: where its own callback has to be asked.
 _NEEDS_OWN_CALLBACK = "reads what only Argo CD's own callback stores"
-
-
-class Weight(StrEnum):
-    """What follows from a finding."""
-
-    NOTE = "note"
-    """Worth knowing."""
-    DOUBTFUL = "doubtful"
-    """Argo CD goes on with it, and so does a start; a change to it is refused."""
-    BROKEN = "broken"
-    """Logins cannot be taken over, and pass to Argo CD; a change to it is refused."""
-    ABSENT = "absent"
-    """Argo CD has no login that could be taken over: they pass, after a change, too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong or worth knowing: where, in a sentence with its mend."""
-
-    weight: Weight
-    where: str
-    sentence: str
-
-    def __str__(self) -> str:
-        return f"{self.where} {self.sentence}"
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """A Secret besides `argocd-secret`."""
-
-    data: Mapping[str, bytes] = field(repr=False)
-    part_of_argocd: bool | None = None
-    """Whether it has the label without which Argo CD does not look into it; None: not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArgoCdFiles:
-    """The ConfigMaps and Secrets as they are; None for one that cannot be seen."""
-
-    cm: Mapping[str, bytes] | None = None
-    secret: Mapping[str, bytes] | None = field(default=None, repr=False)
-    params: Mapping[str, bytes] | None = None
-    others: Mapping[str, Secret] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +75,6 @@ class _Reading:
         self._findings: list[Finding] = []
         self._cm = self._texts(CM, files.cm or {})
         self._params = self._texts(PARAMS, files.params or {})
-        self._secrets = _secret_values(files)
 
     def config(self) -> ArgoCdConfig:
         if self._files.cm is None:
@@ -161,7 +120,7 @@ class _Reading:
             self._say_no_oidc()
             return None
         try:
-            oidc, unknown = read_oidc(text, self._resolve)
+            oidc, unknown = read_oidc(text, References(self._files, self._find).resolve)
         except ValueError as error:
             self._find(Weight.BROKEN, where, f"{error}. Argo CD ignores it: correct it")
             return None
@@ -226,62 +185,6 @@ class _Reading:
             where,
             f"{why}: logins stay with Argo CD. Switch it off to have them taken over",
         )
-
-    def _resolve(self, key: str, value: str) -> str:
-        """A text, or the secret that it refers to (Argo CD's ReplaceStringSecret).
-
-        A reference that leads nowhere stays as it is, as in Argo CD. Where the Secret cannot be
-        seen from here, Argo CD may know more.
-        """
-        if not value.startswith("$"):
-            return value
-        found = self._secrets.get(value[1:])
-        where = f"{CM}: oidc.config: {key}"
-        if found is None:
-            self._say_unresolved(value[1:], where)
-            return value
-        try:
-            return found.decode().strip(_GO_SPACE)
-        except UnicodeDecodeError:
-            self._find(Weight.BROKEN, where, "refers to a secret that is no UTF-8 text. Correct it")
-            return value
-
-    def _say_unresolved(self, name: str, where: str) -> None:
-        other, colon, key = name.partition(":")
-        if colon and _SECRET_NAME.fullmatch(other) and _SECRET_KEY.fullmatch(key):
-            secret = self._files.others.get(other)
-            if secret is None and other != SECRET:
-                self._find(
-                    Weight.BROKEN,
-                    where,
-                    f"refers to the Secret {other}, which cannot be seen. "
-                    f"Mount it at secrets/{other}",
-                )
-            elif secret is not None and secret.part_of_argocd is False:
-                self._find(
-                    Weight.DOUBTFUL,
-                    where,
-                    f"refers to the Secret {other}, which Argo CD does not look into. "
-                    "Label it app.kubernetes.io/part-of: argocd",
-                )
-            else:
-                self._find(
-                    Weight.DOUBTFUL,
-                    where,
-                    f"refers to a key that the Secret {other} does not have. Add it",
-                )
-        elif self._files.secret is None and _SECRET_KEY.fullmatch(name):
-            self._find(
-                Weight.BROKEN, where, f"refers to {SECRET}, which cannot be seen. Mount it whole"
-            )
-        else:
-            # What follows the dollar may be the secret itself: it is not shown.
-            self._find(
-                Weight.DOUBTFUL,
-                where,
-                f"begins with $, and {SECRET} has no such key, so it is taken as it stands. "
-                "Add the key, or correct the reference",
-            )
 
     # The rest of argocd-cm
 
@@ -357,13 +260,3 @@ class _Reading:
         if external is not None and {"tls.crt", "tls.key"} <= set(external.data):
             return TLS_SECRET
         return SECRET if {"tls.crt", "tls.key"} <= set(self._files.secret or {}) else ""
-
-
-def _secret_values(files: ArgoCdFiles) -> dict[str, bytes]:
-    """What a reference may name: `key` of `argocd-secret`, or `secret:key`."""
-    secret = files.secret or {}
-    values = {f"{SECRET}:{key}": value for key, value in secret.items()}
-    for name, other in files.others.items():
-        if other.part_of_argocd is not False:
-            values |= {f"{name}:{key}": value for key, value in other.data.items()}
-    return values | dict(secret)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sidecar.config import report
 from sidecar.config.settings import Config
-from sidecar.core.argocd_config import Finding, Weight
+from sidecar.core.argocd_files import Finding, Weight
 from sidecar.core.sealing import derived_key
 from sidecar.errors import ConfigurationError
 from tests.config.mounted import OIDC, Installation, mount

@@ -5,15 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.argocd_config import (
-    ArgoCdConfig,
-    ArgoCdFiles,
-    Finding,
-    Redis,
-    Secret,
-    Weight,
-    read_argocd_config,
-)
+from sidecar.core.argocd_config import ArgoCdConfig, Redis, read_argocd_config
+from sidecar.core.argocd_files import ArgoCdFiles, Finding, Secret, Weight
 from sidecar.core.argocd_oidc import Azure
 
 URL = "https://argocd.example.org"
@@ -270,6 +263,8 @@ def test_what_may_be_a_secret_that_begins_with_a_dollar_is_not_shown() -> None:
 def test_without_argocd_secret_nobody_knows_what_a_reference_means() -> None:
     assert finding(read(secret=None)).weight is Weight.BROKEN
     assert "Mount it whole" in finding(read(secret=None)).sentence
+    named = read("issuer: https://a\nclientID: b\nclientSecret: $argocd-secret:a", secret=None)
+    assert finding(named).weight is Weight.BROKEN
 
 
 # --- what cannot be taken over
