@@ -139,4 +139,6 @@ def _is_alarm(finding: Finding) -> bool:
 def _changed(before: Config, after: Config) -> list[str]:
     """The names of what has changed."""
     names = [name for name in Config.model_fields if getattr(before, name) != getattr(after, name)]
+    if "client_secret" not in names and not after.has_secret_of(before):
+        names.append("client_secret_file")
     return names if before.argocd == after.argocd else [*names, "argocd"]

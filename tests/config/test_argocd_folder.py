@@ -76,6 +76,23 @@ def test_a_swap_while_it_is_read_gives_one_generation(tmp_path: Path) -> None:
     assert all(list(cm) == sorted(names) and len(set(cm.values())) == 1 for cm in whole)
 
 
+def test_a_generation_that_goes_right_before_it_is_listed_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, real = tmp_path / "argocd-cm", os.listdir
+    mount(volume, {"url": b"https://a"})
+    swaps = iter([{"url": b"https://b"}])
+
+    def swap_first(folder: int) -> list[str]:
+        for data in swaps:
+            swap(volume, data)
+        return real(folder)
+
+    monkeypatch.setattr(os, "listdir", swap_first)
+
+    assert read_argocd_folder(tmp_path)[0].cm == {"url": b"https://b"}
+
+
 @pytest.mark.parametrize(
     ("data", "why"),
     [
