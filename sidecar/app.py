@@ -231,7 +231,7 @@ async def _serve_public(
 ) -> tuple[str, int]:
     """Open the public port; closed first, so that answers under way find all they need."""
     clock = runtime.clock
-    pages = OwnServer(parts.own)
+    pages = OwnServer(parts.own, config.max_head_size, config.max_header_fields)
     runner = web.ServerRunner(pages, shutdown_timeout=1)
     await runner.setup()
     owned.push_async_callback(runner.cleanup)
@@ -318,8 +318,10 @@ def _certificate(config: Config, runtime: Runtime) -> Certificate | None:
 def _limits(config: Config) -> Limits:
     return Limits(
         head_bytes=config.max_head_size,
+        fields=config.max_header_fields,
         body_bytes=config.max_body_size,
         head_seconds=config.head_timeout,
+        body_seconds=config.body_timeout,
         idle_seconds=config.idle_timeout,
         connections=config.max_connections,
     )

@@ -47,6 +47,9 @@ class NoBody:
         return b"", data
 
 
+NO_BODY = NoBody()  # it keeps nothing, and most requests have it
+
+
 class Length:
     """A body of as many bytes as Content-Length says."""
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import httptools
 
-from sidecar.core.framing import Body, Chunked, Length, NoBody
+from sidecar.core.framing import NO_BODY, Body, Chunked, Length
 from sidecar.core.heads import Fields, connection_options, is_usable_host, values
 from sidecar.errors import RequestMalformed
 
@@ -52,7 +52,7 @@ class RequestFields:
         """The request's body, which ends somewhere (RFC 9112 section 6.3)."""
         if self.chunked:
             return Chunked(most)
-        return Length(self.length) if self.length else NoBody()
+        return Length(self.length) if self.length else NO_BODY
 
     def for_the_next_hop(self) -> Fields:
         """The hop-by-hop fields that we write ourselves."""
@@ -78,9 +78,10 @@ class RequestReader:
     before is not read again. Only its request line is new, and that is checked here in full.
     """
 
-    __slots__ = ("_last", "_last_bytes")
+    __slots__ = ("_last", "_last_bytes", "_most_fields")
 
-    def __init__(self) -> None:
+    def __init__(self, most_fields: int = MAX_FIELDS) -> None:
+        self._most_fields = most_fields
         self._last_bytes: tuple[bytes, bytes, bytes] | None = None
         self._last: RequestFields | None = None
 
@@ -97,7 +98,8 @@ class RequestReader:
         end = found.end()
         same = (method, minor, raw[end:])
         if self._last is None or same != self._last_bytes:
-            self._last = _read_request_fields(raw, method, http_1_0=minor == b"0")
+            fields = _RequestParser(raw, self._most_fields).fields
+            self._last = _judge_request_fields(fields, method, http_1_0=minor == b"0")
             self._last_bytes = same
         return RequestHead(method.decode(), target.decode(), raw[:end], self._last)
 
@@ -120,8 +122,7 @@ def _refusal_of_line(raw: bytes) -> RequestMalformed:
     return RequestMalformed("a target that is not in origin form")
 
 
-def _read_request_fields(raw: bytes, method: bytes, *, http_1_0: bool) -> RequestFields:
-    fields = _RequestParser(raw).fields
+def _judge_request_fields(fields: Fields, method: bytes, *, http_1_0: bool) -> RequestFields:
     options = connection_options(fields)
     _check_names(fields)
     _check_host(fields, http_1_0=http_1_0)
@@ -206,13 +207,14 @@ class HeadEnd:
 class FieldReader(HeadEnd):
     """Collects the fields of one head: llhttp would run on into what comes after it."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_FIELDS) -> None:
         super().__init__()
+        self._most = most
         self.fields: Fields = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One field; llhttp has taken the white space before its value."""
-        if len(self.fields) == MAX_FIELDS:
+        if len(self.fields) == self._most:
             raise RequestMalformed("more fields than anybody sends", status=431)
         self.fields.append((name.decode("latin-1"), value.rstrip(b" \t").decode("latin-1")))
 
@@ -242,6 +244,6 @@ def feed(parser: _Reads, reader: HeadEnd, raw: bytes) -> None:
 
 
 class _RequestParser(FieldReader):
-    def __init__(self, raw: bytes) -> None:
-        super().__init__()
+    def __init__(self, raw: bytes, most: int) -> None:
+        super().__init__(most)
         feed(httptools.HttpRequestParser(self), self, raw)

@@ -97,7 +97,7 @@ class Exchange:
     def _send(self, passed: Pass, upstream: Upstream) -> bool:
         """Write the request's head; False if its session has ended in this moment."""
         gate = self._way.gate
-        if gate.lasts(passed):
+        if passed.lasting:
             self._hold_open(passed)
         if not gate.may_go_up(passed):
             self._let_go()

@@ -29,7 +29,7 @@ class Front(Watched):
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
-        self._reader = RequestReader()
+        self._reader = RequestReader(site.limits.fields)
         self._memory = Memory()
         self._searched = 0
         self._first = True
