@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import metadata
 
-from sidecar.app import configure_logging, running
+from sidecar.app import running
 from sidecar.config.settings import Config
 from sidecar.core.sealing import KEY_BYTES
 from sidecar.errors import ConfigurationError
+from sidecar.logs import configure_logging
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

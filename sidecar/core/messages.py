@@ -19,6 +19,8 @@ MAX_FIELDS = 256
 # A target in origin form without a fragment.
 _REQUEST_LINE = re.compile(rb"([A-Z][A-Z-]{0,30}) (/[\x21\x22\x24-\x7e]*) HTTP/1\.([01])\r\n")
 _ANY_LINE = re.compile(rb"([A-Z][A-Z-]{0,30}) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])\r\n")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_SAFE = ("GET", "HEAD", "OPTIONS")
 _NOT_FOR_A_PROXY = (b"CONNECT", b"TRACE")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 # Fields on which framing, routing or credentials depend: an option of Connection that names one
@@ -70,6 +72,11 @@ class RequestHead:
     line: bytes
     block: RequestFields
 
+    @property
+    def is_harmless_again(self) -> bool:
+        """Whether a repetition of it changes nothing (RFC 9110 section 9.2.1)."""
+        return self.method in _SAFE and not self.block.has_body
+
 
 class RequestReader:
     """Reads the request heads of one connection.
@@ -104,10 +111,26 @@ class RequestReader:
         return RequestHead(method.decode(), target.decode(), raw[:end], self._last)
 
 
-def too_long(head: bytes) -> RequestMalformed:
-    """What a head is told that is longer than is taken, whole or not."""
-    status = 431 if b"\r\n" in head[: 32 * 1024] else 414
-    return RequestMalformed("a head is too long", status=status)
+def check_beginning(head: bytes, searched: int, most: int) -> None:
+    """That what has come of a head may become one; the first `searched` bytes were looked at.
+
+    Raises:
+        RequestMalformed: with the status to answer.
+    """
+    if _BARE_LF.search(head, searched):
+        raise RequestMalformed("a line that ends with LF alone")
+    check_length(head, most)
+
+
+def check_length(head: bytes, most: int) -> None:
+    """That a head, whole or not, is not longer than `most` bytes.
+
+    Raises:
+        RequestMalformed: it is; with the status to answer.
+    """
+    if len(head) > most:
+        status = 431 if b"\r\n" in head[: 32 * 1024] else 414
+        raise RequestMalformed("a head is too long", status=status)
 
 
 def _refusal_of_line(raw: bytes) -> RequestMalformed:
