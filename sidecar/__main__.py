@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import base64
+import gc
 import os
 import signal
 import sys
@@ -130,6 +131,10 @@ async def _serve(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(config):
+        # What is there now stays. Without this, each full collection looks through all modules
+        # again, and every connection waits 40 ms for it.
+        gc.collect()
+        gc.freeze()
         await stop.wait()
 
 
