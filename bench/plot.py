@@ -20,13 +20,11 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 .other { fill: #8c959f }
 .ours { fill: #0969da }
 .goal { stroke: #cf222e; stroke-width: 2; stroke-dasharray: 4 3 }
-.note { fill: #cf222e; font-size: 11px }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 }
   .other { fill: #6e7681 }
   .ours { fill: #58a6ff }
   .goal { stroke: #ff7b72 }
-  .note { fill: #ff7b72 }
 }"""
 
 
@@ -77,7 +75,8 @@ def _bars(panel: _Panel, found: Found) -> dict[str, float]:
 
 def _drawn(panel: _Panel, bars: dict[str, float], top: int) -> list[str]:
     scale = (_WIDTH - _LEFT - 60) / max(*bars.values(), panel.goal)
-    lines = [f'<text class="title" x="0" y="{top + 20}">{escape(panel.title)}</text>']
+    title = escape(f"{panel.title}; the sidecar's goal: {panel.goal:g}")
+    lines = [f'<text class="title" x="0" y="{top + 20}">{title}</text>']
     for number, (name, value) in enumerate(bars.items()):
         y = top + _HEAD + number * (_BAR + _GAP)
         kind = "ours" if name in (SIDECAR, PLAIN) else "other"
@@ -89,9 +88,7 @@ def _drawn(panel: _Panel, bars: dict[str, float], top: int) -> list[str]:
         ]
         if name == SIDECAR:
             x = _LEFT + panel.goal * scale
-            note = f"goal {panel.goal:g}"
             lines += [
-                f'<text class="note" x="{x + 4:.1f}" y="{y - 6}">{note}</text>',
                 f'<line class="goal" x1="{x:.1f}" x2="{x:.1f}" y1="{y - 4}" y2="{y + _BAR + 4}"/>',
             ]
     return lines

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from bench.serving import HOST, double
 from bench.tokens import LIFE_SECONDS
 from sidecar.demo.valkey import valkey
 
+BOTH = (SIDECAR, PLAIN)
 MIB = 1024 * 1024
 STREAM = "/api/v1/stream/applications"
 UPLOAD = "/api/v1/applications/manifests"
@@ -69,10 +70,10 @@ async def _place(name: str) -> AsyncIterator[_Place]:
             yield _Place(running, made, upstream, http)
 
 
-async def rest(*, seconds: float = 5.0) -> dict[str, Any]:
+async def rest(*, names: Sequence[str] = BOTH, seconds: float = 5.0) -> dict[str, Any]:
     """A process that has started, and whom nobody has asked yet."""
     found = {}
-    for name in (SIDECAR, PLAIN):
+    for name in names:
         async with _place(name) as place:
             await asyncio.sleep(seconds)
             found[name] = round(place.resident() / 1024, 1)
@@ -81,7 +82,7 @@ async def rest(*, seconds: float = 5.0) -> dict[str, Any]:
 
 async def streams(*, streams: int = 2000) -> dict[str, Any]:
     """Event streams on which nothing comes after the first event; then all browsers leave."""
-    found = {name: await _streams(name, streams) for name in (SIDECAR, PLAIN)}
+    found = {name: await _streams(name, streams) for name in BOTH}
     return {
         "streams": streams,
         "kib_each": {name: kib for name, (kib, _) in found.items()},
@@ -150,9 +151,11 @@ async def _opened(port: int, asked: bytes, count: int) -> list[asyncio.Transport
     return found
 
 
-async def uploads(*, uploads: int = 100, mib: int = 50) -> dict[str, Any]:
+async def uploads(
+    *, names: Sequence[str] = BOTH, uploads: int = 100, mib: int = 50
+) -> dict[str, Any]:
     """Bodies that all come at once, as fast as the upstream takes them."""
-    found = {name: await _uploads(name, uploads, mib * MIB) for name in (SIDECAR, PLAIN)}
+    found = {name: await _uploads(name, uploads, mib * MIB) for name in names}
     return {
         "uploads": uploads,
         "mib_each": mib,
