@@ -82,7 +82,12 @@ def tree(pid: int) -> list[int]:
 
 
 def tree_cpu_seconds(pid: int) -> float:
-    """The CPU time of all threads of a process and of those that come from it, by nanoseconds."""
+    """The CPU time of all threads of a process and of those that come from it.
+
+    In nanoseconds where the kernel counts them for each thread, else by its clock's ticks.
+    """
+    if not Path("/proc/self/schedstat").exists():
+        return sum(cpu_seconds(each) for each in tree(pid))
     return sum(_ran_nanoseconds(task) for task in _tasks(pid)) / 1e9
 
 

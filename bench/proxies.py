@@ -55,6 +55,7 @@ ROWS: tuple[Row, ...] = (
     at_most(1.5, "steady.cpu_us_ratio.sidecar", "CPU time of a request at 4,000/s, nginx = 1"),
     Row("steady.cpu_us_ratio.sidecar_numbered", "the same, if each request has another number"),
     at_most(1.3, "steady.p99_ms_ratio.sidecar", "99 of 100 at 4,000/s, nginx = 1"),
+    Row("steady.load_late_p99_ms.nginx", "ms by which the load itself was late, 99 of 100"),
     at_least(0.5, "saturated_1k.rps_ratio.sidecar", "requests/s, 1 KiB, nginx = 1"),
     at_least(0.5, "saturated_1k.per_core_ratio.sidecar", "the same for a second of CPU time"),
     at_least(10, "saturated_1k.rps_vs_mod_auth_openidc", "the same, mod_auth_openidc = 1"),

@@ -22,6 +22,7 @@ from bench.field import (
     field,
 )
 from bench.load import Ran, paced, saturated
+from bench.machine import tree_cpu_seconds, yardstick_ms
 from bench.plot import plot
 from bench.proxies import PARTS, QUICK, RATIOS, ROWS, ratios
 from bench.rates import few, saturated_1k, saturated_100k, steady
@@ -191,6 +192,20 @@ async def test_all_that_the_table_and_the_ratios_show_is_measured(found: Measure
     left_out = {"saturated_1k.asyncio_of_uvloop", "saturated_100k.asyncio_of_uvloop"}
 
     assert {key for key in shown if value_of(key, found) is None} == left_out
+
+
+async def test_what_is_missing_is_said_as_debian_has_it() -> None:
+    assert peers.how_to_install([NGINX, OPENIDC]) == (
+        "apt-get install nginx-light apache2 libapache2-mod-auth-openidc"
+    )
+
+
+async def test_cpu_time_is_that_of_all_threads() -> None:
+    before = tree_cpu_seconds(os.getpid())
+
+    await asyncio.to_thread(yardstick_ms)
+
+    assert tree_cpu_seconds(os.getpid()) - before > 0.01
 
 
 async def test_every_part_has_a_quick_way() -> None:
