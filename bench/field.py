@@ -98,27 +98,56 @@ async def _started(
     await owned.enter_async_context(valkey("--port", str(store_port), "--bind", HOST))
     asked = await owned.enter_async_context(provider(delay=0, length=TOKEN_LENGTH))
     up, up_pid = await owned.enter_async_context(peers.upstream(folder, others))
+    store_url = f"redis://{HOST}:{store_port}/0"
+    making = await owned.enter_async_context(maker(store_url, asked.issuer))
     token = id_token(asked.issuer, "bench", length=TOKEN_LENGTH)
+    ground = _Ground(folder, proxies, up, asked.issuer, store_port, token, making)
     found = {DIRECT: Peer(DIRECT, up, up_pid, f"argocd.token={token}")}
-    for name, make in ((NGINX, peers.nginx), (HAPROXY, peers.haproxy)):
-        if name in names:
-            port, pid = await owned.enter_async_context(make(folder, up, token, proxies))
-            found[name] = Peer(name, port, pid, f"session={'0' * 128}")
-    if OPENIDC in names:
+    for name in names - {DIRECT}:
+        found[name] = await ground.peer(name, owned)
+    return Field(found, up, http, making, store_url)
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What the proxies stand on."""
+
+    folder: Path
+    core: int
+    upstream: int
+    issuer: str
+    store_port: int
+    token: str
+    making: Maker
+
+    async def peer(self, name: str, owned: AsyncExitStack) -> Peer:
+        """A proxy that was started, with somebody logged in."""
+        if name in OF_OURS:
+            return await self._ours(name, owned)
+        if name == OPENIDC:
+            return await self._openidc(owned)
+        make = peers.nginx if name == NGINX else peers.haproxy
         port, pid = await owned.enter_async_context(
-            peers.mod_auth_openidc(folder, up, asked.issuer, store_port, proxies)
+            make(self.folder, self.upstream, self.token, self.core)
+        )
+        return Peer(name, port, pid, f"session={'0' * 128}")
+
+    async def _openidc(self, owned: AsyncExitStack) -> Peer:
+        port, pid = await owned.enter_async_context(
+            peers.mod_auth_openidc(
+                self.folder, self.upstream, self.issuer, self.store_port, self.core
+            )
         )
         cookie = await peers.logged_in(port, "/api/v1/1k")
         # Its sessions hold only under the host that the login came to.
-        found[OPENIDC] = Peer(OPENIDC, port, pid, cookie, f"{HOST}:{port}")
-    store_url = f"redis://{HOST}:{store_port}/0"
-    making = await owned.enter_async_context(maker(store_url, asked.issuer))
-    environment = sidecar_environment(f"http://{HOST}:{up}", asked.issuer, store_url)
-    for name in OF_OURS:
-        if name in names:
-            running = await owned.enter_async_context(ours(name, environment, folder, proxies))
-            found[name] = await _with_session(name, running, making)
-    return Field(found, up, http, making, store_url)
+        return Peer(OPENIDC, port, pid, cookie, f"{HOST}:{port}")
+
+    async def _ours(self, name: str, owned: AsyncExitStack) -> Peer:
+        store_url = f"redis://{HOST}:{self.store_port}/0"
+        environment = sidecar_environment(f"http://{HOST}:{self.upstream}", self.issuer, store_url)
+        running = await owned.enter_async_context(ours(name, environment, self.folder, self.core))
+        made = await self.making.session(f"user-of-{name}", ends_at=time.time() + LIFE_SECONDS)
+        return Peer(name, running.port, running.pid, made.cookie)
 
 
 def sidecar_environment(up: str, issuer: str, store_url: str) -> dict[str, str]:
@@ -145,8 +174,3 @@ async def ours(
     async with replica(given, module=module) as running:
         pin(running.pid, core)
         yield running
-
-
-async def _with_session(name: str, running: Replica, making: Maker) -> Peer:
-    made = await making.session(f"user-of-{name}", ends_at=time.time() + LIFE_SECONDS)
-    return Peer(name, running.port, running.pid, made.cookie)

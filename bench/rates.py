@@ -1,6 +1,7 @@
 """How much gets through when there is more to do than a core can, and what one request waits."""
 
 from collections.abc import Callable, Collection
+from statistics import median
 from typing import Any
 
 from bench.field import ALL, DIRECT, NGINX, NUMBERED, OPENIDC, PLAIN, SIDECAR, UNCACHED, field
@@ -91,13 +92,10 @@ async def few(*, peers: Collection[str] = ALL, times: int = 3, seconds: int = 1)
         found = await rounds(turn, DIRECT, _others(names, DIRECT), times=times)
     figure, _ = _FIGURES["p50_ms"]
     added = {
-        name: [figure(each.ran) - each.base(figure) for each in turns]
+        name: round(median(figure(each.ran) - each.base(figure) for each in turns), 3)
         for name, turns in found.items()
     }
-    return {
-        "p50_ms": medians(found, DIRECT, figure, digits=3),
-        "added_ms": {name: round(sorted(all_)[len(all_) // 2], 3) for name, all_ in added.items()},
-    }
+    return {"p50_ms": medians(found, DIRECT, figure, digits=3), "added_ms": added}
 
 
 async def _compared(

@@ -15,6 +15,7 @@ from bench.field import (
     DIRECT,
     NGINX,
     NUMBERED,
+    OF_OURS,
     OPENIDC,
     PLAIN,
     SIDECAR,
@@ -80,7 +81,7 @@ async def found() -> AsyncIterator[Measured]:
         parts["trips"] = trips(seconds=1.0, sessions=40)
         parts["steady"] = steady(peers=HERE, times=1, seconds=0.5, rate=50)
     if not GONE & {NGINX, "wrk"}:
-        some = [name for name in HERE if name in (NGINX, OPENIDC, SIDECAR, UNCACHED)]
+        some = [name for name in HERE if name in (NGINX, OPENIDC, SIDECAR)]
         parts["saturated_1k"] = saturated_1k(peers=some, times=1, seconds=1)
         parts["saturated_100k"] = saturated_100k(peers=(NGINX, SIDECAR), times=1, seconds=1)
         parts["few"] = few(peers=(DIRECT, SIDECAR), times=1, seconds=1)
@@ -133,6 +134,27 @@ async def test_a_new_session_costs_one_trip_to_the_store_and_one_in_use_none(
     assert found["trips"]["warm"] < 0.1
     assert 0.5 < found["trips"]["cold"] < 1.5
     assert found["trips"]["cold_again"] < 0.5
+
+
+def loaded(pid: int) -> str:
+    """The files that a process has mapped."""
+    return Path(f"/proc/{pid}/maps").read_text()
+
+
+@needs_nginx
+async def test_the_sidecars_are_what_they_are_called() -> None:
+    async with field(OF_OURS) as places, places.store() as store:
+        libraries = {name: loaded(places.peers[name].pid) for name in OF_OURS}
+        asked = {}
+        for name in OF_OURS:
+            before = int((await store.info("commandstats"))["cmdstat_evalsha"]["calls"])
+            ran = await paced(places, places.peers[name], rate=800, seconds=1)
+            after = int((await store.info("commandstats"))["cmdstat_evalsha"]["calls"])
+            asked[name] = (after - before) / ran.requests
+
+    assert [name for name in OF_OURS if "/uvloop/" in libraries[name]] == [SIDECAR, UNCACHED]
+    assert asked[UNCACHED] >= 1
+    assert asked[SIDECAR] < 0.5 > asked[PLAIN]  # confirmations of all three, by the clock
 
 
 @needs_nginx
@@ -189,7 +211,12 @@ async def test_a_goal_that_is_missed_is_said_to_be() -> None:
 @needs_openidc
 async def test_all_that_the_table_and_the_ratios_show_is_measured(found: Measured) -> None:
     shown = {*RATIOS.values(), *(row.key for row in ROWS)}
-    left_out = {"saturated_1k.asyncio_of_uvloop", "saturated_100k.asyncio_of_uvloop"}
+    left_out = {
+        "saturated_1k.asyncio_of_uvloop",
+        "saturated_1k.uncached_per_core_vs_mod_auth_openidc",
+        "saturated_1k.uncached_rps_vs_mod_auth_openidc",
+        "saturated_100k.asyncio_of_uvloop",
+    }
 
     assert {key for key in shown if value_of(key, found) is None} == left_out
 
