@@ -95,7 +95,8 @@ async def _counted(field: Field, peer: Peer, *command: str) -> tuple[str, float]
     text = written.decode()
     counted = _requests(text)
     reached = await field.answered() - before - 1  # its own question is one of them
-    if not counted <= reached <= counted + CONNECTIONS:
+    # What was under way at the end, here and on a slow machine in the turn before.
+    if not counted <= reached <= counted + 2 * CONNECTIONS:
         raise RuntimeError(f"{peer.name}: {counted} answers, of {reached} upstream")
     return text, cpu
 
