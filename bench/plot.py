@@ -81,13 +81,15 @@ def _drawn(panel: _Panel, bars: dict[str, float], top: int) -> list[str]:
         y = top + _HEAD + number * (_BAR + _GAP)
         kind = "ours" if name in (SIDECAR, PLAIN) else "other"
         width = max(value * scale, 1)
+        goal = panel.goal * scale if name == SIDECAR else 0
+        end = _LEFT + max(width, goal) + 8
         lines += [
             f'<text x="{_LEFT - 10}" y="{y + 14}" text-anchor="end">{_NAMES[name]}</text>',
             f'<rect class="{kind}" x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}"/>',
-            f'<text x="{_LEFT + width + 8:.1f}" y="{y + 14}">{value:.2f}</text>',
+            f'<text x="{end:.1f}" y="{y + 14}">{value:.2f}</text>',
         ]
-        if name == SIDECAR:
-            x = _LEFT + panel.goal * scale
+        if goal:
+            x = _LEFT + goal
             lines += [
                 f'<line class="goal" x1="{x:.1f}" x2="{x:.1f}" y1="{y - 4}" y2="{y + _BAR + 4}"/>',
             ]
