@@ -1,9 +1,7 @@
 """Build every object once, own its lifetime, serve."""
 
 import asyncio
-import logging
 import os
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -13,27 +11,25 @@ import structlog
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
+from sidecar import edges
 from sidecar.adapters.upstream import upstream_session
 from sidecar.changes import Changes
 from sidecar.composition import Composition, Face, request_id
 from sidecar.config.settings import Config
-from sidecar.config.tls import server_tls, upstream_tls
 from sidecar.config.values import Listen, masked
 from sidecar.core.timings import WORK_SECONDS
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock
-from sidecar.proxy.certificate import Certificate
 from sidecar.proxy.hold_back import HoldBack
-from sidecar.proxy.pool import Pool, UpstreamAddress, UpstreamTls
+from sidecar.proxy.pool import Pool
 from sidecar.proxy.port import PublicPort
 from sidecar.proxy.registry import OpenThings
-from sidecar.proxy.site import Limits, Site
+from sidecar.proxy.site import Site
 from sidecar.proxy.way import Way
 from sidecar.web.admin import Admin, Phase
 from sidecar.web.server import OwnServer
 
-KEY_PREFIX = "argocd-token-refresh:"
 DRAIN_SECONDS = 6.0
 
 
@@ -89,15 +85,13 @@ async def running(
     clock, log = clock or SystemClock(), log or structlog.get_logger()
     metrics = Metrics()
     async with AsyncExitStack() as owned:
-        tls = _upstream_tls(config)
+        tls = edges.upstream_contexts(config)
         http = upstream_session(config.upstream, tls.http1 if tls else None)
         upstream = await owned.enter_async_context(http)
         tasks = Tasks(log)
         runtime = Runtime(clock, os.urandom, tasks, metrics, log)
-        pool = _pool(config, tls, clock)
-        made = Composition(
-            runtime, pool, upstream, config.timings, prefix=KEY_PREFIX, confirms=confirms
-        )
+        pool = edges.upstream_pool(config, tls, clock)
+        made = Composition(runtime, pool, upstream, confirms=confirms)
         owned.push_async_callback(made.aclose)
         owned.push_async_callback(tasks.aclose, seconds=WORK_SECONDS)
         changes = Changes(config, load or (lambda: config), made.use, runtime)
@@ -127,7 +121,7 @@ async def _serve_public(
     owned: AsyncExitStack,
 ) -> tuple[str, int]:
     """Open the public port; closed first, so that answers under way find all they need."""
-    pages = OwnServer(made.own)
+    pages = OwnServer(made.own, config.max_head_size, config.max_header_fields)
     runner = web.ServerRunner(pages, shutdown_timeout=1)
     await runner.setup()
     owned.push_async_callback(runner.cleanup)
@@ -145,10 +139,10 @@ async def _serve_public(
         way,
         face.paths,
         pages,
-        _limits(config),
+        edges.limits(config),
         http2=config.http2,
         metrics=runtime.metrics,
-        certificate=_certificate(config, runtime),
+        certificate=edges.certificate(config, runtime),
     )
     port = PublicPort(site)
 
@@ -156,58 +150,15 @@ async def _serve_public(
         # What is under way has the old way, and ends with it.
         site.way = replace(site.way, gate=face.gate, login_url=face.login_url)
         site.paths = face.paths
-        pair = _pair(config)
+        pair = edges.certificate_files(config)
         # One that is gone for a moment does not switch TLS off: the last one is served on.
         if pair is not None and (site.certificate is None or site.certificate.files != pair):
             with suppress(OSError, ValueError):  # it has changed once more, and will be looked at
-                site.certificate = _certificate(config, runtime)
+                site.certificate = edges.certificate(config, runtime)
 
     made.show, made.close_session, made.close_all = show, port.close_session, port.close_all
     owned.push_async_callback(port.aclose, seconds=DRAIN_SECONDS)
     return await port.start(config.listen.host, config.listen.port)
-
-
-def _upstream_tls(config: Config) -> UpstreamTls | None:
-    if not config.upstream.startswith("https:"):
-        return None
-    http1, http2 = (
-        upstream_tls(
-            verify=config.upstream_tls_verify, ca_file=config.upstream_tls_ca_file, http2=http2
-        )
-        for http2 in (False, True)
-    )
-    return UpstreamTls(http1, http2)
-
-
-def _pool(config: Config, tls: UpstreamTls | None, clock: Clock) -> Pool:
-    address = UpstreamAddress.from_url(
-        config.upstream, tls, server_name=config.upstream_tls_server_name or ""
-    )
-    return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep)
-
-
-def _certificate(config: Config, runtime: Runtime) -> Certificate | None:
-    pair = _pair(config)
-    if pair is None:
-        return None
-    return Certificate(
-        pair, lambda: server_tls(*pair, http2=config.http2), runtime.metrics, runtime.log
-    )
-
-
-def _pair(config: Config) -> tuple[str, str] | None:
-    cert, key = config.tls_cert_file, config.tls_key_file
-    return (cert, key) if cert is not None and key is not None else None
-
-
-def _limits(config: Config) -> Limits:
-    return Limits(
-        head_bytes=config.max_head_size,
-        body_bytes=config.max_body_size,
-        head_seconds=config.head_timeout,
-        idle_seconds=config.idle_timeout,
-        connections=config.max_connections,
-    )
 
 
 async def _serve(runner: web.BaseRunner, listen: Listen, owned: AsyncExitStack) -> tuple[str, int]:
@@ -237,39 +188,3 @@ def _say_start(config: Config, log: FilteringBoundLogger) -> None:
             meaning="one replica only; a restart ends all sessions",
             mend="set SIDECAR_STORE_URL to a Redis",
         )
-
-
-def configure_logging(level: str) -> None:
-    """JSON lines on standard error, for the sidecar and for the libraries below it."""
-    number = logging.getLevelNamesMapping()[level.upper()]
-    processors: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso"),
-    ]
-    structlog.configure(
-        processors=[*processors, structlog.processors.JSONRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=processors,
-            processors=[_without_traceback, structlog.processors.JSONRenderer()],
-        )
-    )
-    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
-
-
-def _without_traceback(
-    _: object, __: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
-    """A library's log line with the kind of its error only: messages may quote a request."""
-    record = event.pop("_record", None)
-    event.pop("_from_structlog", None)
-    if record is not None and record.exc_info and record.exc_info[0]:
-        event["error"] = record.exc_info[0].__name__
-    event.pop("exc_info", None)
-    return event

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from aiohttp import ClientSession
 
+from sidecar import edges
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.redis_store import RedisStore
-from sidecar.adapters.upstream import ArgoCd
 from sidecar.config.settings import Config
 from sidecar.config.values import CookieMode
 from sidecar.core.authorization import ATTEMPT_LIFE_SECONDS, Sites, origin
@@ -20,13 +20,11 @@ from sidecar.core.cookies import CookieJar
 from sidecar.core.heads import Paths
 from sidecar.core.sealing import KEY_BYTES, Key, KeyRing
 from sidecar.core.session import SessionKey
-from sidecar.core.timings import Timings
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
 from sidecar.flows.records import Client
 from sidecar.flows.tasks import Runtime
 from sidecar.line import Line
-from sidecar.ports import Store
 from sidecar.proxy.gate import Gate
 from sidecar.proxy.passes import NoLogins, Rules
 from sidecar.proxy.pool import Pool
@@ -65,17 +63,14 @@ class Composition:
         runtime: Runtime,
         pool: Pool,
         upstream: ClientSession,
-        timings: Timings,
         *,
-        prefix: str,
         confirms: bool,
     ) -> None:
         self._runtime = runtime
         self._upstream = upstream
-        self._prefix = prefix
         self._confirms = confirms
-        self._timings = timings
         self._start_key = Key("start", os.urandom(KEY_BYTES))
+        # Opened when it is needed first; another one needs another process.
         self._store: RedisStore | MemoryStore | None = None
         self._line: Line | None = None
         self._keys: tuple[Key, ...] | None = None
@@ -119,14 +114,8 @@ class Composition:
         line, ring = self._line, KeyRing(config.session_keys or [self._start_key])
         before, self._keys = self._keys, config.session_keys
         if line is None or line.client != Client(config.issuer, config.client_id):
-            line = Line(
-                config,
-                self._opened_store(config),
-                ring,
-                self._runtime,
-                self._timings,
-                prefix=self._prefix,
-            )
+            self._store = self._store or edges.store(config, self._runtime.clock)
+            line = Line(config, self._store, ring, self._runtime)
             line.begin(lambda key: self.close_session(key), confirms=self._confirms)
             return line
         if replaced := line.follow(config, ring):
@@ -141,29 +130,11 @@ class Composition:
         self._retire(http=line.http)
         self.close_all()
 
-    def _opened_store(self, config: Config) -> Store:
-        """The store, opened when it is needed first; another one needs another process."""
-        clock = self._runtime.clock
-        if self._store is None and config.store_url == "memory://":
-            self._store = MemoryStore(clock)
-        elif self._store is None:
-            seconds = self._timings.command_seconds
-            self._store = RedisStore(
-                config.store_url, prefix=self._prefix, clock=clock, command_seconds=seconds
-            )
-        return self._store
-
     # Faces
 
     def _login_face(self, config: Config, line: Line) -> Face:
         sessions, records, runtime = line.parts.sessions, line.parts.records, self._runtime
         paths, jar = Paths(config.root_path), CookieJar(config.public_url)
-        argocd = ArgoCd(
-            self._upstream,
-            config.upstream,
-            config.root_path,
-            server_name=config.upstream_tls_server_name,
-        )
         login = Login(
             sessions,
             line.store,
@@ -173,8 +144,9 @@ class Composition:
             _login_settings(config),
             line.schedule,
             runtime,
-            prefix=self._prefix,
+            prefix=edges.KEY_PREFIX,
         )
+        argocd = edges.argocd(config, self._upstream)
         logout = Logout(sessions, records, line.provider, argocd, runtime)
         auth = AuthEndpoints(
             sessions,

@@ -9,13 +9,10 @@ from collections.abc import Callable
 
 from aiohttp import ClientSession
 
-from sidecar.adapters.openid_provider import OpenIdProvider, provider_session
+from sidecar import edges
 from sidecar.config.settings import Config
-from sidecar.config.tls import provider_tls
-from sidecar.core.provider_profiles import profile_of
 from sidecar.core.sealing import KeyRing
 from sidecar.core.session import SessionKey
-from sidecar.core.timings import Timings
 from sidecar.flows.assembly import session_parts
 from sidecar.flows.background import Background
 from sidecar.flows.outages import Outages
@@ -36,30 +33,24 @@ class Line:
         store: Store,
         ring: KeyRing,
         runtime: Runtime,
-        timings: Timings,
-        *,
-        prefix: str,
     ) -> None:
         self.client = Client(config.issuer, config.client_id)
         self.store = store
         self._config = config
         self._runtime = runtime
-        self._timings = timings
         self._work: list[asyncio.Task[None]] = []
         self.schedule = Schedule(store, config.refresh_window, config.background_renewal)
         self.parts = session_parts(
-            store, ring, self.client, self.schedule, _lifetimes(config), runtime, prefix=prefix
-        )
-        self.http = self._new_http()
-        self.provider = OpenIdProvider(
+            store, ring, self.client, self.schedule, _lifetimes(config), runtime,
+            prefix=edges.KEY_PREFIX,
+        )  # fmt: skip
+        self.http = edges.provider_http(config)
+        self.provider = edges.provider(
+            config,
             self.http,
-            config.issuer,
-            config.client_id,
             lambda: self._config.read_client_secret(),
-            clock=runtime.clock,
-            metrics=runtime.metrics,
-            keys_seconds=timings.keys_seconds,
-            profile=profile_of(config.provider),
+            runtime.clock,
+            runtime.metrics,
         )
         self.refresh = Refresh(
             self.parts.sessions,
@@ -68,7 +59,7 @@ class Line:
             self.schedule,
             runtime,
             window=config.refresh_window,
-            timings=timings,
+            timings=config.timings,
         )
 
     def begin(self, close_session: Callable[[SessionKey], None], *, confirms: bool) -> None:
@@ -103,22 +94,12 @@ class Line:
         self.parts.sessions.lifetimes = _lifetimes(config)
         self.parts.records.ring = ring
         replaced = None
-        if _way(before) != _way(config):
-            replaced, self.http = self.http, self._new_http()
+        if edges.provider_way(before) != edges.provider_way(config):
+            replaced, self.http = self.http, edges.provider_http(config)
             self.provider.use(self.http)
         if replaced is not None or not config.has_secret_of(before):
             self.refresh.try_again()
         return replaced
-
-    def _new_http(self) -> ClientSession:
-        ca, verify = _way(self._config)
-        tls = provider_tls(ca, verify=verify) if ca or not verify else None
-        return provider_session(total_seconds=self._timings.provider_seconds, tls=tls)
-
-
-def _way(config: Config) -> tuple[str, bool]:
-    """How the provider is reached."""
-    return config.argocd.provider_ca, config.argocd.provider_tls_verify
 
 
 def _lifetimes(config: Config) -> Lifetimes:

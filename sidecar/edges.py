@@ -1,0 +1,121 @@
+"""The edges, each as the configuration describes it: store, provider, upstream, public port."""
+
+from collections.abc import Callable
+
+from aiohttp import ClientSession
+
+from sidecar.adapters.memory_store import MemoryStore
+from sidecar.adapters.openid_provider import OpenIdProvider, provider_session
+from sidecar.adapters.redis_store import RedisStore
+from sidecar.adapters.upstream import ArgoCd
+from sidecar.config.settings import Config
+from sidecar.config.tls import provider_tls, server_tls, upstream_tls
+from sidecar.core.provider_profiles import profile_of
+from sidecar.flows.tasks import Runtime
+from sidecar.metrics import Metrics
+from sidecar.ports import Clock
+from sidecar.proxy.certificate import Certificate
+from sidecar.proxy.pool import Pool, UpstreamAddress, UpstreamTls
+from sidecar.proxy.site import Limits
+
+KEY_PREFIX = "argocd-token-refresh:"
+
+
+def store(config: Config, clock: Clock) -> RedisStore | MemoryStore:
+    """The store that is configured."""
+    if config.store_url == "memory://":
+        return MemoryStore(clock)
+    return RedisStore(
+        config.store_url,
+        prefix=KEY_PREFIX,
+        clock=clock,
+        command_seconds=config.store_timeout,
+    )
+
+
+def provider_way(config: Config) -> tuple[str, bool]:
+    """How the provider is reached: which authorities are trusted, and whether that is checked."""
+    return config.argocd.provider_ca, config.argocd.provider_tls_verify
+
+
+def provider_http(config: Config) -> ClientSession:
+    """An HTTP client for the provider."""
+    ca, verify = provider_way(config)
+    tls = provider_tls(ca, verify=verify) if ca or not verify else None
+    return provider_session(total_seconds=config.timings.provider_seconds, tls=tls)
+
+
+def provider(
+    config: Config, http: ClientSession, secret: Callable[[], str], clock: Clock, metrics: Metrics
+) -> OpenIdProvider:
+    """The provider."""
+    return OpenIdProvider(
+        http,
+        config.issuer,
+        config.client_id,
+        secret,
+        clock=clock,
+        metrics=metrics,
+        keys_seconds=config.timings.keys_seconds,
+        profile=profile_of(config.provider),
+    )
+
+
+def argocd(config: Config, http: ClientSession) -> ArgoCd:
+    """Argo CD for what the sidecar itself asks of it."""
+    return ArgoCd(
+        http,
+        config.upstream,
+        config.root_path,
+        server_name=config.upstream_tls_server_name,
+    )
+
+
+def upstream_contexts(config: Config) -> UpstreamTls | None:
+    """How TLS is spoken to the upstream; None where it is not."""
+    if not config.upstream.startswith("https:"):
+        return None
+    http1, http2 = (
+        upstream_tls(
+            verify=config.upstream_tls_verify, ca_file=config.upstream_tls_ca_file, http2=http2
+        )
+        for http2 in (False, True)
+    )
+    return UpstreamTls(http1, http2)
+
+
+def upstream_pool(config: Config, tls: UpstreamTls | None, clock: Clock) -> Pool:
+    """The connections to the upstream."""
+    address = UpstreamAddress.from_url(
+        config.upstream, tls, server_name=config.upstream_tls_server_name or ""
+    )
+    return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep)
+
+
+def certificate(config: Config, runtime: Runtime) -> Certificate | None:
+    """What TLS on the public port is served with; None: it is not."""
+    files = certificate_files(config)
+    if files is None:
+        return None
+    return Certificate(
+        files, lambda: server_tls(*files, http2=config.http2), runtime.metrics, runtime.log
+    )
+
+
+def certificate_files(config: Config) -> tuple[str, str] | None:
+    """The files of certificate and key."""
+    cert, key = config.tls_cert_file, config.tls_key_file
+    return (cert, key) if cert is not None and key is not None else None
+
+
+def limits(config: Config) -> Limits:
+    """What connections to the public port may take."""
+    return Limits(
+        head_bytes=config.max_head_size,
+        fields=config.max_header_fields,
+        body_bytes=config.max_body_size,
+        head_seconds=config.head_timeout,
+        body_seconds=config.body_timeout,
+        idle_seconds=config.idle_timeout,
+        connections=config.max_connections,
+    )
