@@ -12,10 +12,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import metadata
 
-from sidecar.app import running
+import structlog
+
+from sidecar.app import SystemClock, running
 from sidecar.config.settings import Config
 from sidecar.core.sealing import KEY_BYTES
 from sidecar.errors import ConfigurationError
+from sidecar.loading import loading
 from sidecar.logs import configure_logging
 
 
@@ -62,10 +65,9 @@ def _add(
 
 def run(_: Namespace) -> int:
     """Serve, until SIGTERM. Everything is set by environment variables."""
-    config = Config.load(os.environ)
-    configure_logging(config.log_level.value)
+    configure_logging(Config.load(os.environ).log_level.value)
     try:
-        _run_loop(config)
+        _run_loop()
     except OSError as error:
         _complain(f"cannot listen: {error.strerror or error}. Free the port, or set another")
         return 1
@@ -76,7 +78,7 @@ def show_config(given: Namespace) -> int:
     """Every setting that is in force, where it comes from, and what is wrong with Argo CD's."""
     from sidecar.config import report  # what serves does not need it
 
-    config = Config.load(os.environ)
+    config = asyncio.run(_config_now())
     print(report.as_json(config) if given.json else report.as_text(config))
     return 0
 
@@ -90,6 +92,13 @@ def demo(given: Namespace) -> int:
         work = demo_run.main(_sidecar_with, check=given.check, token_seconds=given.token_seconds)
         return asyncio.run(work)
     return 0
+
+
+async def _config_now() -> Config:
+    configure_logging("error")
+    log = structlog.get_logger()
+    async with loading(os.environ, clock=SystemClock(), log=log) as loaded:
+        return loaded.config
 
 
 @asynccontextmanager
@@ -126,22 +135,26 @@ def _complain(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 
 
-def _run_loop(config: Config) -> None:
+def _run_loop() -> None:
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_serve(config))
+        asyncio.run(_serve())
     else:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config))
+            runner.run(_serve())
 
 
-async def _serve(config: Config) -> None:
+async def _serve() -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(config, load=lambda: Config.load(os.environ)):
+    clock, log = SystemClock(), structlog.get_logger()
+    async with (
+        loading(os.environ, clock=clock, log=log) as found,
+        running(found.config, load=found.load, clock=clock, log=log, checks=found.checks),
+    ):
         # What is there now stays. Without this, each full collection looks through all modules
         # again, and every connection waits 40 ms for it.
         gc.collect()

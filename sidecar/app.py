@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,6 @@ from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
 from sidecar import edges
-from sidecar.adapters.upstream import upstream_session
 from sidecar.changes import Changes
 from sidecar.composition import Composition, Face, request_id
 from sidecar.config.settings import Config
@@ -22,12 +21,11 @@ from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock
 from sidecar.proxy.hold_back import HoldBack
-from sidecar.proxy.pool import Pool
 from sidecar.proxy.port import PublicPort
 from sidecar.proxy.registry import OpenThings
 from sidecar.proxy.site import Site
 from sidecar.proxy.way import Way
-from sidecar.web.admin import Admin, Phase
+from sidecar.web.admin import Admin, Check, Phase
 from sidecar.web.server import OwnServer
 
 DRAIN_SECONDS = 6.0
@@ -71,11 +69,13 @@ async def running(
     load: Callable[[], Config] | None = None,
     clock: Clock | None = None,
     log: FilteringBoundLogger | None = None,
+    checks: Mapping[str, Check] | None = None,
     confirms: bool = True,
 ) -> AsyncIterator[Running]:
     """The sidecar and all it owns, serving until exit, closed in reverse order.
 
-    With `load` the configuration is loaded again when its files change. Without `confirms` what
+    With `load` the configuration is loaded again when its files change. What readiness tells of
+    more than its own parts is in `checks`. Without `confirms` what
     the sidecar knows holds for a second, nothing lost is put back, and changes are looked for
     only when asked to: for a clock that only moves when it is told to.
 
@@ -85,22 +85,18 @@ async def running(
     clock, log = clock or SystemClock(), log or structlog.get_logger()
     metrics = Metrics()
     async with AsyncExitStack() as owned:
-        tls = edges.upstream_contexts(config)
-        http = upstream_session(config.upstream, tls.http1 if tls else None)
-        upstream = await owned.enter_async_context(http)
         tasks = Tasks(log)
         runtime = Runtime(clock, os.urandom, tasks, metrics, log)
-        pool = edges.upstream_pool(config, tls, clock)
-        made = Composition(runtime, pool, upstream, confirms=confirms)
+        made = Composition(runtime, config, confirms=confirms)
         owned.push_async_callback(made.aclose)
         owned.push_async_callback(tasks.aclose, seconds=WORK_SECONDS)
         changes = Changes(config, load or (lambda: config), made.use, runtime)
-        made.checks["configuration"] = changes.check
+        made.checks |= {"configuration": changes.check, **(checks or {})}
         face = await made.use(config)
         admin = Admin(metrics.registry, made.checks)
         admin_runner = web.AppRunner(admin.application(), access_log=None)
         admin_at = await _serve(admin_runner, config.admin_listen, owned)
-        public_at = await _serve_public(made, face, pool, runtime, config, owned)
+        public_at = await _serve_public(made, face, runtime, config, owned)
         if load is not None and confirms:
             tasks.start_endless(changes.run, "changes", clock)
         admin.phase = Phase.SERVING
@@ -115,7 +111,6 @@ async def running(
 async def _serve_public(
     made: Composition,
     face: Face,
-    pool: Pool,
     runtime: Runtime,
     config: Config,
     owned: AsyncExitStack,
@@ -127,7 +122,7 @@ async def _serve_public(
     owned.push_async_callback(runner.cleanup)
     way = Way(
         face.gate,
-        pool,
+        made.pool,
         OpenThings(),
         HoldBack(runtime.clock.sleep),
         runtime.tasks,
@@ -148,7 +143,8 @@ async def _serve_public(
 
     def show(face: Face, config: Config) -> None:
         # What is under way has the old way, and ends with it.
-        site.way = replace(site.way, gate=face.gate, login_url=face.login_url)
+        way = replace(site.way, gate=face.gate, pool=made.pool, login_url=face.login_url)
+        site.way = way
         site.paths = face.paths
         pair = edges.certificate_files(config)
         # One that is gone for a moment does not switch TLS off: the last one is served on.

@@ -106,6 +106,8 @@ class Changes:
 
     def _without_what_waits(self, found: Config) -> Config:
         """The configuration with the old values of what takes effect at a start only."""
+        if self._config.argocd.awaited:
+            return found  # it is no change: argocd-server has begun with it
         names = AT_START_ONLY
         if not self._config.argocd.takes_over_logins:
             names = tuple(name for name in names if name != "store_url")  # none is open yet

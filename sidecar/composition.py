@@ -13,6 +13,7 @@ from aiohttp import ClientSession
 from sidecar import edges
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.redis_store import RedisStore
+from sidecar.adapters.upstream import upstream_session
 from sidecar.config.settings import Config
 from sidecar.config.values import CookieMode
 from sidecar.core.authorization import ATTEMPT_LIFE_SECONDS, Sites, origin
@@ -27,7 +28,6 @@ from sidecar.flows.tasks import Runtime
 from sidecar.line import Line
 from sidecar.proxy.gate import Gate
 from sidecar.proxy.passes import NoLogins, Rules
-from sidecar.proxy.pool import Pool
 from sidecar.web.admin import Check, checked
 from sidecar.web.auth import AuthEndpoints
 from sidecar.web.server import OwnSite
@@ -61,13 +61,12 @@ class Composition:
     def __init__(
         self,
         runtime: Runtime,
-        pool: Pool,
-        upstream: ClientSession,
+        config: Config,
         *,
         confirms: bool,
     ) -> None:
         self._runtime = runtime
-        self._upstream = upstream
+        self._reach(config)
         self._confirms = confirms
         self._start_key = Key("start", os.urandom(KEY_BYTES))
         # Opened when it is needed first; another one needs another process.
@@ -76,14 +75,14 @@ class Composition:
         self._keys: tuple[Key, ...] | None = None
         self._retired: list[_Retired] = []
         self.own = OwnSite(request_ids=request_id, log=runtime.log)
-        self.checks: dict[str, Check] = {"upstream": checked(pool.probe)}
+        self.checks: dict[str, Check] = {"upstream": checked(lambda: self.pool.probe())}
         self.show: Callable[[Face, Config], None] = lambda face, config: None
         self.close_session: Callable[[SessionKey], None] = lambda _: None
         self.close_all: Callable[[], None] = lambda: None
 
     async def aclose(self) -> None:
         """Close the connections to provider and store; nobody uses them any more."""
-        in_use = [self._line.http] if self._line else []
+        in_use = [self._upstream, *([self._line.http] if self._line else [])]
         for http in [*in_use, *(old.http for old in self._retired)]:
             if http is not None:
                 await http.close()
@@ -93,6 +92,8 @@ class Composition:
     async def use(self, config: Config) -> Face:
         """Build what this configuration needs and is not there yet; from now on it is in force."""
         await self._tidy()
+        if edges.upstream_way(config) != self._way:
+            await self._reach_anew(config)
         line = self._line_for(config) if config.argocd.takes_over_logins else None
         if self._line is not None and self._line is not line:
             self._leave(self._line)
@@ -106,6 +107,21 @@ class Composition:
         self._runtime.metrics.takes_over_logins.set(line is not None)
         self.show(face, config)
         return face
+
+    # The upstream
+
+    def _reach(self, config: Config) -> None:
+        tls = edges.upstream_contexts(config)
+        self._way = edges.upstream_way(config)
+        self.pool = edges.upstream_pool(config, tls, self._runtime.clock)
+        self._upstream = upstream_session(config.upstream, tls.http1 if tls else None)
+
+    async def _reach_anew(self, config: Config) -> None:
+        """Only where the start did not know the way: what took the wrong one has failed."""
+        pool, upstream = self.pool, self._upstream
+        self._reach(config)
+        pool.close()
+        await upstream.close()
 
     # Lines
 

@@ -71,6 +71,16 @@ def argocd(config: Config, http: ClientSession) -> ArgoCd:
     )
 
 
+def upstream_way(config: Config) -> tuple[str, bool, str | None, str | None]:
+    """How the upstream is reached, all that counts for it."""
+    return (
+        config.upstream,
+        config.upstream_tls_verify,
+        config.upstream_tls_ca_file,
+        config.upstream_tls_server_name,
+    )
+
+
 def upstream_contexts(config: Config) -> UpstreamTls | None:
     """How TLS is spoken to the upstream; None where it is not."""
     if not config.upstream.startswith("https:"):

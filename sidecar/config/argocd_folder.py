@@ -7,6 +7,7 @@ is of one generation. Files that are written in place are read as they are.
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.core.argocd_files import CM, PARAMS, SECRET, ArgoCdFiles, Finding, Secret, Weight
@@ -18,6 +19,25 @@ _LINK = "..data"
 _ATTEMPTS = 5
 
 Signature = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Argo CD's settings as they are mounted below a folder."""
+
+    path: Path
+
+    def read(self) -> tuple[ArgoCdFiles, list[Finding]]:
+        """What is mounted, and what of it cannot be read."""
+        return read_argocd_folder(self.path)
+
+    def signature(self) -> Signature:
+        """What changes when anything does; nothing is read."""
+        return signature(self.path)
+
+    def file(self, secret: str, key: str) -> str:
+        """Where a Secret's key is as a file."""
+        return str(self.path / (secret if secret == SECRET else f"secrets/{secret}") / key)
 
 
 class _Swapped(Exception):

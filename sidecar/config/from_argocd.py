@@ -5,15 +5,22 @@ What cannot be used is a finding, never a fault: Argo CD must not be less availa
 
 import base64
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from sidecar.config import values
 from sidecar.config.tls import pair_faults, provider_tls
-from sidecar.core.argocd_config import ArgoCdConfig, Redis
-from sidecar.core.argocd_files import CM, PARAMS, REDIS_SECRET, SECRET, Finding, Weight
+from sidecar.core.argocd_config import ArgoCdConfig, Redis, read_argocd_config
+from sidecar.core.argocd_files import (
+    CM,
+    PARAMS,
+    REDIS_SECRET,
+    SECRET,
+    ArgoCdFiles,
+    Finding,
+    Weight,
+)
 from sidecar.core.sealing import derived_key
 
 LOGIN = ("public_url", "issuer", "client_id")
@@ -33,6 +40,8 @@ class FromArgoCd:
     anonymous: bool = False
     insecure: bool | None = None
     """`server.insecure`; None where it is not known."""
+    awaited: bool = False
+    """Whether what `argocd-server` has begun with is not known yet."""
     findings: tuple[Finding, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Where each field's value is from that Argo CD gives."""
@@ -47,14 +56,20 @@ class Merging:
     """Fills `given`, the fields that the environment sets, with what Argo CD says."""
 
     def __init__(
-        self, argocd: ArgoCdConfig, folder: Path, given: dict[str, str], *, lifetime: float
+        self,
+        files: ArgoCdFiles,
+        file: Callable[[str, str], str],
+        given: dict[str, str],
+        *,
+        lifetime: float,
     ) -> None:
-        self._argocd = argocd
-        self._folder = folder
+        self._argocd = read_argocd_config(files)
+        self._files = files
+        self._file = file
         self._given = given
         self._set = frozenset(given)
         self._lifetime = lifetime
-        self._findings = list(argocd.findings)
+        self._findings = list(self._argocd.findings)
         self._sources: dict[str, str] = {}
 
     def merged(self) -> FromArgoCd:
@@ -75,6 +90,7 @@ class Merging:
             provider_tls_verify=not (oidc and self._argocd.tls_insecure_skip_verify),
             anonymous=self._argocd.anonymous,
             insecure=self._argocd.insecure,
+            awaited=self._files.awaited,
             findings=tuple(self._findings),
             sources=self._sources,
         )
@@ -194,17 +210,17 @@ class Merging:
             return
         if {"tls_cert_file", "tls_key_file"} & self._set:
             return
-        folder = self._folder / (name if name == SECRET else f"secrets/{name}")
-        pair = {"tls_cert_file": folder / "tls.crt", "tls_key_file": folder / "tls.key"}
-        if any(True for _ in pair_faults({key: str(path) for key, path in pair.items()})):
+        keys = {"tls_cert_file": "tls.crt", "tls_key_file": "tls.key"}
+        pair = {field: self._file(name, key) for field, key in keys.items()}
+        if any(True for _ in pair_faults(pair)):
             self._find(
                 Weight.DOUBTFUL,
                 f"{name}: tls.crt",
                 "is no certificate that goes with tls.key, so TLS is not spoken. Correct it",
             )
             return
-        for key, path in pair.items():
-            self._put(key, f"{name}: {path.name}", str(path))
+        for field_name, path in pair.items():
+            self._put(field_name, f"{name}: {keys[field_name]}", path)
 
     # The store and its keys
 
@@ -213,7 +229,7 @@ class Merging:
             return
         redis, mend = self._argocd.redis, "or set SIDECAR_STORE_URL"
         if redis is None:
-            self._find(Weight.BROKEN, PARAMS, f"cannot be seen. Mount it whole, {mend}")
+            self._find(Weight.BROKEN, PARAMS, f"cannot be seen. {self._files.mend(PARAMS)}, {mend}")
         elif redis.sentinel:
             self._find(
                 Weight.BROKEN,
@@ -224,7 +240,7 @@ class Merging:
             self._find(
                 Weight.BROKEN,
                 REDIS_SECRET,
-                f"has no auth that can be seen. Mount it at secrets/{REDIS_SECRET}, {mend}",
+                f"has no auth that can be seen. {self._files.mend(REDIS_SECRET)}, {mend}",
             )
         else:
             self._take("store_url", f"{PARAMS}: redis.server", redis_url(redis), values.store_url)
@@ -240,7 +256,7 @@ class Merging:
             self._find(
                 Weight.BROKEN,
                 f"{SECRET}: server.secretkey",
-                "is not there (yet). Mount argocd-secret whole, or set SIDECAR_SESSION_KEYS",
+                f"is not there (yet). {self._files.mend(SECRET)}, or set SIDECAR_SESSION_KEYS",
             )
 
 

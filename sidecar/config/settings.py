@@ -18,11 +18,16 @@ from pydantic import (
 )
 
 from sidecar.config import values
-from sidecar.config.argocd_folder import Signature, file_signature, signature
+from sidecar.config.argocd_folder import Folder, Signature, file_signature
 from sidecar.config.environment import read_file, variable
 from sidecar.config.from_argocd import FromArgoCd
-from sidecar.config.sources import ARGOCD_CONFIG_DIR, filled_by_argocd, given_by
-from sidecar.config.values import CookieMode, Listen, LogLevel
+from sidecar.config.sources import (
+    ARGOCD_CONFIG_DIR,
+    ArgoCdSource,
+    filled_by_argocd,
+    given_by,
+)
+from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LogLevel
 from sidecar.core.authorization import OfflineAccess
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
@@ -73,6 +78,18 @@ class Config(BaseModel):
         ARGOCD_CONFIG_DIR,
         description="A folder in which `argocd-cm`, `argocd-secret` and `argocd-cmd-params-cm` are "
         "mounted, and other Secrets below `secrets`: what is not set here is taken from there.",
+    )
+    argocd_config_source: Annotated[ArgoCdConfigSource, _by(values.one_of(ArgoCdConfigSource))] = (
+        _variable(
+            "folder",
+            "Where Argo CD's settings are read: `folder`, or `kubernetes` for the API, with the "
+            "pod's service account. See [below](#from-the-kubernetes-api).",
+        )
+    )
+    argocd_namespace: Annotated[str | None, _by(values.namespace)] = Field(
+        None,
+        description="With `kubernetes`: the namespace of Argo CD's ConfigMaps and Secrets.",
+        json_schema_extra={"default": "the service account's"},
     )
     public_url: Annotated[str, _by(values.public_url)] = _of_argocd(
         "url",
@@ -236,17 +253,20 @@ class Config(BaseModel):
     _argocd: FromArgoCd = PrivateAttr(FromArgoCd())
     _secret_digest: str = PrivateAttr("")
     _set: frozenset[str] = PrivateAttr(frozenset())
+    _source: ArgoCdSource | None = PrivateAttr(None)
 
     @classmethod
-    def load(cls, environ: Mapping[str, str]) -> Self:
-        """The configuration that these variables give.
+    def load(cls, environ: Mapping[str, str], source: ArgoCdSource | None = None) -> Self:
+        """The configuration that these variables give, and Argo CD's settings in `source`.
+
+        Without one they are in a folder; what only the Kubernetes API knows is then awaited.
 
         Raises:
             ConfigurationError: with a line for every fault.
         """
         given, faults = given_by(environ, cls.model_fields)
         names = frozenset(given)
-        argocd, unset = filled_by_argocd(given, environ, cls.model_fields)
+        argocd, unset = filled_by_argocd(given, environ, cls.model_fields, source)
         try:
             config = cls(**given)
         except ValidationError as error:
@@ -254,7 +274,7 @@ class Config(BaseModel):
         faults += [*unset, *config.timings.faults(), *additional_url_faults(config)]
         if faults:
             raise ConfigurationError(faults)
-        config._argocd, config._set = argocd, names
+        config._argocd, config._set, config._source = argocd, names, source
         with suppress(OSError, ValueError):  # it was there a moment ago, and is read at each use
             config._secret_digest = hashlib.sha256(config.read_client_secret().encode()).hexdigest()
         return config
@@ -276,7 +296,8 @@ class Config(BaseModel):
         """What changes when anything does that `load` reads; nothing is read for it."""
         files = (self.client_secret_file, self.session_keys_file)
         marks = tuple(file_signature(Path(file)) for file in files if file)
-        return (*marks, *signature(self.argocd_config_dir))
+        source = self._source or Folder(self.argocd_config_dir)
+        return (*marks, *source.signature())
 
     def read_client_secret(self) -> str:
         """The client's secret as it is now; empty for a public client."""

@@ -1,21 +1,53 @@
-"""Where values come from: the environment, then Argo CD's folder."""
+"""Where values come from: the environment, then Argo CD's settings."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic.fields import FieldInfo
 
 from sidecar.config import values
-from sidecar.config.argocd_folder import read_argocd_folder
+from sidecar.config.argocd_folder import Folder, Signature
 from sidecar.config.environment import PREFIX, from_kubernetes, read_files, variable
 from sidecar.config.from_argocd import LOGIN, FromArgoCd, Merging
 from sidecar.config.tls import pair_faults, upstream_ca_faults
-from sidecar.core.argocd_config import read_argocd_config
+from sidecar.core.argocd_files import AWAITED, ArgoCdFiles, Finding
 
 ARGOCD_CONFIG_DIR = Path("/etc/argocd-token-refresh/argocd")
+
+
+class ArgoCdSource(Protocol):
+    """Where Argo CD's settings are read."""
+
+    def read(self) -> tuple[ArgoCdFiles, Sequence[Finding]]:
+        """What they are now, and what of them cannot be read."""
+        ...
+
+    def signature(self) -> Signature:
+        """What changes when anything does; nothing is read."""
+        ...
+
+    def file(self, secret: str, key: str) -> str:
+        """Where a Secret's key is as a file."""
+        ...
+
+
+class NotAsked:
+    """The Kubernetes API, of which nothing has been read."""
+
+    def read(self) -> tuple[ArgoCdFiles, Sequence[Finding]]:
+        """Nothing."""
+        return ArgoCdFiles(awaited=True), [AWAITED]
+
+    def signature(self) -> Signature:
+        """It never changes."""
+        return ()
+
+    def file(self, secret: str, key: str) -> str:
+        """No Secret is known."""
+        raise KeyError(secret)
 
 
 def given_by(
@@ -47,25 +79,30 @@ def _unknown(name: str, fields: Mapping[str, FieldInfo]) -> str:
 
 
 def filled_by_argocd(
-    given: dict[str, Any], environ: Mapping[str, str], fields: Mapping[str, FieldInfo]
+    given: dict[str, Any],
+    environ: Mapping[str, str],
+    fields: Mapping[str, FieldInfo],
+    source: ArgoCdSource | None,
 ) -> tuple[FromArgoCd, list[str]]:
     """What Argo CD gives, filled into the fields; and the faults of what is then still open."""
-    folder = _argocd_folder(given)
-    if folder is None:
+    source = source or _usual_source(given)
+    if source is None:
         return FromArgoCd(), [*_missing(given, fields), *_left_to_choose(given, environ)]
-    files, unread = read_argocd_folder(folder)
+    files, unread = source.read()
     lifetime = values.duration(fields["session_max_lifetime"].default)
-    merged = Merging(read_argocd_config(files), folder, given, lifetime=lifetime).merged()
+    merged = Merging(files, source.file, given, lifetime=lifetime).merged()
     merged = replace(merged, findings=(*unread, *merged.findings))
     given.setdefault("store_url", "memory://")  # not used: logins pass where Argo CD has none
     return merged, list(_missing(given, fields)) if merged.takes_over_logins else []
 
 
-def _argocd_folder(given: Mapping[str, Any]) -> Path | None:
-    """Where Argo CD's settings are; one that is named, or the usual one if it is there."""
+def _usual_source(given: Mapping[str, Any]) -> ArgoCdSource | None:
+    """The folder that is named, or the usual one if it is there."""
+    if given.get("argocd_config_source") == values.ArgoCdConfigSource.KUBERNETES:
+        return NotAsked()
     named = given.get("argocd_config_dir", "")
     folder = Path(named or ARGOCD_CONFIG_DIR)
-    return folder if named.startswith("/") or folder.is_dir() else None
+    return Folder(folder) if named.startswith("/") or folder.is_dir() else None
 
 
 def _missing(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> Iterator[str]:

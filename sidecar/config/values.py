@@ -21,6 +21,13 @@ _UNIT_BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _LONGEST_SECONDS = 366 * 24 * 3600.0
 
 
+class ArgoCdConfigSource(StrEnum):
+    """Where Argo CD's settings are read."""
+
+    FOLDER = "folder"
+    KUBERNETES = "kubernetes"
+
+
 class CookieMode(StrEnum):
     """What the browser holds: only the session cookie, or `argocd.token` too."""
 
@@ -161,6 +168,13 @@ def host_name(text: str) -> str:
     """The name of a host, as a certificate has it."""
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", text):
         raise ValueError(f"is not the name of a host: {text!r}. Write argocd-server")
+    return text
+
+
+def namespace(text: str) -> str:
+    """The name of a namespace in Kubernetes (RFC 1123)."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", text):
+        raise ValueError(f"is not the name of a namespace: {text!r}. Write argocd")
     return text
 
 

@@ -78,7 +78,7 @@ class _Reading:
 
     def config(self) -> ArgoCdConfig:
         if self._files.cm is None:
-            self._find(Weight.BROKEN, CM, "cannot be seen. Mount it whole, as a folder")
+            self._find(Weight.BROKEN, CM, f"cannot be seen. {self._files.mend(CM)}")
         oidc = self._oidc() if self._files.cm is not None else None
         url = self._cm.get("url", "")
         if oidc is not None and not url:

@@ -33,6 +33,14 @@ class Finding:
         return f"{self.where} {self.sentence}"
 
 
+AWAITED = Finding(
+    Weight.BROKEN,
+    "The Kubernetes API",
+    "has not said yet what Argo CD's settings are. They count as soon as it does; the log says "
+    "what is wrong",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Secret:
     """A Secret besides `argocd-secret`."""
@@ -50,3 +58,13 @@ class ArgoCdFiles:
     secret: Mapping[str, bytes] | None = field(default=None, repr=False)
     params: Mapping[str, bytes] | None = None
     others: Mapping[str, Secret] = field(default_factory=dict)
+    namespace: str = ""
+    """Where they are in the Kubernetes API, if they are from there; "" for a folder."""
+    awaited: bool = False
+    """Whether what `argocd-server` has begun with is not known yet."""
+
+    def mend(self, name: str) -> str:
+        """What makes one visible that cannot be seen."""
+        if self.namespace:
+            return f"See that it is in {self.namespace}, and that the Role covers it"
+        return "Mount it whole" if name in (CM, SECRET, PARAMS) else f"Mount it at secrets/{name}"

@@ -1,9 +1,11 @@
 """`$key` and `$secret:key`, as Argo CD puts secrets into their place."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from sidecar.core.argocd_files import CM, SECRET, ArgoCdFiles, Weight
+from sidecar.core.argocd_oidc import read_oidc
 
 # What Go's strings.TrimSpace takes away.
 _GO_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
@@ -11,6 +13,21 @@ _GO_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
 )
 _SECRET_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+
+
+def referenced_secrets(cm: Mapping[str, bytes]) -> list[str]:
+    """The Secrets besides `argocd-secret` that `oidc.config` refers to."""
+    found: dict[str, None] = {}
+
+    def note(_: str, value: str) -> str:
+        name, colon, _ = value.removeprefix("$").partition(":")
+        if value.startswith("$") and colon and name != SECRET and _SECRET_NAME.fullmatch(name):
+            found[name] = None
+        return value
+
+    with suppress(ValueError):  # what is wrong with it is said where it is read
+        read_oidc(cm.get("oidc.config", b"").decode(), note)
+    return list(found)
 
 
 class References:
@@ -51,7 +68,7 @@ class References:
         mend = "Add it"
         if not seen:
             weight, what = Weight.BROKEN, f"refers to the Secret {other}, which cannot be seen"
-            mend = f"Mount it at {other if other == SECRET else f'secrets/{other}'}"
+            mend = self._files.mend(other)
         elif secret is not None and secret.part_of_argocd is False:
             what = f"refers to the Secret {other}, which Argo CD does not look into"
             mend = "Label it app.kubernetes.io/part-of: argocd"
@@ -60,7 +77,9 @@ class References:
     def _say_no_key(self, name: str, where: str) -> None:
         if self._files.secret is None and _SECRET_KEY.fullmatch(name):
             self._find(
-                Weight.BROKEN, where, f"refers to {SECRET}, which cannot be seen. Mount it whole"
+                Weight.BROKEN,
+                where,
+                f"refers to {SECRET}, which cannot be seen. {self._files.mend(SECRET)}",
             )
             return
         # What follows the dollar may be the secret itself: it is not shown.

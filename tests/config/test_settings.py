@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from sidecar.config.environment import variable
 from sidecar.config.settings import Config, is_secret
-from sidecar.config.values import CookieMode, Listen, LogLevel
+from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LogLevel
 from sidecar.core.authorization import OfflineAccess
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
@@ -89,6 +89,8 @@ PAIR = Path(_FOLDER.name)
 self_signed(PAIR, "argocd.example.org")
 GOOD: dict[str, tuple[str, Any]] = {
     "argocd_config_dir": (str(PAIR), PAIR),
+    "argocd_config_source": ("folder", ArgoCdConfigSource.FOLDER),
+    "argocd_namespace": ("argocd-2", "argocd-2"),
     "public_url": ("https://Argo.example.org/argo/", "https://argo.example.org/argo"),
     "issuer": ("https://idp.example.org/", "https://idp.example.org/"),
     "provider": ("keycloak", Provider.KEYCLOAK),
@@ -134,6 +136,8 @@ GOOD: dict[str, tuple[str, Any]] = {
 }
 BAD = {
     "argocd_config_dir": "/nowhere",
+    "argocd_config_source": "api",
+    "argocd_namespace": "Argo/CD",
     "public_url": "argocd.example.org",
     "additional_urls": "https://a, b",
     "issuer": "idp.example.org",
