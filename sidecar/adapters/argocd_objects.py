@@ -198,10 +198,7 @@ class ArgoCdObjects:
     def _findings(self) -> Iterator[Finding]:
         for name, follower in self._followers.items():
             if follower.wrong and (follower.refused or not follower.listed):
-                # Without them the store's address would be a guess.
-                broken = name == PARAMS and not follower.listed
-                weight = Weight.BROKEN if broken else Weight.DOUBTFUL
-                yield Finding(weight, name, follower.wrong)
+                yield Finding(Weight.DOUBTFUL, name, follower.wrong)
             item = follower.item
             if name in (CM, SECRET) and item is not None and not item.part_of_argocd:
                 sentence = f"is not labelled, so that Argo CD does not see it. Label it {PART_OF}: "

@@ -5,7 +5,7 @@ What cannot be used is a finding, never a fault: Argo CD must not be less availa
 
 import base64
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlsplit
 
@@ -58,6 +58,7 @@ class Merging:
     def __init__(
         self,
         files: ArgoCdFiles,
+        unread: Sequence[Finding],
         file: Callable[[str, str], str],
         given: dict[str, str],
         *,
@@ -69,7 +70,7 @@ class Merging:
         self._given = given
         self._set = frozenset(given)
         self._lifetime = lifetime
-        self._findings = list(self._argocd.findings)
+        self._findings = [*unread, *self._argocd.findings]
         self._sources: dict[str, str] = {}
 
     def merged(self) -> FromArgoCd:
@@ -228,7 +229,7 @@ class Merging:
         if "store_url" in self._set:
             return
         redis, mend = self._argocd.redis, "or set SIDECAR_STORE_URL"
-        if redis is None:
+        if redis is None or self._files.awaited:
             self._find(Weight.BROKEN, PARAMS, f"cannot be seen. {self._files.mend(PARAMS)}, {mend}")
         elif redis.sentinel:
             self._find(

@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -90,8 +89,7 @@ def filled_by_argocd(
         return FromArgoCd(), [*_missing(given, fields), *_left_to_choose(given, environ)]
     files, unread = source.read()
     lifetime = values.duration(fields["session_max_lifetime"].default)
-    merged = Merging(files, source.file, given, lifetime=lifetime).merged()
-    merged = replace(merged, findings=(*unread, *merged.findings))
+    merged = Merging(files, unread, source.file, given, lifetime=lifetime).merged()
     given.setdefault("store_url", "memory://")  # not used: logins pass where Argo CD has none
     return merged, list(_missing(given, fields)) if merged.takes_over_logins else []
 

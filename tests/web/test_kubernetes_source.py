@@ -188,6 +188,21 @@ async def test_a_start_without_the_api_lets_requests_pass_and_takes_over_when_it
             assert (await detail(served))["configuration"] == "ok"
 
 
+async def test_what_the_environment_says_needs_no_api(story: Story) -> None:
+    async with story.cluster.running():
+        pass
+    settings = story.provider.settings
+    login = {
+        "SIDECAR_PUBLIC_URL": story.base,
+        "SIDECAR_ISSUER": story.provider.issuer,
+        "SIDECAR_CLIENT_ID": settings.client_id,
+        "SIDECAR_CLIENT_SECRET": settings.client_secret,
+    }
+    async with story.sidecar(seconds=0.3, **login) as served, story.browser() as browser:
+        assert (await browser.log_in()).status == 303
+        assert "kubernetes_api" in await detail(served)
+
+
 @asynccontextmanager
 async def speaking_tls(folder: Path) -> AsyncIterator[str]:
     """An `argocd-server` that speaks TLS with a certificate of its own."""
