@@ -143,7 +143,10 @@ class Cluster:
         app = web.Application()
         base = "/api/v1/namespaces/{namespace}/{kind}"
         app.add_routes([web.get(base, self._answer)])
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        # Whoever asks again while it closes is not waited for.
+        runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
+        )
         await runner.setup()
         try:
             site = web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=tls)
