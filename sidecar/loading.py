@@ -1,8 +1,9 @@
 """Load the configuration from where it says that Argo CD's settings are."""
 
+import functools
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from sidecar.ports import Clock
 from sidecar.web.admin import Check
 
 if TYPE_CHECKING:
+    from sidecar.adapters.argocd_objects import ArgoCdObjects
     from sidecar.adapters.kubernetes_api import KubernetesApi
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -62,33 +64,44 @@ async def loading(
         yield Loaded(config, lambda: Config.load(environ))
         return
     api = _kubernetes_api(config, environ, account)
-    # What only those need who ask for it: kubernetes-asyncio takes half as much as all the rest.
-    from sidecar.adapters.argocd_objects import ArgoCdObjects
-
-    async with AsyncExitStack() as owned:
-        tasks = Tasks(log)
-        source = ArgoCdObjects(
-            api,
-            start=lambda run, name: tasks.start_endless(run, name, clock),
-            clock=clock,
-            random=os.urandom,
-            log=log,
-        )
-        owned.callback(source.close)
-        owned.push_async_callback(tasks.aclose, seconds=_CLOSE_SECONDS)
-        source.begin()
+    async with _followed(api, clock, log) as (source, tasks):
         await source.known(seconds)
-
-        async def look() -> None:
-            while not source.knows_upstream:
-                if (tls := await speaks_tls(upstream)) is not None:
-                    source.assume(insecure=not tls)
-                    return
-                await clock.sleep(_LOOK_EVERY_SECONDS)
-
+        look = functools.partial(_look_at_upstream, source, upstream, clock)
         tasks.start_endless(look, "look at upstream", clock)
         checks = {"kubernetes_api": source.check}
         yield Loaded(Config.load(environ, source), lambda: Config.load(environ, source), checks)
+
+
+@asynccontextmanager
+async def _followed(
+    api: "KubernetesApi", clock: Clock, log: FilteringBoundLogger
+) -> AsyncIterator[tuple["ArgoCdObjects", Tasks]]:
+    # Loaded only for those who ask for it: kubernetes-asyncio takes half as much as all the rest.
+    from sidecar.adapters.argocd_objects import ArgoCdObjects
+
+    tasks = Tasks(log)
+    source = ArgoCdObjects(
+        api,
+        start=lambda run, name: tasks.start_endless(run, name, clock),
+        clock=clock,
+        random=os.urandom,
+        log=log,
+    )
+    source.begin()
+    try:
+        yield source, tasks
+    finally:
+        await tasks.aclose(seconds=_CLOSE_SECONDS)
+        source.close()
+
+
+async def _look_at_upstream(source: "ArgoCdObjects", upstream: str, clock: Clock) -> None:
+    """Until the settings say how `argocd-server` is spoken to, see what it does."""
+    while not source.knows_upstream:
+        if (tls := await speaks_tls(upstream)) is not None:
+            source.assume(insecure=not tls)
+            return
+        await clock.sleep(_LOOK_EVERY_SECONDS)
 
 
 def _kubernetes_api(config: Config, environ: Mapping[str, str], account: Path) -> "KubernetesApi":

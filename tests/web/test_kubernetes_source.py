@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -313,6 +314,18 @@ async def test_an_api_that_cannot_be_asked_stops_the_start(
                 pass
 
     assert mend in str(raised.value)
+
+
+async def test_an_installation_without_the_extra_is_said(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes_asyncio.client", None)
+    monkeypatch.delitem(sys.modules, "sidecar.adapters.kubernetes_api", raising=False)
+    clock, log = SystemClock(), structlog.get_logger()
+    async with cluster.running():
+        with pytest.raises(ConfigurationError, match=r"Install argocd-token-refresh\[kubernetes\]"):
+            async with loading(cluster.environ, clock=clock, log=log, account=cluster.account):
+                pass
 
 
 async def test_the_namespace_may_be_another_than_the_pods(cluster: Cluster) -> None:
