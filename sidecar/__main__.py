@@ -1,4 +1,4 @@
-"""The command line: `sidecar run`, `sidecar config`, `sidecar demo`, `sidecar keys new`."""
+"""The command line: `sidecar run`, `config`, `doctor`, `demo`, `keys new`, `version`."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import metadata
 
-from sidecar.app import running
+from sidecar.app import SystemClock, running
 from sidecar.config.settings import Config
 from sidecar.core.sealing import KEY_BYTES
 from sidecar.errors import ConfigurationError
@@ -36,6 +36,11 @@ def _parser() -> ArgumentParser:
     _add(commands, "run", run)
     command = _add(commands, "config", show_config)
     command.add_argument("--json", action="store_true", help="for programs")
+    command = _add(commands, "doctor", doctor)
+    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument(
+        "--outside", action="store_true", help="also through the public URL, as browsers come"
+    )
     command = _add(commands, "demo", demo)
     command.add_argument("--check", action="store_true", help="do it without a person")
     command.add_argument(
@@ -79,6 +84,22 @@ def show_config(given: Namespace) -> int:
     config = Config.load(os.environ)
     print(report.as_json(config) if given.json else report.as_text(config))
     return 0
+
+
+def doctor(given: Namespace) -> int:
+    """Look at every part, and say what is wrong, why it matters and the mend.
+
+    The exit code is 0 where all is fine, 1 for warnings, 2 for faults.
+    """
+    from sidecar.doctor import report  # what serves does not need it
+    from sidecar.doctor.findings import exit_code
+    from sidecar.doctor.run import examine
+
+    configure_logging("error")
+    work = examine(os.environ, SystemClock(), from_outside=given.outside)
+    findings = asyncio.run(work)
+    print(report.as_json(findings) if given.json else report.as_text(findings))
+    return exit_code(findings)
 
 
 def demo(given: Namespace) -> int:
