@@ -11,12 +11,17 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 from sidecar.app import SystemClock, running
+from sidecar.config.environment import read_file
 from sidecar.config.settings import Config
 from sidecar.core.sealing import KEY_BYTES
 from sidecar.errors import ConfigurationError
 from sidecar.logs import configure_logging
+
+if TYPE_CHECKING:
+    from sidecar.doctor.signing_in import User
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,6 +46,11 @@ def _parser() -> ArgumentParser:
     command.add_argument(
         "--outside", action="store_true", help="also through the public URL, as browsers come"
     )
+    command.add_argument(
+        "--login", action="store_true", help="also a whole login at the provider, by a test user"
+    )
+    command.add_argument("--user", help="who signs in; else DOCTOR_USER, else you in a browser")
+    command.add_argument("--password-file", help="with the password; else DOCTOR_PASSWORD")
     command = _add(commands, "demo", demo)
     command.add_argument("--check", action="store_true", help="do it without a person")
     command.add_argument(
@@ -93,13 +103,42 @@ def doctor(given: Namespace) -> int:
     """
     from sidecar.doctor import report  # what serves does not need it
     from sidecar.doctor.findings import exit_code
-    from sidecar.doctor.run import examine
+    from sidecar.doctor.run import TrialLogin, examine
 
     configure_logging("error")
-    work = examine(os.environ, SystemClock(), from_outside=given.outside)
+    trial = TrialLogin(_test_user(given), _in_a_browser) if given.login else None
+    work = examine(os.environ, SystemClock(), from_outside=given.outside, trial_login=trial)
     findings = asyncio.run(work)
     print(report.as_json(findings) if given.json else report.as_text(findings))
     return exit_code(findings)
+
+
+def _test_user(given: Namespace) -> "User | None":
+    """Who signs in by form: the password comes by file or environment, which nobody else sees."""
+    from sidecar.doctor.signing_in import User
+
+    name = given.user or os.environ.get("DOCTOR_USER", "")
+    if not name:
+        return None
+    try:
+        password = read_file(given.password_file) if given.password_file else ""
+    except (OSError, ValueError):
+        raise ConfigurationError(["--password-file cannot be read. Correct its path"]) from None
+    password = password or os.environ.get("DOCTOR_PASSWORD", "")
+    if not password:
+        raise ConfigurationError(
+            [f"The password of {name} is missing. Set DOCTOR_PASSWORD, or --password-file"]
+        )
+    return User(name, password)
+
+
+async def _in_a_browser(url: str) -> str:
+    """Have the operator sign in; the address that their browser ends at."""
+    _complain(
+        f"Open this in a browser, and sign in:\n\n{url}\n\n"
+        "It ends at a page that refuses the sign-in. Paste that page's whole address here:"
+    )
+    return sys.stdin.readline(16384)
 
 
 def demo(given: Namespace) -> int:

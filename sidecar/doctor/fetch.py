@@ -18,6 +18,7 @@ from aiohttp import (
     ClientTimeout,
     TooManyRedirects,
 )
+from yarl import URL
 
 from sidecar.ports import Clock
 
@@ -77,13 +78,23 @@ async def fetch(
     **options: Any,
 ) -> Page:
     """The answer to a GET."""
+    return await asked(http, "GET", url, clock, allow_redirects=follow, headers=headers, **options)
+
+
+async def asked(
+    http: ClientSession,
+    method: str,
+    url: str | URL,
+    clock: Clock,
+    *,
+    allow_redirects: bool = False,
+    **options: Any,
+) -> Page:
+    """The answer to a request."""
+    timeout = ClientTimeout(total=SECONDS)
     try:
-        async with http.get(
-            url,
-            allow_redirects=follow,
-            headers=headers,
-            timeout=ClientTimeout(total=SECONDS),
-            **options,
+        async with http.request(
+            method, url, allow_redirects=allow_redirects, timeout=timeout, **options
         ) as response:
             return await _page(response, clock)
     except (ClientError, TimeoutError, OSError, ValueError) as error:

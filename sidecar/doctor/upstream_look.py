@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -50,7 +51,7 @@ async def ask(
     path: str,
     clock: Clock,
     *,
-    cookie: str = "",
+    headers: Mapping[str, str] | None = None,
 ) -> Page:
     """The upstream's answer below the root path."""
     base = "http://localhost" if config.upstream.startswith("unix:") else config.upstream
@@ -58,7 +59,7 @@ async def ask(
         http,
         f"{base}{config.root_path}{path}",
         clock,
-        headers={"Cookie": cookie} if cookie else None,
+        headers=headers,
         server_hostname=config.upstream_tls_server_name,
     )
 

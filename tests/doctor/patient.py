@@ -12,13 +12,34 @@ from sidecar.demo.argocd_answers import ArgocdSettings
 from sidecar.demo.oauth import ProviderSettings
 from sidecar.demo.provider import DemoProvider
 from sidecar.doctor.findings import Finding, Level
-from sidecar.doctor.run import examine
+from sidecar.doctor.run import TrialLogin, examine
 from sidecar.ports import Clock
 from tests.adapters.front import Front
-from tests.world import KEYS, system_now
+from tests.world import KEYS
 
 PUBLIC_URL = "http://127.0.0.1:9"
 SECRET = "demo-secret"
+
+
+class PassingClock(SystemClock):
+    """The machine's time, in which whoever sleeps makes time pass for all parts at once."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.slept
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.slept
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
+async def nobody(_: str) -> str:
+    """In the place of a person with a browser."""
+    raise AssertionError("a person was asked")
 
 
 @dataclass
@@ -29,11 +50,14 @@ class Patient:
     provider: DemoProvider
     argocd: Argocd
     environment: dict[str, str]
+    clock: Clock
+    trial: TrialLogin | None = None
+    """The login that is tried, if one is."""
 
     async def findings(self, *, clock: Clock | None = None, **changes: str) -> list[Finding]:
         """All that the doctor finds with these variables besides; "" takes one out."""
         variables = {k: v for k, v in {**self.environment, **changes}.items() if v}
-        return await examine(variables, clock or SystemClock())
+        return await examine(variables, clock or self.clock, trial_login=self.trial)
 
     async def complaints(self, *, clock: Clock | None = None, **changes: str) -> dict[str, Finding]:
         """The warnings and faults, by their ids, less the one about the memory store."""
@@ -50,12 +74,13 @@ class Patient:
 async def patient(key: rsa.RSAPrivateKey) -> AsyncIterator[Patient]:
     """Everything in good health."""
     settings = ProviderSettings(redirect_uris=(f"{PUBLIC_URL}/auth/callback",))
-    provider = DemoProvider(settings, now=system_now, key=key)
+    clock = PassingClock()
+    provider = DemoProvider(settings, now=clock.now, key=key)
     front = Front(provider)
     async with provider.running(), front.running() as issuer:
         settings.issuer = issuer
         argocd = Argocd(
-            ArgocdSettings(issuer=issuer, url=PUBLIC_URL, event_seconds=None), now=system_now
+            ArgocdSettings(issuer=issuer, url=PUBLIC_URL, event_seconds=None), now=clock.now
         )
         async with argocd.running() as upstream:
             yield Patient(
@@ -71,4 +96,5 @@ async def patient(key: rsa.RSAPrivateKey) -> AsyncIterator[Patient]:
                     "SIDECAR_STORE_URL": "memory://",
                     "SIDECAR_SESSION_KEYS": KEYS,
                 },
+                clock,
             )

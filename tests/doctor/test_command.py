@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,7 @@ async def doctor(environment: Mapping[str, str], *arguments: str) -> tuple[int, 
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "sidecar", "doctor", *arguments,
         env={"PATH": os.environ["PATH"], **environment},
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
@@ -72,6 +74,30 @@ async def test_doctor_ends_with_2_for_faults_and_prints_no_secret(
     assert (code, error) == (2, "")
     assert "FAIL secret: the provider refuses the client's secret" in out
     assert "hush" not in out
+
+
+async def test_doctor_logs_a_test_user_in_and_prints_no_password(
+    demo_environment: dict[str, str], tmp_path: Path
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("ada-and-more\n")
+    login = ["--login", "--user", "ada", "--password-file", str(password)]
+
+    code, out, error = await doctor(demo_environment, *login)
+    good = await doctor({**demo_environment, "DOCTOR_PASSWORD": "ada"}, "--login", "--user", "ada")
+
+    assert code == 2
+    assert "does not take this user" in out
+    assert "ada-and-more" not in out + error
+    assert good[0] == 0, good
+
+
+async def test_doctor_asks_a_person_to_open_an_address(demo_environment: dict[str, str]) -> None:
+    code, out, error = await doctor(demo_environment, "--login", "--json")
+
+    assert code == 2
+    assert f"{demo_environment['SIDECAR_ISSUER']}/authorize?" in error
+    assert "no address of the redirect URI" in json.loads(out)["findings"][-1]["what"]
 
 
 async def test_doctor_answers_programs_though_no_variable_is_right() -> None:
