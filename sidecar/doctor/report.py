@@ -45,7 +45,8 @@ def _lines(finding: Finding) -> Iterator[str]:
 
 def _wrapped(text: str, further: str = _INDENT) -> Iterable[str]:
     return textwrap.wrap(
-        text,
+        # Some of it is what others answered, and a terminal obeys control characters.
+        "".join(char if char.isprintable() else "?" for char in text),
         _WIDTH,
         subsequent_indent=further,
         break_long_words=False,

@@ -109,6 +109,12 @@ async def test_doctor_answers_programs_though_no_variable_is_right() -> None:
     assert "SIDECAR_ISUER" in report["findings"][0]["what"]
 
 
+def test_doctor_writes_no_control_characters_of_others() -> None:
+    text = as_text([ok("upstream.version", "Argo CD \x1b[2J\x07v3")])
+
+    assert "  ok   version: Argo CD ?[2J?v3" in text
+
+
 def test_doctor_writes_short_lines_with_the_mend_below_what_is_wrong() -> None:
     findings = [
         ok("provider.jwks", "1 key for signatures"),
