@@ -108,7 +108,10 @@ def doctor(given: Namespace) -> int:
     configure_logging("error")
     trial = TrialLogin(_test_user(given), _in_a_browser) if given.login else None
     work = examine(os.environ, SystemClock(), from_outside=given.outside, trial_login=trial)
-    findings = asyncio.run(work)
+    try:
+        findings = asyncio.run(work)
+    except KeyboardInterrupt:
+        return 130
     print(report.as_json(findings) if given.json else report.as_text(findings))
     return exit_code(findings)
 

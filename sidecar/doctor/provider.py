@@ -29,6 +29,7 @@ _GIVE_ANYWAY = {
 }
 # Whose browser endpoints have another host than their issuer.
 _SPREAD = {Provider.COGNITO, Provider.GOOGLE, Provider.ENTRA}
+_LATER = {408, 425, 429}
 _NEEDS_PERSON = {
     "login_required", "interaction_required", "consent_required", "account_selection_required",
 }  # fmt: skip
@@ -259,7 +260,7 @@ def _pkce(document: dict[str, Any]) -> Finding:
 def _authorization(config: Config, profile: ProviderProfile, page: Page) -> Finding:
     """What the provider makes of a login's request that allows no form."""
     name, uri, mends = "provider.client", redirect_uri(config), mends_at(profile.provider)
-    if page.problem is not None or page.status >= 500:
+    if page.problem is not None or page.status >= 500 or page.status in _LATER:
         return warning(
             name, f"the authorization endpoint {page.problem or f'answers {page.status}'}",
             "Browsers may fare better; nobody logs in if not.",
@@ -278,7 +279,7 @@ def _authorization(config: Config, profile: ProviderProfile, page: Page) -> Find
     about = "the redirect URI" if "redirect" in text else "the client or its redirect URI"
     return fault(
         name,
-        f"the provider refuses {about}: {config.client_id}, {uri}",
+        f"the provider refuses {about} ({page.status}): {config.client_id}, {uri}",
         "Nobody can log in.",
         f"{mends.redirects}: {uri}. And clientID in oidc.config, or SIDECAR_CLIENT_ID, must be "
         "the client's id there",

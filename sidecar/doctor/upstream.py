@@ -6,6 +6,7 @@ from typing import Any
 
 from sidecar.config.settings import Config
 from sidecar.core.cookies import crumbs, is_ours
+from sidecar.doctor.addresses import host_of, is_loopback
 from sidecar.doctor.fetch import Page, Problem
 from sidecar.doctor.findings import Finding, fault, ok, warning
 from sidecar.doctor.provider import clock
@@ -161,6 +162,13 @@ def _exposed(config: Config, seen: UpstreamSeen) -> Iterator[Finding]:
     """Who can go round the sidecar; a NetworkPolicy cannot be seen from inside."""
     if config.upstream.startswith("unix:"):
         yield ok("upstream.exposed", "only this pod reaches argocd-server: a Unix socket")
+    elif not is_loopback(host_of(config.upstream)):
+        yield ok(
+            "upstream.exposed",
+            f"argocd-server is at {host_of(config.upstream)}, outside of this pod",
+            "Whoever reaches it there goes round the sidecar, to Argo CD's own login. Whether a "
+            "NetworkPolicy closes it cannot be seen from here: admit the sidecar's pods only",
+        )
     elif seen.also_at:
         yield ok(
             "upstream.exposed",

@@ -70,6 +70,26 @@ async def test_doctor_finds_a_scope_that_the_provider_refuses(here: Patient) -> 
     assert "invalid_scope" in found["provider.client"].what
 
 
+async def test_doctor_takes_no_busy_provider_for_one_that_refuses(here: Patient) -> None:
+    here.front.answers["/authorize"] = lambda: web.Response(status=429)
+    here.front.document["authorization_endpoint"] = f"{here.front.issuer}/authorize"
+
+    found = await here.complaints()
+
+    assert {name: each.level for name, each in found.items()} == {"provider.client": Level.WARNING}
+
+
+async def test_doctor_proves_no_redirect_uri_by_a_page_for_people(here: Patient) -> None:
+    page = "<!doctype html><title>Sign in</title>"
+    here.front.answers["/authorize"] = lambda: web.Response(text=page, content_type="text/html")
+    here.front.document["authorization_endpoint"] = f"{here.front.issuer}/authorize"
+
+    (client,) = [each for each in await here.findings() if each.id == "provider.client"]
+
+    assert client.level is Level.OK
+    assert "--login" in client.mend
+
+
 async def test_doctor_finds_a_provider_that_is_down(here: Patient) -> None:
     issuer = f"http://127.0.0.1:{free_port()}"
     here.argocd.settings.issuer = issuer

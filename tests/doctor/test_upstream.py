@@ -142,6 +142,17 @@ async def test_doctor_says_where_else_argo_cd_can_be_reached(here: Patient) -> N
     assert "NetworkPolicy" in finding.mend
 
 
+async def test_doctor_says_that_argo_cd_in_another_pod_can_be_reached(here: Patient) -> None:
+    seen = await look_at_upstream(Config.load(here.environment), SystemClock())
+    elsewhere = {**here.environment, "SIDECAR_UPSTREAM": "http://argocd-server.argocd.svc"}
+
+    (finding,) = [
+        f for f in of_upstream(Config.load(elsewhere), seen) if f.id == "upstream.exposed"
+    ]
+
+    assert "argocd-server.argocd.svc, outside of this pod" in finding.what
+
+
 # From outside
 
 
