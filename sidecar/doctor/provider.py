@@ -1,21 +1,20 @@
 """What follows from what the provider showed. Plain functions over values."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from sidecar.config.settings import Config
 from sidecar.core.authorization import OfflineAccess
-from sidecar.core.id_token import ALGORITHMS, CLOCK_LEEWAY_SECONDS, read_keys
+from sidecar.core.id_token import ALGORITHMS, read_keys
 from sidecar.core.provider_profiles import Provider, ProviderProfile, recognised
 from sidecar.doctor.addresses import host_of, is_inside, is_loopback
+from sidecar.doctor.client import of_authorization, of_token
+from sidecar.doctor.clocks import clock
 from sidecar.doctor.fetch import Page, Problem
 from sidecar.doctor.findings import Finding, fault, ok, warning
 from sidecar.doctor.mends import mends_at
-from sidecar.doctor.provider_look import ProviderSeen, redirect_uri
+from sidecar.doctor.provider_look import ProviderSeen
 
-SKEW_SECONDS = 30.0
 _NO_LOGIN = "No login and no renewal works without it."
 _ISSUER = "issuer in oidc.config, or SIDECAR_ISSUER"
 # They give a refresh token by default, and list no scope for it.
@@ -29,10 +28,6 @@ _GIVE_ANYWAY = {
 }
 # Whose browser endpoints have another host than their issuer.
 _SPREAD = {Provider.COGNITO, Provider.GOOGLE, Provider.ENTRA}
-_LATER = {408, 425, 429}
-_NEEDS_PERSON = {
-    "login_required", "interaction_required", "consent_required", "account_selection_required",
-}  # fmt: skip
 
 
 def of_provider(config: Config, seen: ProviderSeen) -> Iterator[Finding]:
@@ -50,8 +45,8 @@ def of_provider(config: Config, seen: ProviderSeen) -> Iterator[Finding]:
     yield from _scopes(config, document, profile)
     yield _pkce(document)
     if seen.authorization is not None:
-        yield _authorization(config, profile, seen.authorization)
-    yield from _token(config, seen)
+        yield of_authorization(config, profile, seen.authorization)
+    yield from of_token(config, seen)
     yield from clock("provider", "the provider", seen.discovery)
 
 
@@ -254,110 +249,6 @@ def _pkce(document: dict[str, Any]) -> Finding:
     )
 
 
-# The client
-
-
-def _authorization(config: Config, profile: ProviderProfile, page: Page) -> Finding:
-    """What the provider makes of a login's request that allows no form."""
-    name, uri, mends = "provider.client", redirect_uri(config), mends_at(profile.provider)
-    if page.problem is not None or page.status >= 500 or page.status in _LATER:
-        return warning(
-            name, f"the authorization endpoint {page.problem or f'answers {page.status}'}",
-            "Browsers may fare better; nobody logs in if not.",
-            "Open /auth/login in a browser, and look into the provider's log",
-        )  # fmt: skip
-    if page.location.startswith(uri):
-        return _sent_back(config, profile, page.location)
-    text = (page.body[:20_000].decode("utf-8", "replace") + page.location).lower()
-    refused = page.status >= 400 or re.search(r"aadsts(50011|700016)|/oauth/error", text)
-    if not refused:
-        return ok(
-            name,
-            f"client {config.client_id} may log in; the provider shows a page",
-            f"Whether {uri} is registered is known only after a login: --login",
-        )
-    about = "the redirect URI" if "redirect" in text else "the client or its redirect URI"
-    return fault(
-        name,
-        f"the provider refuses {about} ({page.status}): {config.client_id}, {uri}",
-        "Nobody can log in.",
-        f"{mends.redirects}: {uri}. And clientID in oidc.config, or SIDECAR_CLIENT_ID, must be "
-        "the client's id there",
-    )
-
-
-def _sent_back(config: Config, profile: ProviderProfile, location: str) -> Finding:
-    name = "provider.client"
-    error = (parse_qs(urlsplit(location).query).get("error") or [""])[0]
-    if not error or error in _NEEDS_PERSON:
-        return ok(name, f"client {config.client_id} and {redirect_uri(config)} are registered")
-    word = _word(error)
-    mend = {
-        "invalid_scope": f"Take out the scope that it does not know: {' '.join(config.scopes)}",
-        "unauthorized_client": "Let the client use the authorization code flow",
-        "unsupported_response_type": "Let the client use the authorization code flow",
-    }.get(error, "Look into the provider's log for the reason")
-    if error in ("temporarily_unavailable", "server_error"):
-        return warning(name, f"the provider answers {word}", "It has a problem now.", mend)
-    title = "" if profile.provider is Provider.GENERIC else f" ({profile.title})"
-    return fault(name, f"the provider refuses the login's request: {word}{title}", _NO_LOGIN, mend)
-
-
-def _token(config: Config, seen: ProviderSeen) -> Iterator[Finding]:
-    """What a made-up code was answered with: by then the client has been looked at."""
-    name, error = "provider.secret", seen.token_error
-    if error is None:
-        return
-    mends, why = mends_at(seen.profile.provider), "No code and no refresh token can be redeemed."
-    refused = error in ("invalid_client", "unauthorized_client") or (
-        not error and "answered 401" in seen.token_problem
-    )
-    public = config.source("client_secret") == "default"
-    if refused and public:
-        yield fault(
-            name, "the provider does not take the client without a secret", why,
-            f"{mends.credentials}; or make it a public client",
-        )  # fmt: skip
-    elif refused:
-        yield fault(
-            name, f"the provider refuses the client's secret: {error or 'it answers 401'}", why,
-            mends.credentials,
-        )  # fmt: skip
-    elif error in ("unsupported_grant_type", "access_denied"):
-        yield fault(
-            name, f"the token endpoint answers {error}", why,
-            "Let the client use the grant types authorization_code and refresh_token",
-        )  # fmt: skip
-    elif not error:
-        yield warning(
-            name, f"whether the secret is right is not known: {seen.token_problem}",
-            "If it stays so, no login can be finished.",
-            "Look at the provider, and at what is between it and this pod",
-        )  # fmt: skip
-    else:
-        yield ok(name, f"the client is taken; a made-up code is refused as it should be ({error})")
-
-
-# Clocks
-
-
-def clock(part: str, whose: str, page: Page) -> Iterator[Finding]:
-    """How far another's clock is from ours, where it says."""
-    if page.clock_ahead is not None:
-        yield clock_finding(f"{part}.clock", whose, page.clock_ahead)
-
-
-def clock_finding(name: str, whose: str, ahead: float) -> Finding:
-    """How far another's clock is from ours."""
-    if abs(ahead) <= SKEW_SECONDS:
-        return ok(name, f"within {SKEW_SECONDS:.0f} s of {whose}'s clock")
-    what = f"this clock is {abs(ahead):.0f} s {'behind' if ahead > 0 else 'ahead of'} {whose}'s"
-    mend = "Set the clocks by NTP: the nodes', and the provider's"
-    if abs(ahead) > CLOCK_LEEWAY_SECONDS:
-        return fault(name, what, "ID tokens count as over, or as not yet good.", mend)
-    return warning(name, what, "ID tokens seem to live shorter or longer than they do.", mend)
-
-
 def _listed(document: dict[str, Any], name: str) -> list[str]:
     values = document.get(name)
     return [v for v in values if isinstance(v, str)] if isinstance(values, list) else []
@@ -365,8 +256,3 @@ def _listed(document: dict[str, Any], name: str) -> list[str]:
 
 def _short(value: object) -> str:
     return repr(value[:200]) if isinstance(value, str) else "one that is no text"
-
-
-def _word(error: str) -> str:
-    """An error as it may be shown: the provider writes it, and anybody can send one."""
-    return error if re.fullmatch(r"[a-z_]{1,64}", error) else "an error that is no OAuth word"

@@ -7,8 +7,8 @@ from typing import Any
 from sidecar.config.settings import Config
 from sidecar.config.values import masked
 from sidecar.doctor.addresses import host_of, is_inside, is_loopback
+from sidecar.doctor.clocks import clock_finding
 from sidecar.doctor.findings import Finding, fault, ok, warning
-from sidecar.doctor.provider import clock_finding
 from sidecar.doctor.store_look import StoreSeen
 
 _OLDEST = (6, 2)

@@ -7,9 +7,9 @@ from typing import Any
 from sidecar.config.settings import Config
 from sidecar.core.cookies import crumbs, is_ours
 from sidecar.doctor.addresses import host_of, is_loopback
+from sidecar.doctor.clocks import clock
 from sidecar.doctor.fetch import Page, Problem
 from sidecar.doctor.findings import Finding, fault, ok, warning
-from sidecar.doctor.provider import clock
 from sidecar.doctor.upstream_look import UpstreamSeen
 
 _NOTHING = "Nobody reaches Argo CD."

@@ -1,11 +1,13 @@
 """Ways to break the provider, or the settings that lead to it."""
 
+import json
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from sidecar.app import SystemClock
+from sidecar.demo.misbehaviour import Answer
 from sidecar.doctor.findings import Level
 from tests.doctor.patient import SECRET, Patient
 from tests.fakes.clock import FakeClock
@@ -27,6 +29,36 @@ async def test_doctor_finds_a_wrong_client_secret(here: Patient) -> None:
     assert found["provider.secret"].level is Level.FAULT
     assert "invalid_client" in found["provider.secret"].what
     assert "another-secret" not in repr(found)
+
+
+async def test_doctor_finds_a_refused_client_though_the_provider_has_no_word_for_it(
+    here: Patient,
+) -> None:
+    here.provider.script.append(Answer(status=401, body="no", content_type="text/plain"))
+
+    found = await here.complaints()
+
+    assert found["provider.secret"].level is Level.FAULT
+
+
+async def test_doctor_says_that_a_secret_is_not_proved_where_the_provider_has_a_problem(
+    here: Patient,
+) -> None:
+    here.provider.script.append(Answer(status=500, body="oh"))
+
+    found = await here.complaints()
+
+    assert found["provider.secret"].level is Level.WARNING
+    assert "500" in found["provider.secret"].what
+
+
+async def test_doctor_finds_a_client_without_the_code_grant(here: Patient) -> None:
+    refusal = json.dumps({"error": "unsupported_grant_type"})
+    here.provider.script.append(Answer(status=400, body=refusal))
+
+    found = await here.complaints()
+
+    assert "authorization_code" in found["provider.secret"].mend
 
 
 async def test_doctor_finds_a_missing_client_secret(here: Patient) -> None:
