@@ -38,14 +38,12 @@ def of_authorization(config: Config, profile: ProviderProfile, page: Page) -> Fi
             f"client {config.client_id} may log in; the provider shows a page",
             f"Whether {uri} is registered is known only after a login: --login",
         )
-    about = "the redirect URI" if "redirect" in text else "the client or its redirect URI"
-    return fault(
-        name,
-        f"the provider refuses {about} ({page.status}): {config.client_id}, {uri}",
-        "Nobody can log in.",
-        f"{mends.redirects}: {uri}. And clientID in oidc.config, or SIDECAR_CLIENT_ID, must be "
-        "the client's id there",
-    )
+    what, mend = "the redirect URI", f"{mends.redirects}: {uri}"
+    if "redirect" not in text:
+        what = "the client or its redirect URI"
+        mend += ". And clientID in oidc.config, or SIDECAR_CLIENT_ID, must be its id there"
+    what = f"the provider refuses {what} ({page.status}): {config.client_id}, {uri}"
+    return fault(name, what, "Nobody can log in.", mend)
 
 
 def _sent_back(config: Config, profile: ProviderProfile, location: str) -> Finding:
