@@ -10,7 +10,8 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sidecar.adapters.memory_store import MemoryStore
-from sidecar.adapters.openid_provider import OpenIdProvider, provider_session
+from sidecar.adapters.openid_provider import OpenIdProvider
+from sidecar.adapters.provider_http import provider_session
 from sidecar.core.grant import Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
 from sidecar.core.provider_profiles import GENERIC, ProviderProfile
