@@ -8,7 +8,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py test-chaos check-deploy bench-refresh lint types lock clean
+.PHONY: help demo test test-py fuzz test-chaos check-deploy bench-refresh lint types lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -16,10 +16,13 @@ help:  ## this list
 demo: $(VENV)/run.ok  ## everything on this machine; ARGS="--check" checks it and ends
 	$(BIN)/sidecar demo $(ARGS)
 
-test: lint types test-py  ## all checks; what CI runs
+test: lint types test-py fuzz  ## all checks; what CI runs
 
 test-py: $(VENV)/test.ok tests/real/node_modules/.package-lock.json  ## pytest alone; ARGS="-k login"
 	$(BIN)/pytest -W error $(ARGS)
+
+fuzz: $(VENV)/test.ok  ## twenty seconds of coverage-guided fuzzing; FUZZ="answer -max_total_time=600"
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 test-chaos: $(VENV)/test.ok  ## minutes of killed replicas and lost data; CHAOS_SEED=7 repeats a run
 	$(BIN)/pytest -W error -m chaos tests/chaos $(ARGS)

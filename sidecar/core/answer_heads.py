@@ -53,8 +53,10 @@ def read_answer_head(raw: bytes, *, as_fields: bool = False) -> AnswerHead:
         raise AnswerMalformed("no status line")
     status, http_1_0 = int(found[2]), found[1] == b"0"
     lowered = raw.lower()
+    codings = lowered.count(b"\r\ntransfer-encoding:")
+    needs = as_fields or http_1_0 or status < 200 or codings > 1
     try:
-        if as_fields or http_1_0 or status < 200 or _NEEDS_FIELDS.search(lowered):
+        if needs or _NEEDS_FIELDS.search(lowered):
             return _read_answer_fields(raw, status, found[0], http_1_0=http_1_0)
         _check_answer(raw)
     except RequestMalformed as error:
@@ -64,7 +66,7 @@ def read_answer_head(raw: bytes, *, as_fields: bool = False) -> AnswerHead:
         status,
         found[0],
         int(length[1]) if length else None,
-        b"\r\ntransfer-encoding:" in lowered,
+        codings == 1,
         True,
         _without_keep_alive(raw, lowered),
         [],
@@ -74,7 +76,7 @@ def read_answer_head(raw: bytes, *, as_fields: bool = False) -> AnswerHead:
 # What makes an answer more than bytes to pass: a field for one hop, a cookie or a token, and
 # every spelling of framing but the usual one.
 _NEEDS_FIELDS = re.compile(
-    rb"\r\n(?:connection:(?! keep-alive\r\n)|keep-alive:|proxy-|te:|trailer:|upgrade:|set-cookie:"
+    rb"\r\n(?:connection:(?! keep-alive\r\n)|keep-alive:|proxy-|te:|upgrade:|set-cookie:"
     rb"|grpc-metadata-renew-token:|transfer-encoding:(?! chunked\r\n)"
     rb"|content-length:(?! [0-9]{1,18}\r\n))"
 )
@@ -92,7 +94,7 @@ def _without_keep_alive(raw: bytes, lowered: bytes) -> bytes:
 
 
 def _check_answer(raw: bytes) -> None:
-    """That llhttp takes it: it refuses two lengths, two codings, and one of each."""
+    """That llhttp takes it: it refuses two lengths, and a length with a coding."""
     end = HeadEnd()
     feed(httptools.HttpResponseParser(end), end, raw)
 

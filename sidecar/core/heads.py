@@ -14,9 +14,10 @@ from sidecar.core.cookies import TOKEN_COOKIE, Crumb, joined, without
 
 Fields = list[tuple[str, str]]
 
-# RFC 9110 section 7.6.1; the last three are older, and as much between two hops.
+# RFC 9110 section 7.6.1; the last three are older, and as much between two hops. Trailer is not
+# among them: trailers pass, and so does their announcement.
 _HOP_BY_HOP = frozenset(
-    ("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade",
+    ("connection", "keep-alive", "te", "transfer-encoding", "upgrade",
      "proxy-connection", "proxy-authenticate", "proxy-authorization")
 )  # fmt: skip
 _CLIENT_TOKEN_FIELDS = ("token", "grpc-metadata-token")
@@ -181,16 +182,11 @@ def end_to_end(fields: Sequence[tuple[str, str]]) -> Fields:
     return [(name, value) for name, value in fields if name.lower() not in dropped]
 
 
-def answer_fields(fields: Sequence[tuple[str, str]]) -> Fields:
-    """The fields of an answer that go on; trailers pass, and so does their announcement."""
-    dropped = (_HOP_BY_HOP | connection_options(fields)) - {"trailer"}
-    return [(name, value) for name, value in fields if name.lower() not in dropped]
-
-
 def connection_options(fields: Iterable[tuple[str, str]]) -> set[str]:
     """What the Connection fields name, in lower case."""
+    # Not strip() alone: in Latin-1 that takes bytes which are no white space of HTTP.
     return {
-        option.strip().lower()
+        option.strip(" \t").lower()
         for value in values(fields, "connection")
         for option in value.split(",")
     }
@@ -256,11 +252,17 @@ def without_renewed_token(fields: Iterable[tuple[str, str]]) -> Fields:
 
 
 def is_usable_host(host: str) -> bool:
-    """Whether a Host field names one host, and nothing else."""
-    return bool(_HOST.fullmatch(host))
+    """Whether a Host field names one host with or without a port, and nothing else.
+
+    Narrower than RFC 3986 section 3.2.2: no empty label, no percent-encoding.
+    """
+    return len(host) <= _LONGEST_HOST and bool(_HOST.fullmatch(host))
 
 
-_HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
+_LONGEST_HOST = 255  # RFC 1035 section 2.3.4
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
+)
 
 
 def head_bytes(first_line: bytes, fields: Iterable[tuple[str, str]]) -> bytes:

@@ -24,7 +24,6 @@ from sidecar.core.heads import (
     Credential,
     Fields,
     Kind,
-    answer_fields,
     end_to_end,
     has_client_credential,
     head_bytes,
@@ -144,7 +143,7 @@ class Gate:
 
     def answer_fields(self, passed: Pass, head: AnswerHead) -> Fields:
         """An answer's fields, less what a browser must not see, plus the cookies it needs."""
-        fields = answer_fields(head.fields)
+        fields = end_to_end(head.fields)
         if passed.live is None or self.leaves_session(passed, head):
             return fields
         fields = without_renewed_token(fields)

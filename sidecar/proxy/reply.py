@@ -3,7 +3,7 @@
 from sidecar.core.answer_heads import AnswerHead, read_answer_head
 from sidecar.core.argocd_settings import without_pkce
 from sidecar.core.framing import Body, Chunked, UntilClose, dechunked
-from sidecar.core.heads import Fields, answer_fields, head_bytes
+from sidecar.core.heads import Fields, end_to_end, head_bytes
 from sidecar.errors import AnswerMalformed
 from sidecar.proxy.gate import Gate
 from sidecar.proxy.passes import Asked, Pass
@@ -81,7 +81,7 @@ class Reply:
                 self.head = head
                 return head
             if not self._asked.head.block.http_1_0:
-                self._browser.write(head_bytes(head.line, answer_fields(head.fields)))
+                self._browser.write(head_bytes(head.line, end_to_end(head.fields)))
 
     def begin(self, more: Fields, *, may_keep: bool) -> None:
         """Write the head, with more fields, and what has come of the body.

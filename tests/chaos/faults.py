@@ -5,6 +5,7 @@ import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from tests.chaos.evidence import Halt
@@ -16,7 +17,7 @@ KILL_EVERY_SECONDS = 1.0
 # Replicas look twice a second at what the others have written.
 TOLD_WITHIN_SECONDS = 1.5
 STALL_SECONDS = 1.5
-LOOKED_AT_SECONDS = 2.0
+LOOKED_AT_SECONDS = HEALED_WITHIN_SECONDS = 10.0  # on a machine that has other work, too
 STOP_AT_SECONDS, LATEST_STOP_SECONDS = 5.0, 60.0
 STOP_SECONDS = 40.0  # a lease has 36
 _LOOK_EVERY_SECONDS = 0.01
@@ -75,7 +76,7 @@ class Faults:
             at = max(at + KILL_EVERY_SECONDS, self._now())
             if not self.flushed_at and at + TOLD_WITHIN_SECONDS > self.plan.flush_at:
                 await self._flush()
-                at = self._now() + TOLD_WITHIN_SECONDS
+                at = self._now()
             await self._until(at)
             if self._now() > (seconds if enough() else most):
                 return
@@ -92,13 +93,20 @@ class Faults:
         return victim, victim.stop(provider_port=self.provider_port)
 
     async def _flush(self) -> None:
-        """Lose all data, once everybody who is in use is known to all replicas that live."""
+        """Lose all data, once everybody who is in use is known to all replicas that live.
+
+        Nobody is killed until it is there again: that some replica lives is what is promised for.
+        """
         for replica in self.fleet.in_service():
             await until_ready(replica.admin)
         await self.look_everywhere(LOOKED_AT_SECONDS)
         await asyncio.sleep(TOLD_WITHIN_SECONDS)
         await self.store.flush()
         self.flushed_at = time.monotonic()
+        await asyncio.sleep(TOLD_WITHIN_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEALED_WITHIN_SECONDS):
+                await self.store.until_healed()
 
     async def _lease_holder(self, until: float) -> tuple[Replica, Halt] | None:
         """A replica that holds a lease, stopped with it; None where nobody took one in time.

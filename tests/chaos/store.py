@@ -18,6 +18,7 @@ from sidecar.demo.valkey import valkey
 from tests.hostile.log import sha256
 from tests.world import KEYS
 
+HEALED_BUT = 5
 LOOK_EVERY_SECONDS = 0.15  # a grant is renewed every 0.75 s at most
 
 
@@ -32,6 +33,7 @@ class StoreView:
         self._pid = pid
         self._ring = KeyRing(parse_keys(KEYS))
         self._opened: dict[bytes, bytes] = {}
+        self._lost = 0
 
     async def watch(self) -> None:
         """Look until cancelled; a stopped store is waited for."""
@@ -60,7 +62,16 @@ class StoreView:
 
     async def flush(self) -> None:
         """FLUSHALL."""
+        self._lost = await self._count()
         await self._redis.flushall()
+
+    async def until_healed(self) -> None:
+        """Until there are as many sessions as were lost, or nearly: some log out meanwhile."""
+        while await self._count() < self._lost - HEALED_BUT:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+    async def _count(self) -> int:
+        return len(await self._redis.keys(f"{KEY_PREFIX}{{*}}:session:*"))
 
     async def stall(self, seconds: float) -> None:
         """SIGSTOP for so long."""

@@ -10,7 +10,6 @@ from sidecar.core.heads import (
     OwnPath,
     Paths,
     _purpose,
-    answer_fields,
     clean_path,
     end_to_end,
     has_client_credential,
@@ -206,7 +205,6 @@ def test_hop_by_hop_fields_and_those_they_name_stay_here() -> None:
         ("connection", "x-other"),
         ("Keep-Alive", "timeout=5"),
         ("TE", "trailers"),
-        ("Trailer", "x"),
         ("Transfer-Encoding", "chunked"),
         ("Upgrade", "websocket"),
         ("Proxy-Connection", "close"),
@@ -388,7 +386,22 @@ def test_what_strangers_send_is_not_remembered_at_any_length() -> None:
         ("127.0.0.1", True),
         ("[::1]:80", True),
         ("a_b", True),
+        ("localhost:", True),
+        ("argocd.example.org.", True),
+        ("[::ffff:10.0.0.1]", True),
         ("", False),
+        (":80", False),
+        (".", False),
+        ("a..b", False),
+        (".a", False),
+        ("::1", False),
+        ("[::1", False),
+        ("[]", False),
+        ("a:b", False),
+        ("a:80:80", False),
+        ("[a]b", False),
+        ("a:-1", False),
+        ("a:123456", False),
         ("a b", False),
         ("a,b", False),
         ("a/b", False),
@@ -401,10 +414,16 @@ def test_a_host_is_one_name_and_nothing_else(host: str, usable: bool) -> None:
     assert is_usable_host(host) is usable
 
 
-def test_an_answers_trailers_stay_announced() -> None:
+def test_only_white_space_of_http_is_taken_from_what_connection_names() -> None:
+    fields = [("Connection", "x,\x85Y, \xa0Z \t"), ("X", "1"), ("Y", "2"), ("Z", "3")]
+
+    assert end_to_end(fields) == [("Y", "2"), ("Z", "3")]
+
+
+def test_trailers_stay_announced() -> None:
     fields = [("Trailer", "X"), ("Connection", "close, X-Mine"), ("X-Mine", "1"), ("TE", "x")]
 
-    assert answer_fields(fields) == [("Trailer", "X")]
+    assert end_to_end(fields) == [("Trailer", "X")]
 
 
 def test_the_token_takes_the_place_of_the_first_cookie_field() -> None:

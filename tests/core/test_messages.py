@@ -169,7 +169,7 @@ def test_a_plain_answer_passes_as_it_came_but_for_what_is_for_one_hop() -> None:
 @pytest.mark.parametrize(
     "field",
     [b"Connection: close", b"Connection: keep-alive, x", b"Keep-Alive: 5", b"Set-Cookie: a=b",
-     b"set-cookie: a=b", b"Upgrade: h2c", b"Proxy-Authenticate: x", b"TE: x", b"Trailer: X",
+     b"set-cookie: a=b", b"Upgrade: h2c", b"Proxy-Authenticate: x", b"TE: x",
      b"GRPC-Metadata-Renew-Token: x", b"Content-Length:5", b"Connection:keep-alive"],
 )  # fmt: skip
 def test_an_answer_with_more_to_it_is_read_field_by_field(field: bytes) -> None:
@@ -177,6 +177,14 @@ def test_an_answer_with_more_to_it_is_read_field_by_field(field: bytes) -> None:
 
     assert not head.plain
     assert head.fields[0] == ("A", "b")
+
+
+def test_an_answer_that_is_chunked_twice_is_refused_whether_its_fields_are_wanted_or_not() -> None:
+    twice = b"Transfer-Encoding: chunked\r\nA: b\r\nTransfer-Encoding: chunked\r\n"
+
+    for as_fields in (False, True):
+        with pytest.raises(AnswerMalformed):
+            read_answer_head(b"HTTP/1.1 200 OK\r\n" + twice + b"\r\n", as_fields=as_fields)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,13 @@ HOSTS: list[tuple[bytes, int]] = [
     (b"GET /x HTTP/1.1\r\nHost: a\\b\r\n\r\n", 400),
     (b"GET /x HTTP/1.1\r\nHost: \xe9\r\n\r\n", 400),
     (b"GET /x HTTP/1.1\r\nHost: " + b"a" * 300 + b"\r\n\r\n", 400),
+    (b"GET /x HTTP/1.1\r\nHost: :80\r\n\r\n", 400),
+    (b"GET /x HTTP/1.1\r\nHost: .\r\n\r\n", 400),
+    (b"GET /x HTTP/1.1\r\nHost: a..b\r\n\r\n", 400),
+    (b"GET /x HTTP/1.1\r\nHost: ::1\r\n\r\n", 400),
+    (b"GET /x HTTP/1.1\r\nHost: [::1\r\n\r\n", 400),
+    (b"GET /x HTTP/1.1\r\nHost: a:b\r\n\r\n", 400),
+    (b"GET /x HTTP/1.1\r\nHost: a:80:80\r\n\r\n", 400),
     (b"GET /x HTTP/1.0\r\n" + H + H + b"\r\n", 400),
     (_get(b"Connection: host\r\n"), 400),
 ]
@@ -141,9 +148,13 @@ FIELDS: list[tuple[bytes, int]] = [
         (b"A" * 66_000 + b": b\r\n", 431),
         (b"".join(b"A%d: %s\r\n" % (i, b"b" * 900) for i in range(80)), 431),
         (b"Cookie: " + b";".join(b"a=b" for _ in range(600)) + b"\r\n", 400),
-        (b"Upgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 5\r\n", 400),
-        (b"Upgrade: websocket\r\nConnection: upgrade\r\nTransfer-Encoding: chunked\r\n", 400),
     )
+]
+
+_HANDSHAKE = b"Upgrade: websocket\r\nConnection: upgrade\r\n"
+HANDSHAKES: list[tuple[bytes, int]] = [
+    (_get(_HANDSHAKE + b"Content-Length: 5\r\n") + b"hello", 400),
+    (_get(_HANDSHAKE + b"Transfer-Encoding: chunked\r\n") + b"0\r\n\r\n", 400),
 ]
 
 FRAMINGS: list[tuple[bytes, int]] = [
@@ -233,7 +244,7 @@ CHUNKS: list[tuple[bytes, int]] = [
         (b"5\r\nhell\r\n0\r\n\r\n", 400),
         (b"5;" + b"a" * 5000 + b"\r\nhello\r\n0\r\n\r\n", 400),
         (b"5;" + b"a" * 5000, 400),
-        (b"".join(b"1;%s\r\nx\r\n" % (b"a" * 4000) for _ in range(17)), 400),
+        (b"".join(b"1;%s\r\nx\r\n" % (b"a" * 4000) for _ in range(17)) + b"0\r\n\r\n", 400),
         (b"0\r\nA: b\n\r\n", 400),
         (b"0\r\nA : b\r\n\r\n", 400),
         (b"0\r\n A: b\r\n\r\n", 400),
@@ -257,7 +268,20 @@ HARMLESS: list[tuple[bytes, bytes]] = [
     (_get(b"A_B: c\r\n"), _get(b"A_B: c\r\n")),
     (_get(b"A: b\xff\r\n"), _get(b"A: b\xff\r\n")),
     (_get(b"A: b: c\r\n"), _get(b"A: b: c\r\n")),
+    (_get(b"A.b: c\r\n"), _get(b"A.b: c\r\n")),
+    (_get(b"_: c\r\n"), _get(b"_: c\r\n")),
+    (_get(b"Expect: x\r\n"), _get(b"Expect: x\r\n")),
+    (_get(b"If-Match: a\r\nIf-Match: b\r\n"), _get(b"If-Match: a\r\nIf-Match: b\r\n")),
+    (
+        _get(b"Authorization: Basic a\r\nAuthorization: Basic b\r\n"),
+        _get(b"Authorization: Basic a\r\nAuthorization: Basic b\r\n"),
+    ),
     (_get(b"Content-Length: 0\r\n"), _get(b"Content-Length: 0\r\n")),
+    (_post(b"Content-Length:\t5\r\n", b"hello"), _post(b"Content-Length: 5\r\n", b"hello")),
+    (
+        _post(b"Expect: 100-continue\r\nContent-Length: 5\r\n", b"hello"),
+        _post(b"Expect: 100-continue\r\nContent-Length: 5\r\n", b"hello"),
+    ),
     (_post(b"Content-Length: 005\r\n", b"hello"), _post(b"Content-Length: 005\r\n", b"hello")),
     (_post(b"Content-Length: 5 \r\n", b"hello"), _post(b"Content-Length: 5\r\n", b"hello")),
     (
@@ -273,6 +297,11 @@ HARMLESS: list[tuple[bytes, bytes]] = [
         _get(b"Connection: upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n"),
         _get(b"HTTP2-Settings: x\r\n"),
     ),
+    (_get(b"Trailer: X-T\r\n"), _get(b"Trailer: X-T\r\n")),
+    (
+        _get(b"Connection: upgrade\r\nUpgrade: websocket\r\n"),
+        _get(b"Connection: Upgrade\r\nUpgrade: websocket\r\n"),
+    ),
     (_get(b"Upgrade: websocket\r\n"), _get(b"")),
     (_get(b"Connection: upgrade\r\nUpgrade: websocket, h2c\r\n"), _get(b"")),
     (_get(b"Connection: x,,y\r\nX: 1\r\nY: 2\r\nZ: 3\r\n"), _get(b"Z: 3\r\n")),
@@ -283,6 +312,12 @@ HARMLESS: list[tuple[bytes, bytes]] = [
     (_get(b"", b"/%61pi/%2e%2e%2fx"), _get(b"", b"/%61pi/%2e%2e%2fx")),
     (_get(b"", b"/auth%252flogin"), _get(b"", b"/auth%252flogin")),
     (_get(b"", b"/AUTH/login"), _get(b"", b"/AUTH/login")),
+    (_get(b"", b"/../x"), _get(b"", b"/../x")),
+    (_get(b"", b"/a/%2e%2e/%2e%2e/x"), _get(b"", b"/a/%2e%2e/%2e%2e/x")),
+    (_get(b"", b"/a%"), _get(b"", b"/a%")),
+    (_get(b"", b"/a%zz"), _get(b"", b"/a%zz")),
+    (_get(b"", b"/a\\b|c<d>"), _get(b"", b"/a\\b|c<d>")),
+    (_get(b"", b"/x?%00"), _get(b"", b"/x?%00")),
     (b"GET /x HTTP/1.0\r\n\r\n", b"GET /x HTTP/1.0\r\n\r\n"),
     (
         b"GET /x HTTP/1.0\r\n" + H + b"Connection: keep-alive\r\n\r\n",
@@ -290,4 +325,4 @@ HARMLESS: list[tuple[bytes, bytes]] = [
     ),
 ]
 
-REFUSED = [*REQUEST_LINES, *TARGETS, *HOSTS, *FIELDS, *FRAMINGS]
+REFUSED = [*REQUEST_LINES, *TARGETS, *HOSTS, *FIELDS, *HANDSHAKES, *FRAMINGS]
