@@ -16,7 +16,7 @@ help:  ## this list
 demo: $(VENV)/run.ok  ## everything on this machine; ARGS="--check" checks it and ends
 	$(BIN)/sidecar demo $(ARGS)
 
-test: lint types test-py fuzz  ## all checks; what CI runs
+test: lint types test-py fuzz  ## all checks but those of check-deploy; CI runs both
 
 test-py: $(VENV)/test.ok tests/real/node_modules/.package-lock.json  ## pytest alone; ARGS="-k login"
 	$(BIN)/pytest -W error $(ARGS)

@@ -1,6 +1,8 @@
 """What the manifests in deploy/ become beside a stock Argo CD."""
 
+import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,6 +45,19 @@ def kustomized(folder: Path) -> list[Document]:
     done = run("kubectl", "kustomize", folder)
     assert not done.returncode, done.stderr
     return list(yaml.safe_load_all(done.stdout))
+
+
+def getting_started(step: str) -> list[Document]:
+    """What the two folders for docs/getting-started.md make of a stock Argo CD on disk."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        shutil.copytree(DEPLOY, root / "deploy")
+        shutil.copytree(HERE / "stock", root / "stock")
+        file = root / "deploy/getting-started/without/kustomization.yaml"
+        text = file.read_text()
+        (remote,) = (line for line in text.splitlines() if "https://" in line)
+        file.write_text(text.replace(remote, "  - ../../../stock"))
+        return kustomized(root / "deploy/getting-started" / step)
 
 
 def chart(values: Path) -> list[Document]:

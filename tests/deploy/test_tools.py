@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.rendered import ALL, DEPLOY, ROOT, documents, run, server
+from tests.deploy.rendered import ALL, DEPLOY, ROOT, documents, getting_started, run, server
 
 pytestmark = pytest.mark.deploy
 
@@ -31,6 +31,8 @@ def applied(tmp_path: Path) -> Path:
     """Every document of every way, one file each."""
     for way in ALL:
         (tmp_path / f"{way}.yaml").write_text(yaml.safe_dump_all(documents(way)))
+    started = getting_started("with")
+    (tmp_path / "getting-started.yaml").write_text(yaml.safe_dump_all(started))
     route = DEPLOY / "own-port/httproute.yaml"
     (tmp_path / route.name).write_text(route.read_text())
     return tmp_path

@@ -159,7 +159,7 @@ def test_ingress_and_route_lead_to_the_sidecars_own_service() -> None:
 
 def test_settings_and_image_are_named_as_the_readme_says() -> None:
     found = documents("with-settings")
-    settings = only(found, "ConfigMap")["metadata"]["name"]
     container = server("with-settings").sidecar
-    assert container["envFrom"][0]["configMapRef"]["name"] == settings
+    name = container["envFrom"][0]["configMapRef"]["name"]
+    assert only(found, "ConfigMap", name)["data"] == {"SIDECAR_LOG_LEVEL": "warning"}
     assert container["image"] == "images.example.org/argocd-token-refresh:0.1.0"
