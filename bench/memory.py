@@ -8,8 +8,9 @@ from redis.asyncio import Redis
 
 from bench.place import TOKEN_LENGTH, maker
 from bench.tokens import LIFE_SECONDS
-from sidecar.app import KEY_PREFIX, SystemClock
+from sidecar.app import SystemClock
 from sidecar.demo.valkey import valkey
+from sidecar.edges import KEY_PREFIX
 
 ISSUER = "https://login.example.org/realms/main"
 

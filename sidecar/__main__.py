@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import base64
+import gc
 import os
 import signal
 import sys
@@ -11,10 +12,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import metadata
 
-from sidecar.app import configure_logging, running
+from sidecar.app import running
 from sidecar.config.settings import Config
 from sidecar.core.sealing import KEY_BYTES
 from sidecar.errors import ConfigurationError
+from sidecar.logs import configure_logging
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -129,6 +131,10 @@ async def _serve(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(config):
+        # What is there now stays. Without this, each full collection looks through all modules
+        # again, and every connection waits 40 ms for it.
+        gc.collect()
+        gc.freeze()
         await stop.wait()
 
 

@@ -1,9 +1,7 @@
 """Build every object once, own its lifetime, serve."""
 
 import asyncio
-import logging
 import os
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,17 +11,13 @@ import structlog
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
-from sidecar.adapters.memory_store import MemoryStore
-from sidecar.adapters.openid_provider import OpenIdProvider, provider_session
-from sidecar.adapters.redis_store import RedisStore
-from sidecar.adapters.upstream import ArgoCd, upstream_session
+from sidecar import edges
+from sidecar.adapters.upstream import ArgoCd
 from sidecar.config.settings import Config
-from sidecar.config.tls import server_tls, upstream_tls
 from sidecar.config.values import CookieMode, Listen, masked
 from sidecar.core.authorization import origin
 from sidecar.core.cookies import CookieJar
 from sidecar.core.heads import Paths
-from sidecar.core.provider_profiles import profile_of
 from sidecar.core.sealing import KEY_BYTES, Key, KeyRing
 from sidecar.core.timings import WORK_SECONDS, Timings
 from sidecar.errors import SidecarError
@@ -39,20 +33,18 @@ from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock, IdentityProvider, Store
-from sidecar.proxy.certificate import Certificate
 from sidecar.proxy.gate import Gate
 from sidecar.proxy.hold_back import HoldBack
 from sidecar.proxy.passes import Rules
-from sidecar.proxy.pool import Pool, UpstreamAddress, UpstreamTls
+from sidecar.proxy.pool import Pool
 from sidecar.proxy.port import PublicPort
 from sidecar.proxy.registry import OpenThings
-from sidecar.proxy.site import Limits, Site
+from sidecar.proxy.site import Site
 from sidecar.proxy.way import Way
 from sidecar.web.admin import Admin, Check, Phase
 from sidecar.web.auth import AuthEndpoints
 from sidecar.web.server import OwnServer, OwnSite
 
-KEY_PREFIX = "argocd-token-refresh:"
 DRAIN_SECONDS = 6.0
 CHECK_SECONDS = 0.5  # a probe has one second
 
@@ -119,20 +111,14 @@ async def running(
     metrics = Metrics()
     async with AsyncExitStack() as owned:
         timings = config.timings
-        store = await _open_store(config, timings, clock, owned)
-        provider = await _open_provider(config, timings, clock, metrics, owned)
-        tls = _upstream_tls(config)
-        http = upstream_session(config.upstream, tls.http1 if tls else None)
-        argocd = ArgoCd(
-            await owned.enter_async_context(http),
-            config.upstream,
-            config.root_path,
-            server_name=config.upstream_tls_server_name,
-        )
+        store = await edges.open_store(config, clock, owned)
+        provider = await edges.open_provider(config, timings, clock, metrics, owned)
+        tls = edges.upstream_contexts(config)
+        argocd = await edges.open_argocd(config, tls, owned)
         tasks = Tasks(log)
         owned.push_async_callback(tasks.aclose, seconds=WORK_SECONDS)
         runtime = Runtime(clock, os.urandom, tasks, metrics, log)
-        pool = _pool(config, tls, clock)
+        pool = edges.upstream_pool(config, tls, clock)
         parts = _compose(config, store, provider, argocd, pool, timings, runtime, confirms=confirms)
         admin = Admin(metrics.registry, parts.checks)
         admin_runner = web.AppRunner(admin.application(), access_log=None)
@@ -166,7 +152,9 @@ def _compose(
     lifetimes = Lifetimes(
         config.session_idle_timeout, config.session_max_lifetime, config.store_grace
     )
-    parts = session_parts(store, ring, client, schedule, lifetimes, runtime, prefix=KEY_PREFIX)
+    parts = session_parts(
+        store, ring, client, schedule, lifetimes, runtime, prefix=edges.KEY_PREFIX
+    )
     sessions = parts.sessions
     refresh = Refresh(
         sessions,
@@ -186,7 +174,7 @@ def _compose(
         LoginSettings(config.scopes, config.offline_access, config.redirect_uri),
         schedule,
         runtime,
-        prefix=KEY_PREFIX,
+        prefix=edges.KEY_PREFIX,
     )
     background = Background(sessions, store, refresh, schedule, runtime)
     runtime.tasks.start_endless(background.run, "background", runtime.clock)
@@ -232,7 +220,7 @@ async def _serve_public(
 ) -> tuple[str, int]:
     """Open the public port; closed first, so that answers under way find all they need."""
     clock = runtime.clock
-    pages = OwnServer(parts.own)
+    pages = OwnServer(parts.own, config.max_head_size, config.max_header_fields)
     runner = web.ServerRunner(pages, shutdown_timeout=1)
     await runner.setup()
     owned.push_async_callback(runner.cleanup)
@@ -250,84 +238,15 @@ async def _serve_public(
         way,
         parts.paths,
         pages,
-        _limits(config),
+        edges.limits(config),
         http2=config.http2,
         metrics=runtime.metrics,
-        certificate=_certificate(config, runtime),
+        certificate=edges.certificate(config, runtime),
     )
     port = PublicPort(site)
     parts.sessions.close_open = port.close_session
     owned.push_async_callback(port.aclose, seconds=DRAIN_SECONDS)
     return await port.start(config.listen.host, config.listen.port)
-
-
-async def _open_store(
-    config: Config, timings: Timings, clock: Clock, owned: AsyncExitStack
-) -> Store:
-    if config.store_url == "memory://":
-        return MemoryStore(clock)
-    store = RedisStore(
-        config.store_url, prefix=KEY_PREFIX, clock=clock, command_seconds=timings.command_seconds
-    )
-    owned.push_async_callback(store.aclose)
-    return store
-
-
-async def _open_provider(
-    config: Config, timings: Timings, clock: Clock, metrics: Metrics, owned: AsyncExitStack
-) -> OpenIdProvider:
-    http = await owned.enter_async_context(provider_session(total_seconds=timings.provider_seconds))
-    return OpenIdProvider(
-        http,
-        config.issuer,
-        config.client_id,
-        config.read_client_secret,
-        clock=clock,
-        metrics=metrics,
-        keys_seconds=timings.keys_seconds,
-        profile=profile_of(config.provider),
-    )
-
-
-def _upstream_tls(config: Config) -> UpstreamTls | None:
-    if not config.upstream.startswith("https:"):
-        return None
-    http1, http2 = (
-        upstream_tls(
-            verify=config.upstream_tls_verify, ca_file=config.upstream_tls_ca_file, http2=http2
-        )
-        for http2 in (False, True)
-    )
-    return UpstreamTls(http1, http2)
-
-
-def _pool(config: Config, tls: UpstreamTls | None, clock: Clock) -> Pool:
-    address = UpstreamAddress.from_url(
-        config.upstream, tls, server_name=config.upstream_tls_server_name or ""
-    )
-    return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep)
-
-
-def _certificate(config: Config, runtime: Runtime) -> Certificate | None:
-    cert, key = config.tls_cert_file, config.tls_key_file
-    if cert is None or key is None:
-        return None
-    return Certificate(
-        (cert, key),
-        lambda: server_tls(cert, key, http2=config.http2),
-        runtime.metrics,
-        runtime.log,
-    )
-
-
-def _limits(config: Config) -> Limits:
-    return Limits(
-        head_bytes=config.max_head_size,
-        body_bytes=config.max_body_size,
-        head_seconds=config.head_timeout,
-        idle_seconds=config.idle_timeout,
-        connections=config.max_connections,
-    )
 
 
 async def _serve(runner: web.BaseRunner, listen: Listen, owned: AsyncExitStack) -> tuple[str, int]:
@@ -369,39 +288,3 @@ def _say_start(config: Config, log: FilteringBoundLogger) -> None:
             meaning="one replica only; a restart ends all sessions",
             mend="set SIDECAR_STORE_URL to a Redis",
         )
-
-
-def configure_logging(level: str) -> None:
-    """JSON lines on standard error, for the sidecar and for the libraries below it."""
-    number = logging.getLevelNamesMapping()[level.upper()]
-    processors: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso"),
-    ]
-    structlog.configure(
-        processors=[*processors, structlog.processors.JSONRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=processors,
-            processors=[_without_traceback, structlog.processors.JSONRenderer()],
-        )
-    )
-    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
-
-
-def _without_traceback(
-    _: object, __: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
-    """A library's log line with the kind of its error only: messages may quote a request."""
-    record = event.pop("_record", None)
-    event.pop("_from_structlog", None)
-    if record is not None and record.exc_info and record.exc_info[0]:
-        event["error"] = record.exc_info[0].__name__
-    event.pop("exc_info", None)
-    return event

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 _PREFIX = "argocd_token_refresh_"
@@ -42,6 +42,30 @@ class Tally(Collector):
     describe = collect
 
 
+class LabelledTally(Collector):
+    """A counter with one label that one thread counts in, for the same reason."""
+
+    def __init__(self, name: str, meaning: str, label: str, registry: CollectorRegistry) -> None:
+        self._name = name
+        self._meaning = meaning
+        self._labelnames = (label,)
+        self._counts: dict[str, int] = {}
+        registry.register(self)
+
+    def count(self, value: str) -> None:
+        """One more with this value of the label."""
+        self._counts[value] = self._counts.get(value, 0) + 1
+
+    def collect(self) -> Iterable[Metric]:
+        """What Prometheus is told."""
+        family = CounterMetricFamily(self._name, self._meaning, labels=self._labelnames)
+        for value, count in self._counts.items():
+            family.add_metric([value], count)
+        yield family
+
+    describe = collect
+
+
 class Metrics:
     """Every metric of the sidecar, in a registry of its own."""
 
@@ -63,7 +87,9 @@ class Metrics:
         self.forced_logins = self._counter(
             "forced_logins", "Sessions that ended though nobody logged out, by reason", "reason"
         )
-        self.requests = self._counter("requests", "Proxied requests by credential", "credential")
+        self.requests = LabelledTally(
+            _PREFIX + "requests", "Proxied requests by credential", "credential", self.registry
+        )
         self.refused_requests = self._counter(
             "refused_requests", "Requests that were not passed on, by the answer's status", "status"
         )

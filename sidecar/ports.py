@@ -252,8 +252,8 @@ class Store(Protocol):
         """When a live session of a grant was last used, by the store's clock; None: it has none."""
         ...
 
-    async def redeem(self, state_hash: str, *, seconds: float) -> bool:
-        """Whether this is the first time that a login's state is redeemed."""
+    async def redeem(self, state_hash: str, owner: str, *, seconds: float) -> bool:
+        """Whether a login's state is `owner`'s to redeem: nobody else has come before."""
         ...
 
     async def set_redeemed(self, state_hash: str, outcome: bytes) -> None:

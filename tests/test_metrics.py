@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from sidecar.metrics import Metrics, Tally
+from sidecar.metrics import LabelledTally, Metrics, Tally
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 
@@ -41,6 +41,18 @@ def test_the_quick_histogram_tells_prometheus_what_the_librarys_own_would() -> N
     for value in (-1.0, 0.0, 1.0, 1.01, 5.0, 2500.0, 86400.0, 1e9):
         tally.observe(value)
         histogram.observe(value)
+
+    said = generate_latest(librarys).decode().splitlines()
+    assert generate_latest(mine).decode().splitlines() == [x for x in said if "_created" not in x]
+
+
+def test_so_does_the_quick_counter() -> None:
+    mine, librarys = CollectorRegistry(), CollectorRegistry()
+    tally = LabelledTally("asked", "What.", "by", mine)
+    counter = Counter("asked", "What.", ["by"], registry=librarys)
+    for value in ("session", "none", "session"):
+        tally.count(value)
+        counter.labels(value).inc()
 
     said = generate_latest(librarys).decode().splitlines()
     assert generate_latest(mine).decode().splitlines() == [x for x in said if "_created" not in x]

@@ -38,6 +38,13 @@ class _Slot:
     shared: str = ""
 
 
+@dataclass(slots=True)
+class _Redeemed:
+    owner: str
+    ends_at: float
+    outcome: bytes = b""
+
+
 class MemoryStore:
     """The same answers as `RedisStore`, from the memory of this process."""
 
@@ -46,7 +53,7 @@ class MemoryStore:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._slots: dict[str, _Slot] = {}
-        self._redeemed: dict[str, tuple[bytes, float]] = {}
+        self._redeemed: dict[str, _Redeemed] = {}
         self._due: dict[tuple[str, str], float] = {}
 
     async def now(self) -> float:
@@ -267,24 +274,23 @@ class MemoryStore:
         digests = [digest for digest, attached in slot.index.items() if attached == grant_id]
         return max((slot.sessions[digest].last_seen_at for digest in digests), default=None)
 
-    async def redeem(self, state_hash: str, *, seconds: float) -> bool:
-        """Whether this is the first time that a login's state is redeemed."""
+    async def redeem(self, state_hash: str, owner: str, *, seconds: float) -> bool:
+        """Whether a login's state is `owner`'s to redeem."""
         self._forget_redeemed()
-        if state_hash in self._redeemed:
-            return False
-        self._redeemed[state_hash] = (b"", self._clock.now() + seconds)
-        return True
+        mine = _Redeemed(owner, self._clock.now() + seconds)
+        return self._redeemed.setdefault(state_hash, mine).owner == owner
 
     async def set_redeemed(self, state_hash: str, outcome: bytes) -> None:
         """What became of a redeemed state."""
         self._forget_redeemed()
         if state_hash in self._redeemed:
-            self._redeemed[state_hash] = (outcome, self._redeemed[state_hash][1])
+            self._redeemed[state_hash].outcome = outcome
 
     async def redeemed(self, state_hash: str) -> bytes | None:
         """What became of a redeemed state: empty while not known, None when not redeemed."""
         self._forget_redeemed()
-        return self._redeemed.get(state_hash, (None, 0.0))[0]
+        known = self._redeemed.get(state_hash)
+        return known.outcome if known else None
 
     def _entries(self, name: RecordName) -> dict[str, _Entry]:
         slot = self._slot(name.user_tag)
@@ -317,7 +323,7 @@ class MemoryStore:
 
     def _forget_redeemed(self) -> None:
         now = self._clock.now()
-        self._redeemed = {k: v for k, v in self._redeemed.items() if v[1] > now}
+        self._redeemed = {k: v for k, v in self._redeemed.items() if v.ends_at > now}
 
     def _refused(self, there: _Entry | None, grant: Write, *, makes: bool) -> SaveResult | None:
         if there is None:

@@ -50,6 +50,8 @@ _SCRIPTS = (
     "put_back_grant",
     "put_back_session",
     "put_back_end",
+    "redeem",
+    "set_redeemed",
 )
 _RESULTS = {
     b"saved": SaveResult.SAVED,
@@ -305,21 +307,23 @@ class RedisStore:
         answer = await self._run("last_seen", keys, args)
         return int(answer[0]) / 1000 if answer else None
 
-    async def redeem(self, state_hash: str, *, seconds: float) -> bool:
-        """Whether this is the first time that a login's state is redeemed."""
-        key = f"{self._prefix}redeemed:{state_hash}"
-        first = await self._ask(lambda: self._redis.set(key, b"", nx=True, px=_ms(seconds)))
-        return first is not None
+    async def redeem(self, state_hash: str, owner: str, *, seconds: float) -> bool:
+        """Whether a login's state is `owner`'s to redeem."""
+        answer = await self._run("redeem", [self._redeemed(state_hash)], [owner, _ms(seconds)])
+        return cast(bytes, answer[0]) == b"1"
 
     async def set_redeemed(self, state_hash: str, outcome: bytes) -> None:
         """What became of a redeemed state."""
-        key = f"{self._prefix}redeemed:{state_hash}"
-        await self._ask(lambda: self._redis.set(key, outcome, xx=True, keepttl=True))
+        await self._run("set_redeemed", [self._redeemed(state_hash)], [outcome])
 
     async def redeemed(self, state_hash: str) -> bytes | None:
         """What became of a redeemed state: empty while not known, None when not redeemed."""
-        key = f"{self._prefix}redeemed:{state_hash}"
-        return cast(bytes | None, await self._ask(lambda: self._redis.get(key)))
+        key, fields = self._redeemed(state_hash), ["owner", "outcome"]
+        owner, outcome = await self._ask(lambda: _awaitable(self._redis.hmget(key, fields)))
+        return None if owner is None else outcome or b""
+
+    def _redeemed(self, state_hash: str) -> str:
+        return f"{self._prefix}redeemed:{state_hash}"
 
     def _due(self, shard: int) -> str:
         return f"{self._prefix}due:{shard}"

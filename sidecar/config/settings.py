@@ -111,11 +111,17 @@ class Config(BaseModel):
     max_head_size: Annotated[int, _by(values.size)] = _variable(
         "64KiB", "How long a request's line and fields may be together; more is 431 or 414."
     )
+    max_header_fields: Annotated[int, _by(values.count)] = _variable(
+        "256", "How many header fields a request may have; more is 431."
+    )
     max_body_size: Annotated[int | None, _by(values.size)] = _optional(
         "How long a request's body may be; more is 413. Argo CD has limits of its own."
     )
     head_timeout: Annotated[float, _by(values.positive_duration)] = _variable(
         "15s", "How long a request's head, or a TLS handshake, may take."
+    )
+    body_timeout: Annotated[float, _by(values.positive_duration)] = _variable(
+        "1m", "How long a request's body may bring no byte; then the answer is 408."
     )
     idle_timeout: Annotated[float, _by(values.positive_duration)] = _variable(
         "2m",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import httptools
 
-from sidecar.core.framing import Body, Chunked, Length, NoBody, UntilClose
+from sidecar.core.framing import NO_BODY, Body, Chunked, Length, UntilClose
 from sidecar.core.heads import Fields, connection_options
 from sidecar.core.messages import FieldReader, HeadEnd, content_length, feed, is_chunked
 from sidecar.errors import AnswerMalformed, RequestMalformed
@@ -36,7 +36,7 @@ class AnswerHead:
     def body(self, method: str) -> Body:
         """The answer's body to a request with this method (RFC 9112 section 6.3)."""
         if method == "HEAD" or self.status < 200 or self.status in (204, 304):
-            return NoBody()
+            return NO_BODY
         if self.chunked:
             return Chunked()
         return UntilClose() if self.length is None else Length(self.length)

@@ -47,6 +47,9 @@ class NoBody:
         return b"", data
 
 
+NO_BODY = NoBody()  # it keeps nothing, and most requests have it
+
+
 class Length:
     """A body of as many bytes as Content-Length says."""
 
@@ -90,7 +93,7 @@ class Chunked:
         self._most = most
         self._left = 0
         self._held = b""
-        self._expects = self._size_line
+        self._expects = Chunked._size_line  # not bound to self: that would be a cycle
         self._extensions = MAX_EXTENSIONS
         self._trailers = MAX_TRAILERS
         self.done = False
@@ -98,7 +101,7 @@ class Chunked:
     @property
     def between_chunks(self) -> bool:
         """Whether a last chunk could be written behind what has been passed on."""
-        return self._expects == self._size_line and not self.done
+        return self._expects is Chunked._size_line and not self.done
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """Data at once, the lines between when they are whole."""
@@ -117,7 +120,7 @@ class Chunked:
             if not end:
                 self._held = data[at:]
                 break
-            self._expects(data[at:end])
+            self._expects(self, data[at:end])
             at = end
         if at == len(data):
             return data, b""
@@ -132,7 +135,7 @@ class Chunked:
             raise RequestMalformed("more chunk extensions than anybody needs")
         self._left = int(found[1], 16)
         self._count(self._left)
-        self._expects = self._line_after_data if self._left else self._trailer_line
+        self._expects = Chunked._line_after_data if self._left else Chunked._trailer_line
 
     def _count(self, size: int) -> None:
         if self._most is None:
@@ -144,7 +147,7 @@ class Chunked:
     def _line_after_data(self, line: bytes) -> None:
         if line != b"\r\n":
             raise RequestMalformed("a chunk is longer than its size")
-        self._expects = self._size_line
+        self._expects = Chunked._size_line
 
     def _trailer_line(self, line: bytes) -> None:
         self._trailers -= len(line)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import httptools
 
-from sidecar.core.framing import Body, Chunked, Length, NoBody
+from sidecar.core.framing import NO_BODY, Body, Chunked, Length
 from sidecar.core.heads import Fields, connection_options, is_usable_host, values
 from sidecar.errors import RequestMalformed
 
@@ -19,6 +19,8 @@ MAX_FIELDS = 256
 # A target in origin form without a fragment.
 _REQUEST_LINE = re.compile(rb"([A-Z][A-Z-]{0,30}) (/[\x21\x22\x24-\x7e]*) HTTP/1\.([01])\r\n")
 _ANY_LINE = re.compile(rb"([A-Z][A-Z-]{0,30}) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])\r\n")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_SAFE = ("GET", "HEAD", "OPTIONS")
 _NOT_FOR_A_PROXY = (b"CONNECT", b"TRACE")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 # Fields on which framing, routing or credentials depend: an option of Connection that names one
@@ -52,7 +54,7 @@ class RequestFields:
         """The request's body, which ends somewhere (RFC 9112 section 6.3)."""
         if self.chunked:
             return Chunked(most)
-        return Length(self.length) if self.length else NoBody()
+        return Length(self.length) if self.length else NO_BODY
 
     def for_the_next_hop(self) -> Fields:
         """The hop-by-hop fields that we write ourselves."""
@@ -70,6 +72,11 @@ class RequestHead:
     line: bytes
     block: RequestFields
 
+    @property
+    def is_harmless_again(self) -> bool:
+        """Whether a repetition of it changes nothing (RFC 9110 section 9.2.1)."""
+        return self.method in _SAFE and not self.block.has_body
+
 
 class RequestReader:
     """Reads the request heads of one connection.
@@ -78,9 +85,10 @@ class RequestReader:
     before is not read again. Only its request line is new, and that is checked here in full.
     """
 
-    __slots__ = ("_last", "_last_bytes")
+    __slots__ = ("_last", "_last_bytes", "_most_fields")
 
-    def __init__(self) -> None:
+    def __init__(self, most_fields: int = MAX_FIELDS) -> None:
+        self._most_fields = most_fields
         self._last_bytes: tuple[bytes, bytes, bytes] | None = None
         self._last: RequestFields | None = None
 
@@ -97,15 +105,32 @@ class RequestReader:
         end = found.end()
         same = (method, minor, raw[end:])
         if self._last is None or same != self._last_bytes:
-            self._last = _read_request_fields(raw, method, http_1_0=minor == b"0")
+            fields = _RequestParser(raw, self._most_fields).fields
+            self._last = _judge_request_fields(fields, method, http_1_0=minor == b"0")
             self._last_bytes = same
         return RequestHead(method.decode(), target.decode(), raw[:end], self._last)
 
 
-def too_long(head: bytes) -> RequestMalformed:
-    """What a head is told that is longer than is taken, whole or not."""
-    status = 431 if b"\r\n" in head[: 32 * 1024] else 414
-    return RequestMalformed("a head is too long", status=status)
+def check_beginning(head: bytes, searched: int, most: int) -> None:
+    """That what has come of a head may become one; the first `searched` bytes were looked at.
+
+    Raises:
+        RequestMalformed: with the status to answer.
+    """
+    if _BARE_LF.search(head, searched):
+        raise RequestMalformed("a line that ends with LF alone")
+    check_length(head, most)
+
+
+def check_length(head: bytes, most: int) -> None:
+    """That a head, whole or not, is not longer than `most` bytes.
+
+    Raises:
+        RequestMalformed: it is; with the status to answer.
+    """
+    if len(head) > most:
+        status = 431 if b"\r\n" in head[: 32 * 1024] else 414
+        raise RequestMalformed("a head is too long", status=status)
 
 
 def _refusal_of_line(raw: bytes) -> RequestMalformed:
@@ -120,8 +145,7 @@ def _refusal_of_line(raw: bytes) -> RequestMalformed:
     return RequestMalformed("a target that is not in origin form")
 
 
-def _read_request_fields(raw: bytes, method: bytes, *, http_1_0: bool) -> RequestFields:
-    fields = _RequestParser(raw).fields
+def _judge_request_fields(fields: Fields, method: bytes, *, http_1_0: bool) -> RequestFields:
     options = connection_options(fields)
     _check_names(fields)
     _check_host(fields, http_1_0=http_1_0)
@@ -206,13 +230,14 @@ class HeadEnd:
 class FieldReader(HeadEnd):
     """Collects the fields of one head: llhttp would run on into what comes after it."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_FIELDS) -> None:
         super().__init__()
+        self._most = most
         self.fields: Fields = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One field; llhttp has taken the white space before its value."""
-        if len(self.fields) == MAX_FIELDS:
+        if len(self.fields) == self._most:
             raise RequestMalformed("more fields than anybody sends", status=431)
         self.fields.append((name.decode("latin-1"), value.rstrip(b" \t").decode("latin-1")))
 
@@ -242,6 +267,6 @@ def feed(parser: _Reads, reader: HeadEnd, raw: bytes) -> None:
 
 
 class _RequestParser(FieldReader):
-    def __init__(self, raw: bytes) -> None:
-        super().__init__()
+    def __init__(self, raw: bytes, most: int) -> None:
+        super().__init__(most)
         feed(httptools.HttpRequestParser(self), self, raw)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 STORE_CONNECT_SECONDS = 1.0
 # What is left of Kubernetes' 30 seconds between SIGTERM and SIGKILL, once answers are through.
 WORK_SECONDS = 20.0
-_SHORTEST_LEASE_SECONDS = 5.0
+_SHORTEST_LEASE_SECONDS = 2.5  # half of it is enough to read, note, connect and send
 _LONGEST_WINDOW_SECONDS = 60.0  # longer ones are as good as endless
 
 
@@ -44,12 +44,12 @@ class Timings:
         """How long a lease holds at a provider that takes a spent refresh token again for a while.
 
         A second use is harmless there, so the lease of a process that died ends early enough for
-        another try or two within that time.
+        several more tries within that time.
         """
         if not reuse_window_seconds:
             return self.lease_seconds
         window = min(reuse_window_seconds, _LONGEST_WINDOW_SECONDS)
-        return min(max(window / 6, _SHORTEST_LEASE_SECONDS), self.lease_seconds)
+        return min(max(window / 12, _SHORTEST_LEASE_SECONDS), self.lease_seconds)
 
     def faults(self) -> Iterator[str]:
         """Why a refresh token could be lost with these, each with its mend."""

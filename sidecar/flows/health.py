@@ -1,7 +1,8 @@
 """Whether store and provider answer: one that fails again and again is asked now and then only."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from sidecar.core.breaker import CLOSED
 from sidecar.errors import (
@@ -11,9 +12,27 @@ from sidecar.errors import (
     StoreUnavailable,
 )
 from sidecar.flows.tasks import Runtime
+from sidecar.ports import Clock
+
+_T = TypeVar("_T")
 
 FAILURES = 3
 ASK_EVERY_SECONDS = 0.5
+_TRIES = 3
+_TRY_AGAIN_SECONDS = 0.1
+
+
+async def insist(step: Callable[[], Awaitable[_T]], clock: Clock) -> _T:
+    """What a step of the store gives; one that counts once may be tried a few times.
+
+    Raises:
+        StoreUnavailable: after the last try; it is not known whether the step happened.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(StoreUnavailable):
+            return await step()
+        await clock.sleep(_TRY_AGAIN_SECONDS)
+    return await step()
 
 
 class StoreHealth:

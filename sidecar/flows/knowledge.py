@@ -22,6 +22,8 @@ from sidecar.ports import Record, RecordKind, RecordName, SaveResult, Store
 # After a loss is put right, nobody presents the grant's refresh token for this long: another
 # replica may know of a newer one, and looks twice a second.
 HOLD_SECONDS = 2.0
+# For how long after a loss, or a connection made anew, there may be more that is not back yet.
+_UNSURE_SECONDS = 10.0
 _ATTEMPTS = 5
 
 
@@ -51,6 +53,7 @@ class Knowledge:
         self.ended: Callable[[RecordName], None] = lambda _: None
         self._clock = runtime.clock
         self._metrics = runtime.metrics
+        self._lost_at = float("-inf")
         self._log = runtime.log
 
     async def load(self, key: SessionKey) -> Live | None:
@@ -91,6 +94,12 @@ class Knowledge:
         known = self._cache.grants.get(grant_id)
         put_back_at = known.put_back_at if known else float("-inf")
         return max(put_back_at, self._store.interrupted_at) + HOLD_SECONDS
+
+    @property
+    def may_be_lost(self) -> bool:
+        """Whether the store may lack what another replica will put back."""
+        lately = max(self._lost_at, self._store.interrupted_at)
+        return self._clock.monotonic() - lately < _UNSURE_SECONDS
 
     async def settle_session(
         self, key: SessionKey, record: Record | None, asked_at: float, *, seen_at: float
@@ -187,6 +196,7 @@ class Knowledge:
 
     async def _put_back_session(self, known: Known[Session]) -> Session:
         session, asked_at = known.value, self._clock.monotonic()
+        self._lost_at = asked_at
         result = await self._store.put_back_session(
             session.key,
             self._records.seal_session(session, write_id=known.write_id),
@@ -208,7 +218,7 @@ class Knowledge:
         grant, write_id, over = known.value, known.write_id, stored.version if stored else 0
         if grant.version <= over:
             grant, write_id = replace(grant, version=over + 1), self._records.new_write_id()
-        asked_at = self._clock.monotonic()
+        asked_at = self._lost_at = self._clock.monotonic()
         result = await self._store.put_back_grant(
             grant.user_tag,
             grant.id,

@@ -30,6 +30,7 @@ from sidecar.errors import (
     TokenInvalid,
     TryLater,
 )
+from sidecar.flows.health import insist
 from sidecar.flows.records import Client
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Sessions
@@ -39,6 +40,7 @@ from sidecar.ports import IdentityProvider, Store
 
 _LOOK_EVERY_SECONDS = 0.1
 _LOOK_FOR_SECONDS = 15.0
+_OWNER_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +157,18 @@ class Login:
             iss_required=endpoints.iss_parameter_supported,
             silent=attempt.silent,
         )
-        life = ATTEMPT_LIFE_SECONDS + 60
-        if not await self._store.redeem(attempt.state_hash, seconds=life):
+        if not await self._is_first(attempt):
             return await self._join_redeemed(attempt, user_agent)
         # The code is spent by the exchange, so a browser that leaves does not stop it.
         work = self._redeem(response.code, attempt, user_agent)
         return await asyncio.shield(self._tasks.start(work, "login"))
+
+    async def _is_first(self, attempt: LoginAttempt) -> bool:
+        """Whether this request is the one that redeems the state, though a reply may be lost."""
+        owner, life = self._random(_OWNER_BYTES).hex(), ATTEMPT_LIFE_SECONDS + 60
+        return await insist(
+            lambda: self._store.redeem(attempt.state_hash, owner, seconds=life), self._clock
+        )
 
     async def end_previous(self, key: SessionKey) -> None:
         """End the session that the browser had before this login.

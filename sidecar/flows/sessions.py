@@ -1,7 +1,7 @@
 """Sessions as the flows see them: known here, or asked for; begun, joined, used and ended."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -20,7 +20,7 @@ from sidecar.core.session import (
 from sidecar.core.tokens import TokenSet
 from sidecar.errors import Busy, RecordUnreadable, SessionOver, StoreUnavailable
 from sidecar.flows.cache import Cache, grant_name, session_name
-from sidecar.flows.health import StoreHealth
+from sidecar.flows.health import StoreHealth, insist
 from sidecar.flows.knowledge import Knowledge
 from sidecar.flows.records import Live, Records
 from sidecar.flows.tasks import Runtime
@@ -29,9 +29,10 @@ from sidecar.ports import Ended, RecordName, SaveResult, Store, Write
 TOUCH_EVERY_SECONDS = 60.0
 _LOADS_AT_ONCE = 32  # fewer than the store has connections: others need some too
 _WAITERS = 5000
-_MISSED_FOR_SECONDS = 0.75
+_MISSED_FOR_SECONDS = 0.75  # others look twice a second at what they know
+_LOST_FOR_SECONDS = 5.0
 _KEEP_FOR_SECONDS = 60.0
-_ATTEMPTS = 3
+_ATTEMPTS = 30
 _RETRY_SECONDS = 0.1
 
 _T = TypeVar("_T")
@@ -182,12 +183,14 @@ class Sessions:
             self._waiters -= 1
 
     async def _load(self, key: SessionKey, *, tries: bool) -> Live | None:
-        live = await self._load_once(key, tries=tries)
-        if live is None:
-            # A store that has lost it gets it back from whoever knows it, twice a second.
-            wait = self.sure_at("") - self._clock.monotonic()
-            await self._clock.sleep(max(wait, _MISSED_FOR_SECONDS))
-            live = await self._load_once(key, tries=tries)
+        """What is stored. A store that has lost it gets it back from whoever knows it."""
+        missed_at = self._clock.monotonic()
+        while (live := await self._load_once(key, tries=tries)) is None:
+            missed_for = self._clock.monotonic() - missed_at
+            most = _LOST_FOR_SECONDS if self._knowledge.may_be_lost else _MISSED_FOR_SECONDS
+            if missed_for >= most:
+                break
+            await self._clock.sleep(_MISSED_FOR_SECONDS)
         return live
 
     async def _load_once(self, key: SessionKey, *, tries: bool) -> Live | None:
@@ -218,7 +221,7 @@ class Sessions:
             StoreUnavailable: after a few tries; it is not known whether it was written.
         """
         write = self.seal_grant(grant)
-        return await self._insist(lambda: self.write(grant, write))
+        return await insist(lambda: self.write(grant, write), self._clock)
 
     async def write(self, grant: Grant, write: Write) -> SaveResult:
         """One try at putting a sealed version of a grant in the place of the one before.
@@ -245,9 +248,10 @@ class Sessions:
 
         The grant is a new one, or the one that the user's sessions share, with its new tokens.
         """
-        for _ in range(10 * _ATTEMPTS):
-            grant = await self._insist(
-                lambda: self._grant_for(tokens, claims, nonce=nonce, sharing=sharing)
+        for _ in range(_ATTEMPTS):
+            grant = await insist(
+                lambda: self._grant_for(tokens, claims, nonce=nonce, sharing=sharing),
+                self._clock,
             )
             cookie, result = await self._attach(grant, user_agent)
             if result is SaveResult.SAVED:
@@ -307,7 +311,7 @@ class Sessions:
 
     async def join(self, tag: str, grant_id: str, *, user_agent: str) -> str | None:
         """A new session on a grant that is there: its cookie value, None if it has ended."""
-        for _ in range(10 * _ATTEMPTS):
+        for _ in range(_ATTEMPTS):
             try:
                 grant = await self.load_grant(tag, grant_id)
             except SessionOver:
@@ -336,8 +340,9 @@ class Sessions:
         # From here on nobody here relies on it, or brings it back, whatever the store says.
         self._cache.forget(session_name(key))
         write_id = self._records.new_write_id()
-        ended = await self._insist(
-            lambda: self._store.end_session(key, grant_id, reason=reason, write_id=write_id)
+        ended = await insist(
+            lambda: self._store.end_session(key, grant_id, reason=reason, write_id=write_id),
+            self._clock,
         )
         self._knowledge.note_end(session_name(key), reason, write_id)
         if ended.last:
@@ -368,7 +373,7 @@ class Sessions:
         writes = self._records.seal_session(session), self._records.seal_grant(grant)
         idle_end = min(now + self._lifetimes.idle_seconds, session.ends_at)
         asked_at = self._clock.monotonic()
-        result = await self._insist(
+        result = await insist(
             lambda: self._store.attach(
                 key,
                 writes[0],
@@ -376,25 +381,14 @@ class Sessions:
                 writes[1],
                 idle_ends_at=idle_end,
                 shared=grant.sharing is Sharing.PER_USER,
-            )
+            ),
+            self._clock,
         )
         if result is SaveResult.SAVED:
             told_at = self._clock.monotonic()
             self._cache.note_session(session, writes[0].write_id, asked_at, told_at)
             self._cache.note_grant(grant, writes[1].write_id, asked_at, told_at)
         return cookie, result
-
-    async def _insist(self, step: Callable[[], Awaitable[_T]]) -> _T:
-        """What a step of the store gives; with its own write id it may be tried a few times.
-
-        Raises:
-            StoreUnavailable: after the last try; it is not known whether the step happened.
-        """
-        for _ in range(_ATTEMPTS - 1):
-            with suppress(StoreUnavailable):
-                return await step()
-            await self._clock.sleep(_RETRY_SECONDS)
-        return await step()
 
     # Use
 

@@ -21,7 +21,6 @@ from sidecar.proxy.way import Way
 
 MAX_WAITING = 64 * 1024  # of a body that comes before there is a connection to the upstream
 _DECISIONS = 3
-_REPEATABLE = ("GET", "HEAD", "OPTIONS")  # a repetition changes nothing (RFC 9110 section 9.2.1)
 
 
 class Exchange:
@@ -97,7 +96,7 @@ class Exchange:
     def _send(self, passed: Pass, upstream: Upstream) -> bool:
         """Write the request's head; False if its session has ended in this moment."""
         gate = self._way.gate
-        if gate.lasts(passed):
+        if passed.lasting:
             self._hold_open(passed)
         if not gate.may_go_up(passed):
             self._let_go()
@@ -198,12 +197,10 @@ class Exchange:
             self._upstream.resume_reading()
 
     def _open_tunnel(self, reply: Reply) -> None:
-        upstream = self._upstream
-        if upstream is None:
-            return
-        reply.switch()
-        self._tunnel = Tunnel(self._browser, upstream, self._let_go)
-        self._browser.becomes(self._tunnel)
+        if self._upstream is not None:
+            reply.switch()
+            self._tunnel = Tunnel(self._browser, self._upstream, self._let_go)
+            self._browser.becomes(self._tunnel)
 
     # Ends
 
@@ -221,23 +218,16 @@ class Exchange:
         """The upstream's connection has ended: the answer with it, or before it, or too early."""
         reply, upstream = self._reply, self._upstream
         self._upstream = None
+        stale = upstream is not None and upstream.used_before
         if reply is not None and reply.until_close and error is None:
             reply.finish()
             self._end(reply)
-        elif reply is not None and upstream is not None and self._may_repeat(reply, upstream):
+        elif stale and reply is not None and reply.silent and self._asked.head.is_harmless_again:
+            # It had ended unnoticed while it was idle. The next one is new: there is no third try.
             self._repeated = True
             self._do(self._go_up(None))
         else:
             self._fail("Argo CD broke off before its answer")
-
-    def _may_repeat(self, reply: Reply, upstream: Upstream) -> bool:
-        """Whether the request may go up again, since an idle connection had ended unnoticed.
-
-        It does so on a new one, of which this is never true.
-        """
-        head = self._asked.head
-        harmless = head.method in _REPEATABLE and not head.block.has_body
-        return upstream.used_before and reply.silent and harmless
 
     def _fail(self, sentence: str) -> None:
         """An answer that cannot be had: said as long as nothing of another has gone out."""
@@ -265,7 +255,8 @@ class Exchange:
 
     def browser_lost(self) -> None:
         """The browser has left: nobody waits for the answer any more."""
-        self._cancel()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
         self._let_upstream_go()
         self._let_go()
 
@@ -295,12 +286,8 @@ class Exchange:
 
     def _hold_open(self, passed: Pass) -> None:
         """From now on this ends with its session, which is in use until then."""
-        if passed.live is None or self._held_open is not None:
-            return
-        self._held_open = ExitStack()
-        session = passed.live.session
-        self._held_open.enter_context(self._way.gate.held_open(session))
-        self._held_open.enter_context(self._way.open_things.holding(session.key, self))
+        if passed.live is not None and self._held_open is None:
+            self._held_open = self._way.hold_open(passed.live.session, self)
 
     def _let_go(self) -> None:
         if self._held_open is not None:
@@ -310,7 +297,3 @@ class Exchange:
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         """Something that waits; it ends when the browser leaves."""
         self._task = self._way.tasks.start(work, "request")
-
-    def _cancel(self) -> None:
-        if self._task is not None and self._task is not asyncio.current_task():
-            self._task.cancel()

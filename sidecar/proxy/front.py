@@ -1,23 +1,21 @@
 """One public connection: its requests are read one by one, each to whom it is for."""
 
 import asyncio
-import re
 from typing import cast
 
 from sidecar.core.answers import Answer, overloaded, refused, to_bytes, to_https
 from sidecar.core.heads import OwnPath, values
-from sidecar.core.messages import RequestHead, RequestReader, too_long
-from sidecar.errors import RequestMalformed, TryLater
+from sidecar.core.messages import RequestHead, RequestReader, check_beginning, check_length
+from sidecar.errors import RequestMalformed
 from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.passes import Asked, Memory
 from sidecar.proxy.sides import MOST_UNSENT, Middle
 from sidecar.proxy.site import Site
 from sidecar.proxy.tls import HANDSHAKE, TlsTransport
-from sidecar.proxy.tunnel import Tunnel, Waiting
+from sidecar.proxy.tunnel import Waiting, splice
 from sidecar.proxy.watched import Watched
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113 section 3.4
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
 class Front(Watched):
@@ -29,7 +27,7 @@ class Front(Watched):
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
-        self._reader = RequestReader()
+        self._reader = RequestReader(site.limits.fields)
         self._memory = Memory()
         self._searched = 0
         self._first = True
@@ -126,28 +124,20 @@ class Front(Watched):
         if self._first and PREFACE.startswith(self._buffer[: len(PREFACE)]):
             return self._read_preface()
         end = self._buffer.find(b"\r\n\r\n", self._searched) + 4
-        if end < 4:
-            self._wait_for_head()
-            return False
-        raw, self._buffer, self._searched = self._buffer[:end], self._buffer[end:], 0
-        self._first = False
         try:
-            if end > self._site.limits.head_bytes:
-                raise too_long(raw)
+            if end < 4:
+                check_beginning(self._buffer, self._searched, self._site.limits.head_bytes)
+                self._searched = max(0, len(self._buffer) - 3)
+                return False
+            raw, self._buffer, self._searched = self._buffer[:end], self._buffer[end:], 0
+            self._first = False
             self._begin(raw)
         except RequestMalformed as error:
             self.refuse(error.status)
         return True
 
-    def _wait_for_head(self) -> None:
-        bare = _BARE_LF.search(self._buffer, self._searched)
-        self._searched = max(0, len(self._buffer) - 3)
-        if bare:
-            self.refuse(400)
-        elif len(self._buffer) > self._site.limits.head_bytes:
-            self.refuse(too_long(self._buffer).status)
-
     def _begin(self, raw: bytes) -> None:
+        check_length(raw, self._site.limits.head_bytes)
         head = self._reader.read(raw)
         purpose = self._site.paths.purpose(head.method, head.target, head.block.accept)
         if purpose is None:
@@ -234,19 +224,12 @@ class Front(Watched):
         self._first = False
         # Where there is TLS, a client's token does not come without it.
         if self._site.http2 and (self._tls is not None or self._site.certificate is None):
-            self._middle = Waiting(self._site.way.tasks, self._splice())
+            count = self._site.metrics.spliced_connections.inc
+            spliced = splice(self, self._site.way.pool, count)
+            self._middle = Waiting(self._site.way.tasks, spliced)
         else:
             self.refuse(505)
         return True
-
-    async def _splice(self) -> None:
-        try:
-            upstream = await self._site.way.pool.connect(http2=True)
-        except TryLater:
-            self.break_off()
-            return
-        self._site.metrics.spliced_connections.inc()
-        self.becomes(Tunnel(self, upstream, lambda: None))
 
     # What exchanges and tunnels ask for
 

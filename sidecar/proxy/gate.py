@@ -64,7 +64,7 @@ class Gate:
         self._sessions = sessions
         self._renewals = renewals
         self._rules = rules
-        self._count = {c: metrics.requests.labels(c.value) for c in Credential}
+        self._count = metrics.requests.count
 
     async def ends_session(self, head: RequestHead, memory: Memory) -> bool:
         """Whether a logout ends a session of ours; else it is one of Argo CD's accounts'."""
@@ -88,7 +88,7 @@ class Gate:
         """
         passed = self._same_again(asked, memory) or self._judge_now(asked, memory)
         if passed is not None:
-            self._count[passed.credential].inc()
+            self._count(passed.credential)
         return passed
 
     def _judge_now(self, asked: Asked, memory: Memory) -> Pass | None:
@@ -113,7 +113,7 @@ class Gate:
         passed = self.pass_now(asked, memory)
         if passed is None:
             passed = await self._ask(asked, self._look(asked.head.block, memory))
-            self._count[passed.credential].inc()
+            self._count(passed.credential)
             # Without its token a session is asked for anew with every request.
             memory.passed = None
             if passed.live is not None:
@@ -131,15 +131,6 @@ class Gate:
     def held_open(self, session: Session) -> AbstractContextManager[None]:
         """While this lasts the session is in use."""
         return self._sessions.held_open(session)
-
-    def lasts(self, passed: Pass) -> bool:
-        """Whether a request's answer may go on for as long as its session."""
-        return passed.live is not None and (passed.kind in _LASTING or passed.seen.block.websocket)
-
-    def rewrites(self, asked: Asked, passed: Pass) -> bool:
-        """Whether an answer's fields are needed, however plain its head is."""
-        mirrors = self._rules.mirror and passed.live is not None
-        return mirrors or asked.rewrites_settings or passed.kind is Kind.LOCAL_LOGIN
 
     def answer_fields(self, passed: Pass, head: AnswerHead) -> Fields:
         """An answer's fields, less what a browser must not see, plus the cookies it needs."""
@@ -188,7 +179,8 @@ class Gate:
             return None
         if passed.live is None:
             return passed
-        live = self._renewals.current_now(passed.live.session.key, min_life=self._min_life(asked))
+        min_life = self._rules.min_token_life if passed.lasting else 0.0
+        live = self._renewals.current_now(passed.live.session.key, min_life=min_life)
         if live is passed.live:
             return passed
         if live is None or live.grant.tokens.id_token != passed.live.grant.tokens.id_token:
@@ -219,8 +211,7 @@ class Gate:
         return self._with_session(asked, seen, live)
 
     def _min_life(self, asked: Asked) -> float:
-        lasting = asked.kind in _LASTING or asked.head.block.websocket
-        return self._rules.min_token_life if lasting else 0.0
+        return self._rules.min_token_life if _is_lasting(asked) else 0.0
 
     def _without_session(self, asked: Asked, seen: Seen) -> Pass:
         """The client's own credential, an `argocd.token` of the browser's own, or nothing."""
@@ -271,7 +262,16 @@ class Gate:
             fields = [f for f in fields if f[0].lower() != "accept-encoding"]
             fields.append(("Accept-Encoding", "identity"))
         head = head_bytes(b"", [*fields, *seen.block.for_the_next_hop()])
-        return Pass(asked.kind, credential, seen, head, live)
+        mirrors = self._rules.mirror and live is not None
+        return Pass(
+            asked.kind,
+            credential,
+            seen,
+            head,
+            live,
+            lasting=_is_lasting(asked),
+            rewrites=mirrors or asked.rewrites_settings or asked.kind is Kind.LOCAL_LOGIN,
+        )
 
     def _login_here(self, target: str) -> str:
         """The login that comes back to the page of this request."""
@@ -288,3 +288,7 @@ class Gate:
         kept = [(n, v) for n, v in fields if n.lower() != "cache-control"]
         cookies = [("Set-Cookie", line) for line in (*lines, *stale)]
         return [*kept, ("Cache-Control", "no-store"), *cookies]
+
+
+def _is_lasting(asked: Asked) -> bool:
+    return asked.kind in _LASTING or asked.head.block.websocket

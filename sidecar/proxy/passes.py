@@ -62,6 +62,10 @@ class Pass:
     head: bytes = b""
     live: Live | None = None
     answer: Answer | None = None
+    lasting: bool = False
+    """Whether its answer may go on for as long as its session."""
+    rewrites: bool = False
+    """Whether its answer's fields are needed, however plain the answer's head is."""
 
 
 class Memory:

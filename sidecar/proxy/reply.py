@@ -23,7 +23,6 @@ class Reply:
         "_collected",
         "_gate",
         "_held",
-        "_needs_fields",
         "_rest",
         "begun",
         "done",
@@ -37,7 +36,6 @@ class Reply:
         self._gate = gate
         self._asked = asked
         self.passed = passed
-        self._needs_fields = gate.rewrites(asked, passed)
         self._held = b""
         self._rest = b""
         self._body: Body | None = None
@@ -75,7 +73,7 @@ class Reply:
                 raise AnswerMalformed("its head is too long")
             if end < 4:
                 return None
-            head = read_answer_head(self._held[:end], as_fields=self._needs_fields)
+            head = read_answer_head(self._held[:end], as_fields=self.passed.rewrites)
             self._held = self._held[end:]
             if not head.interim:
                 self.head = head

@@ -5,8 +5,9 @@ from typing import Protocol
 from sidecar.core.answers import Answer
 
 # Bytes that may wait for one side before the other is stopped. A loop reads up to 256 KiB at once,
-# and a side that has not taken all of one such piece needs no second one behind it.
-MOST_UNSENT = 0
+# and a side that has not taken all of one such piece needs no second one behind it. Not 0: for the
+# loops' own TLS nothing at all would be too much then, and nobody would ever send again.
+MOST_UNSENT = 1
 
 
 class UpstreamUser(Protocol):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sidecar.core.heads import Paths
+from sidecar.core.messages import MAX_FIELDS
 from sidecar.metrics import Metrics
 from sidecar.proxy.certificate import Certificate
 from sidecar.proxy.way import Way
@@ -19,6 +20,7 @@ class Limits:
     """What one connection may take, and how many there may be. In bytes and seconds."""
 
     head_bytes: int = 64 * 1024  # a user with 500 groups has 31 KiB of cookies
+    fields: int = MAX_FIELDS
     body_bytes: int | None = None  # Argo CD has limits of its own
     pipelined_bytes: int = 64 * 1024
     head_seconds: float = 15.0

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from sidecar.errors import TryLater
 from sidecar.flows.tasks import Tasks
-from sidecar.proxy.pool import Upstream
+from sidecar.proxy.pool import Pool, Upstream
 from sidecar.proxy.sides import Browser
 
 
@@ -73,6 +74,17 @@ class Tunnel:
     def waits_for_browser(self) -> bool:
         """Both sides may be silent for as long as they like."""
         return False
+
+
+async def splice(front: Browser, pool: Pool, count: Callable[[], None]) -> None:
+    """Make a connection in HTTP/2 a tunnel to an upstream connection of its own, and count it."""
+    try:
+        upstream = await pool.connect(http2=True)
+    except TryLater:
+        front.break_off()
+        return
+    count()
+    front.becomes(Tunnel(front, upstream, lambda: None))
 
 
 class Waiting:

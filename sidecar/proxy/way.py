@@ -1,18 +1,20 @@
 """What all exchanges share."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.core.answers import Answer, try_later
 from sidecar.core.heads import Kind
+from sidecar.core.session import Session
 from sidecar.errors import TryLater
 from sidecar.flows.tasks import Tasks
 from sidecar.proxy.gate import Gate
 from sidecar.proxy.hold_back import HoldBack
 from sidecar.proxy.pool import Pool
-from sidecar.proxy.registry import OpenThings
+from sidecar.proxy.registry import Lasting, OpenThings
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,13 @@ class Way:
     login_url: str
     request_ids: Callable[[], str]
     log: FilteringBoundLogger
+
+    def hold_open(self, session: Session, thing: Lasting) -> ExitStack:
+        """Until this is closed, `session` is in use, and `thing` ends with it."""
+        held = ExitStack()
+        held.enter_context(self.gate.held_open(session))
+        held.enter_context(self.open_things.holding(session.key, thing))
+        return held
 
     def apology(self, error: TryLater, kind: Kind) -> Answer:
         """What a request of this kind is told that cannot be answered now; the log knows, too."""

@@ -11,10 +11,6 @@ from sidecar.errors import RequestMalformed, TryLater
 from sidecar.web import responses
 from sidecar.web.auth import AuthEndpoints
 
-# A user with 500 groups has 31 KiB of cookies, and Argo CD takes them.
-MAX_FIELD_BYTES = 64 * 1024
-MAX_FIELDS = 256
-
 
 class OwnSite:
     """What the sidecar answers itself on the public port."""
@@ -70,17 +66,20 @@ class _Connection(web.RequestHandler):
 
 
 class OwnServer(web.Server):
-    """aiohttp's server for one `OwnSite`; each call makes a connection's protocol."""
+    """aiohttp's server for one `OwnSite`; each call makes a connection's protocol.
 
-    def __init__(self, site: OwnSite) -> None:
+    What is handed over to it is within the front's limits, which its own must not undercut.
+    """
+
+    def __init__(self, site: OwnSite, head_bytes: int, fields: int) -> None:
         # A browser that leaves ends what is done for it; by default it would run on.
         super().__init__(site.answer, handler_cancellation=True)
         self._options: dict[str, Any] = {
             "access_log": None,
             "auto_decompress": False,
-            "max_field_size": MAX_FIELD_BYTES,
-            "max_line_size": MAX_FIELD_BYTES,
-            "max_headers": MAX_FIELDS,
+            "max_field_size": head_bytes,
+            "max_line_size": head_bytes,
+            "max_headers": fields,
         }
 
     def __call__(self) -> web.RequestHandler:

@@ -77,7 +77,7 @@ async def test_all_of_a_user_lies_in_one_slot_under_the_names_of_the_design(
     await attach(store, LAPTOP)
     await attach(store, PHONE, version=2)
     await store.take_lease(USER, "grant", "owner", seconds=60)
-    await store.redeem("hash", seconds=60)
+    await store.redeem("hash", "owner", seconds=60)
 
     keys = {key.decode() async for key in redis.scan_iter(match=f"{prefix}*")}
 
@@ -100,7 +100,7 @@ async def test_everything_that_is_stored_has_an_end(
     await attach(store, SessionKey(USER, "4d"), version=3, idle_in=600, ends_in=1800)
     await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
     await store.take_lease(USER, "grant", "owner", seconds=60)
-    await store.redeem("hash", seconds=60)
+    await store.redeem("hash", "owner", seconds=60)
     await store.set_redeemed("hash", b"outcome")
 
     async def left(name: str) -> float:
@@ -325,15 +325,16 @@ async def test_a_lease_whose_answer_is_lost_was_asked_for_once(
     assert await take_it()
 
 
-async def test_a_state_whose_redemption_was_not_heard_of_stays_redeemed(
+async def test_a_state_whose_redemption_was_not_heard_of_stays_its_redeemers(
     far_store: RedisStore, relay: Relay, redis: Redis
 ) -> None:
     async def redeem_it() -> bool:
-        return await far_store.redeem("state", seconds=60)
+        return await far_store.redeem("state", "owner", seconds=60)
 
-    await _lose_the_answer(redeem_it, relay, redis, command="set")
+    await _lose_the_answer(redeem_it, relay, redis, command="evalsha")
 
-    assert not await redeem_it()
+    assert not await far_store.redeem("state", "another", seconds=60)
+    assert await redeem_it()
 
 
 async def test_a_server_that_hangs_is_an_error_within_the_time_for_a_command(
@@ -469,7 +470,7 @@ EVERY_CALL: dict[str, Callable[[Store], Awaitable[object]]] = {
     "end_grant": lambda store: store.end_grant(USER, "grant", version=1, reason="r", write_id="w"),
     "take_lease": lambda store: store.take_lease(USER, "grant", "owner", seconds=1),
     "release_lease": lambda store: store.release_lease(USER, "grant", "owner"),
-    "redeem": lambda store: store.redeem("state", seconds=1),
+    "redeem": lambda store: store.redeem("state", "owner", seconds=1),
     "set_redeemed": lambda store: store.set_redeemed("state", b""),
     "redeemed": lambda store: store.redeemed("state"),
 }

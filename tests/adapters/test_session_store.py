@@ -646,40 +646,51 @@ async def test_a_lease_ends_by_itself_and_its_late_owner_does_not_take_the_next_
 
 
 async def test_a_state_is_redeemed_by_one_of_50_at_once(store: Store) -> None:
-    firsts = await asyncio.gather(*(store.redeem("state", seconds=60) for _ in range(50)))
+    firsts = await asyncio.gather(
+        *(store.redeem("state", f"owner {number}", seconds=60) for number in range(50))
+    )
 
     assert firsts.count(True) == 1
-    assert await store.redeem("another state", seconds=60)
+    assert await store.redeem("another state", "owner 1", seconds=60)
+
+
+async def test_a_state_stays_its_redeemers_who_may_ask_again(store: Store) -> None:
+    first = await store.redeem("state", "one", seconds=60)
+    await store.set_redeemed("state", b"an outcome")
+
+    assert first
+    assert await store.redeem("state", "one", seconds=60)
+    assert not await store.redeem("state", "another", seconds=60)
 
 
 async def test_what_became_of_a_state_is_seen_by_those_who_come_second(store: Store) -> None:
     assert await store.redeemed("state") is None
 
-    await store.redeem("state", seconds=60)
+    await store.redeem("state", "owner", seconds=60)
     while_running = await store.redeemed("state")
     await store.set_redeemed("state", b"\x00the outcome\xff")
 
     assert while_running == b""
     assert await store.redeemed("state") == b"\x00the outcome\xff"
-    assert not await store.redeem("state", seconds=60)
+    assert not await store.redeem("state", "another", seconds=60)
 
 
 async def test_no_outcome_is_kept_of_a_state_that_was_not_redeemed(store: Store) -> None:
     await store.set_redeemed("state", b"an outcome")
 
     assert await store.redeemed("state") is None
-    assert await store.redeem("state", seconds=60)
+    assert await store.redeem("state", "owner", seconds=60)
 
 
 async def test_a_redeemed_state_is_forgotten_at_its_time_though_it_has_an_outcome(
     store: Store, time: Time
 ) -> None:
-    await store.redeem("state", seconds=SOON)
+    await store.redeem("state", "owner", seconds=SOON)
     await store.set_redeemed("state", b"an outcome")
 
     await time.until(lambda: _is_none(store.redeemed("state")))
 
-    assert await store.redeem("state", seconds=60)
+    assert await store.redeem("state", "owner", seconds=60)
 
 
 async def test_a_store_that_is_there_answers(store: Store) -> None:

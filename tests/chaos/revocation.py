@@ -12,12 +12,13 @@ import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
 from sidecar.adapters.redis_store import RedisStore
-from sidecar.app import KEY_PREFIX, SystemClock
+from sidecar.app import SystemClock
 from sidecar.core.cookies import CookieJar
 from sidecar.core.id_token import IdTokenClaims
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import KeyRing, parse_keys
 from sidecar.core.tokens import TokenSet
+from sidecar.edges import KEY_PREFIX
 from sidecar.flows.assembly import session_parts
 from sidecar.flows.records import Client
 from sidecar.flows.schedule import Schedule

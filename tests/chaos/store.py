@@ -11,10 +11,10 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from sidecar.app import KEY_PREFIX
 from sidecar.core.grant import Grant
 from sidecar.core.sealing import KeyRing, Label, parse_keys
 from sidecar.demo.valkey import valkey
+from sidecar.edges import KEY_PREFIX
 from tests.hostile.log import sha256
 from tests.world import KEYS
 

@@ -66,6 +66,7 @@ def test_three_variables_are_enough_on_a_developers_machine() -> None:
     assert config.max_body_size is None
     assert (config.max_connections, config.max_head_size) == (10_000, 64 * 1024)
     assert (config.head_timeout, config.idle_timeout) == (15.0, 120.0)
+    assert (config.max_header_fields, config.body_timeout) == (256, 60.0)
     assert config.admin_listen == Listen(None, 9090)
     assert config.scopes == ("openid", "profile", "email", "groups")
     assert config.offline_access is OfflineAccess.AUTO
@@ -107,6 +108,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     ),
     "max_connections": ("5", 5),
     "max_head_size": ("1MiB", 1024 * 1024),
+    "max_header_fields": ("100", 100),
+    "body_timeout": ("5s", 5.0),
     "max_body_size": ("1GiB", 1024**3),
     "head_timeout": ("5s", 5.0),
     "idle_timeout": ("1m", 60.0),
@@ -144,6 +147,8 @@ BAD = {
     "websocket_origins": "argocd.example.com",
     "max_connections": "0",
     "max_head_size": "65536",
+    "max_header_fields": "many",
+    "body_timeout": "soon",
     "max_body_size": "0MiB",
     "head_timeout": "0s",
     "idle_timeout": "0s",

@@ -1,3 +1,5 @@
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -163,3 +165,11 @@ def test_bodies_without_bytes_and_without_an_end() -> None:
     assert Length(0).done
     assert UntilClose().take(b"x") == (b"x", b"")
     assert not UntilClose().done
+
+
+def test_a_body_that_has_passed_leaves_nothing_to_the_garbage_collector() -> None:
+    gc.collect()
+    for _ in range(10):
+        Chunked().take(b"5;a=b\r\nhello\r\n0\r\nExpires: 0\r\n\r\n")
+
+    assert gc.collect() == 0

@@ -118,6 +118,7 @@ class Here:
     store: WatchedStore
     owned: AsyncExitStack
     number: int = 0
+    replicas: list[Replica] = field(default_factory=list)
     random: Random = field(default_factory=lambda: Random(7))
 
     async def add(self, window: RefreshWindow = RefreshWindow()) -> Replica:  # noqa: B008
@@ -145,7 +146,8 @@ class Here:
             window=window,
             timings=Timings(),
         )
-        return Replica(parts, refresh, runtime)
+        self.replicas.append(Replica(parts, refresh, runtime))
+        return self.replicas[-1]
 
     async def begun(self, replica: Replica, *, life: float = HOUR, age: float = 0.0) -> Live:
         """A new session, whose ID token lives for `life` seconds and is `age` seconds old."""
@@ -480,6 +482,46 @@ async def test_while_the_store_is_away_what_is_known_is_served_for_the_grace_tim
     with pytest.raises(StoreUnavailable):
         await one.refresh.current(key)
     await one.settled()
+
+
+async def lost(here: Here) -> list[Live]:
+    """Two sessions that a store has lost with all else, of which one stranger is asked for."""
+    two = await here.add()
+    kept = [await here.begun(two) for _ in range(2)]
+    here.store._slots.clear()
+    here.store.trips.clear()
+    return kept
+
+
+async def test_a_session_that_is_not_there_is_soon_believed_to_be_gone(
+    here: Here, one: Replica
+) -> None:
+    (stranger, _), began_at = await lost(here), here.clock.monotonic()
+
+    assert await one.sessions.load(stranger.session.key) is None
+
+    assert here.clock.monotonic() - began_at < 1
+
+
+async def test_a_session_of_another_replica_is_waited_for_while_the_store_is_seen_to_have_lost_some(
+    here: Here, one: Replica, live: Live
+) -> None:
+    stranger, _ = await lost(here)
+    await one.confirmations.round()  # which puts the first one's own session back
+    two, began_at = here.replicas[-1], here.clock.monotonic()
+
+    async def slowly_put_back() -> None:
+        if here.clock.monotonic() - began_at > 3:
+            await two.confirmations.round()
+        else:
+            here.store.after["load"] = slowly_put_back
+
+    here.store.after["load"] = slowly_put_back
+
+    found = await one.sessions.load(stranger.session.key)
+
+    assert found == stranger
+    assert 3 < here.clock.monotonic() - began_at < 5
 
 
 async def test_what_is_known_from_before_a_process_stood_still_is_served_by_no_grace(

@@ -486,4 +486,4 @@ async def test_a_lease_is_short_where_a_second_use_is_harmless(here: Flows) -> N
         here.profile = replace(GENERIC, reuse_window_seconds=window)
         taken.append((await here.add()).refresh.lease_seconds)
 
-    assert taken == [Timings().lease_seconds, 5.0, 5.0, 10.0]
+    assert taken == [Timings().lease_seconds, 2.5, 2.5, 5.0]

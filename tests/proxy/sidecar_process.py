@@ -57,8 +57,9 @@ async def sidecar_in_front_of(
 
 
 async def _serve(upstream_port: str) -> None:
-    from sidecar.app import configure_logging, running
+    from sidecar.app import running
     from sidecar.config.settings import Config
+    from sidecar.logs import configure_logging
 
     configure_logging("error")
     config = Config.load(

@@ -46,6 +46,15 @@ async def test_256_fields_pass_and_one_more_is_431() -> None:
     assert status(refused) == 431
 
 
+async def test_how_many_fields_there_may_be_can_be_set() -> None:
+    async with stack(limits=Limits(fields=3)) as here:
+        passed = await here.ask(get("/x", "A: b", CLOSE))
+        refused = await here.ask(get("/x", "A: b", "C: d", CLOSE))
+
+    assert status(passed) == 200
+    assert status(refused) == 431
+
+
 @pytest.mark.parametrize(
     "body",
     [

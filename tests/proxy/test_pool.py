@@ -282,6 +282,34 @@ async def test_a_self_signed_certificate_is_accepted_when_nobody_wants_it_verifi
         assert status(await here.ask(get("/x", CLOSE))) == 200
 
 
+async def test_bodies_pass_to_an_upstream_in_tls_however_long_they_are(
+    tls_upstream: tuple[Recorder, str],
+) -> None:
+    recorder, _ = tls_upstream
+    to = UpstreamAddress.from_url(f"https://127.0.0.1:{recorder.port}", to_upstream(verify=False))
+    body = b"x" * 3_000_000
+    async with stack(address=lambda _: to) as here:
+        client = await here.client()
+        for length in (1, 100_000, 3_000_000):
+            fields = f"Content-Length: {length}"
+            await client.send(request("POST", "/x", fields), body[:length])
+            assert await client.answer() == OK
+
+
+async def test_an_upstream_that_never_ends_its_handshake_is_504(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def says_nothing(peer: Peer) -> None:
+        await peer.rest()
+
+    monkeypatch.setattr("sidecar.proxy.pool.CONNECT_SECONDS", 0.2)
+    tls = to_upstream(verify=False)
+    async with stack(
+        says_nothing, address=lambda port: UpstreamAddress("127.0.0.1", port, tls=tls)
+    ) as here:
+        assert status(await here.ask(get("/api/v1/x", CLOSE))) == 504
+
+
 def test_an_https_address_without_tls_is_a_mistake_of_ours() -> None:
     with pytest.raises(ValueError, match="needs TLS"):
         UpstreamAddress.from_url("https://argocd-server")

@@ -141,7 +141,11 @@ async def test_a_terminal_may_be_opened_from_a_listed_site(
         ({"SIDECAR_MAX_BODY_SIZE": "1KiB"}, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1025\r\n"
          "\r\n", 413),
         ({"SIDECAR_HTTP2": "off"}, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        ({"SIDECAR_MAX_HEADER_FIELDS": "2"}, "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nC: d\r\n\r\n",
+         431),
         ({"SIDECAR_HEAD_TIMEOUT": "1s"}, "GET / HTTP/1.1\r\n", 408),
+        ({"SIDECAR_BODY_TIMEOUT": "1s"}, "POST /api/v1/session HTTP/1.1\r\nHost: a\r\n"
+         "Content-Type: application/json\r\nContent-Length: 9\r\n\r\n", 408),
     ],
 )  # fmt: skip
 async def test_limits_are_set_by_variables(
@@ -168,3 +172,15 @@ async def test_connections_and_their_idle_time_are_set_by_variables(
             assert await reader.read() == b""
         writer.close()
         unwanted.close()
+
+
+async def test_own_pages_take_what_the_public_port_takes(
+    signing_key: rsa.RSAPrivateKey, fake_clock: FakeClock
+) -> None:
+    fields = "".join(f"A{i}: {'b' * 250}\r\n" for i in range(400))
+    setting = {"SIDECAR_MAX_HEAD_SIZE": "256KiB", "SIDECAR_MAX_HEADER_FIELDS": "500"}
+    async with world(signing_key, fake_clock, environment=setting) as here:
+        one_long = f"GET /auth/login HTTP/1.1\r\nHost: a\r\nA: {'b' * 100_000}\r\n\r\n"
+        many = f"GET /auth/login HTTP/1.1\r\nHost: a\r\n{fields}\r\n"
+        assert (await http(here, one_long)).status == 303
+        assert (await http(here, many)).status == 303
