@@ -8,7 +8,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py fuzz test-chaos check-deploy bench-refresh lint types lock clean
+.PHONY: help demo test test-py fuzz test-chaos check-deploy bench bench-refresh lint types lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test-chaos: $(VENV)/test.ok  ## minutes of killed replicas and lost data; CHAOS_
 
 check-deploy: $(VENV)/test.ok build/deploy/ok  ## the manifests and the Dockerfile, without a cluster
 	$(BIN)/pytest -W error -m deploy tests/deploy $(ARGS)
+
+bench: $(VENV)/test.ok  ## minutes beside nginx, haproxy and mod_auth_openidc; ARGS="--quick"
+	$(BIN)/python -m bench.proxies $(ARGS)
 
 bench-refresh: $(VENV)/test.ok  ## minutes of measuring what renewals cost; ARGS="--quick"
 	$(BIN)/python -m bench.refresh $(ARGS)

@@ -65,7 +65,9 @@ class Replica:
 
 
 @asynccontextmanager
-async def replica(environment: Mapping[str, str], *, port: int = 0) -> AsyncIterator[Replica]:
+async def replica(
+    environment: Mapping[str, str], *, port: int = 0, module: str = "sidecar"
+) -> AsyncIterator[Replica]:
     """A sidecar that lives as long as the block, on a port that was free or on this one."""
     port, admin_port = port or free_port(), free_port()
     places = {
@@ -76,7 +78,7 @@ async def replica(environment: Mapping[str, str], *, port: int = 0) -> AsyncIter
         "SIDECAR_CLIENT_ID": CLIENT_ID,
         "SIDECAR_CLIENT_SECRET": "demo-secret",
     }
-    async with sidecar_process({**places, **environment}) as running:
+    async with sidecar_process({**places, **environment}, module=module) as running:
         admin = f"http://{HOST}:{admin_port}"
         await until_ready(admin)
         yield Replica(port, admin, running.process.pid)
@@ -206,10 +208,11 @@ async def connections(ports: Iterable[int]) -> AsyncIterator[list[Connection]]:
             each.close()
 
 
-def head(cookie: str) -> bytes:
+def head(cookie: str, asked: str = f"GET {API}", *fields: str) -> bytes:
     """A request of a session."""
-    host = PUBLIC_URL.removeprefix("http://")
-    return f"GET {API} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode()
+    host = f"Host: {PUBLIC_URL.removeprefix('http://')}"
+    lines = (f"{asked} HTTP/1.1", host, *fields, f"Cookie: {cookie}", "", "")
+    return "\r\n".join(lines).encode()
 
 
 async def use_all(port: int, sessions: list[Made]) -> None:

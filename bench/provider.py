@@ -1,6 +1,7 @@
-"""`python -m bench.provider`: a provider that only refreshes, strictly, and counts.
+"""`python -m bench.provider`: a provider that asks nobody for a password, and counts.
 
-Every refresh token is good once. `GET /-/seen` gives what it counted.
+Every refresh token is good once; a code is the nonce of its login. `GET /-/seen` gives what it
+counted.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from aiohttp import ClientSession
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -61,7 +62,8 @@ class Provider:
         """The reply to a request."""
         match request.path:
             case "/token":
-                return self._refresh(parse_qs(request.body.decode()))
+                form = parse_qs(request.body.decode())
+                return self._redeem(form["code"][0]) if "code" in form else self._refresh(form)
             case "/.well-known/openid-configuration":
                 return _json(
                     {
@@ -78,8 +80,13 @@ class Provider:
             case "/-/seen":
                 asked = [vars(each) for each in self.seen.asked]
                 return _json({**vars(self.seen), "asked": asked})
+            case path if path.startswith("/authorize?"):
+                return _sent_back(parse_qs(urlsplit(path).query))
             case _:
                 return Reply(b"{}", status="404 Not Found")
+
+    def _redeem(self, nonce: str) -> Reply:
+        return _json(self._tokens("bench", 0, nonce=nonce))
 
     def _refresh(self, form: dict[str, list[str]]) -> Reply:
         user, generation, _ = form["refresh_token"][0].split(".", 2)
@@ -96,14 +103,18 @@ class Provider:
             self._at_once -= 1
             asked.answered_at = time.time()
 
-        tokens = {
+        tokens = self._tokens(user, int(generation) + 1)
+        return Reply(json.dumps(tokens).encode(), delay=self._delay, sent=sent)
+
+    def _tokens(self, user: str, generation: int, *, nonce: str = "") -> dict[str, Any]:
+        issuer, length = self._issuer, self._length
+        return {
             "token_type": "Bearer",
             "expires_in": LIFE_SECONDS,
-            "access_token": opaque(self._length),
-            "id_token": id_token(self._issuer, user, length=self._length, sign=self._sign),
-            "refresh_token": refresh_token(user, int(generation) + 1, length=self._length),
+            "access_token": opaque(length),
+            "id_token": id_token(issuer, user, length=length, nonce=nonce, sign=self._sign),
+            "refresh_token": refresh_token(user, generation, length=length),
         }
-        return Reply(json.dumps(tokens).encode(), delay=self._delay, sent=sent)
 
     def _sign(self, data: bytes) -> bytes:
         return self._key.sign(data, padding.PKCS1v15(), SHA256())
@@ -118,6 +129,11 @@ class Provider:
             "n": _number(numbers.n),
             "e": _number(numbers.e),
         }
+
+
+def _sent_back(asked: dict[str, list[str]]) -> Reply:
+    answer = urlencode({"code": asked["nonce"][0], "state": asked["state"][0]})
+    return Reply(b"{}", status="302 Found", location=f"{asked['redirect_uri'][0]}?{answer}")
 
 
 def _json(value: object) -> Reply:

@@ -7,27 +7,21 @@ keeps what it has of the others.
 
 import argparse
 import asyncio
-import json
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
 
+from bench import report
 from bench.confirm import confirm
 from bench.due import due
-from bench.machine import machine, yardstick_ms
 from bench.memory import memory
+from bench.report import Part, Row, measure
 from bench.serving import ROOT
 from bench.storm import storm
 from bench.window import window
 
 RESULT = ROOT / "build" / "bench-refresh.json"
-PART_SECONDS = 240.0  # several times what a part takes on a machine that has time
-Part = Callable[..., Awaitable[dict[str, Any]]]
 PARTS: Mapping[str, Part] = {
     "storm": storm,
     "window": window,
@@ -42,16 +36,6 @@ QUICK: Mapping[str, Mapping[str, Any]] = {
     "memory": {"sessions": 200},
     "confirm": {"few": 100, "many": 1000, "seconds": 5.0},
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """A figure of the table: where it is, what it says, and what it must be, if anything."""
-
-    key: str
-    means: str
-    must: str = ""
-    holds: Callable[[Any, Mapping[str, Any]], bool] = lambda *_: True
 
 
 ROWS = (
@@ -130,49 +114,9 @@ piece of work) beside them. Where fewer than two rounds a second got through, th
 is too low: take twice the CPU time of a round."""
 
 
-async def measure(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What these parts give, with these arguments."""
-    found: dict[str, Any] = {"machine": machine()}
-    for name, arguments in parts.items():
-        began_at = time.monotonic()
-        async with asyncio.timeout(PART_SECONDS):
-            found[name] = await PARTS[name](**arguments)
-        found[name]["measured_in_seconds"] = round(time.monotonic() - began_at, 1)
-        found[name]["yardstick_ms"] = round(yardstick_ms(), 1)
-    return found
-
-
 def table(found: Mapping[str, Any]) -> str:
     """The figures, each with what it must be and whether it is."""
-    about = found["machine"]
-    lines = [
-        f"{about['date']}  {about['cores']} x {about['cpu']}, load {about['load']}, "
-        f"Python {about['python']}, yardstick {about['yardstick_ms']} ms",
-        "",
-        f"{'figure':30} {'measured':>14}  {'must be':12} meaning",
-    ]
-    for row in ROWS:
-        part, _, name = row.key.partition(".")
-        if name not in found.get(part, {}):
-            continue
-        value = found[part][name]
-        kept = row.holds(value, found)
-        must = row.must if kept else f"{row.must} MISSED"
-        lines.append(f"{row.key:30} {_text(value):>14}  {must:12} {row.means}")
-    return "\n".join([*lines, "", LIMITS])
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, dict) else f"{value}"
-
-
-def write(found: Mapping[str, Any], file: Path = RESULT) -> None:
-    """Put the figures into the file; the parts that were not measured stay as they are."""
-    file.parent.mkdir(exist_ok=True)
-    kept: dict[str, Any] = {}
-    with suppress(OSError, ValueError):
-        kept = json.loads(file.read_text())
-    file.write_text(json.dumps({**kept, **found}, indent=2) + "\n")
+    return "\n".join([report.about(found), "", report.goals(found, ROWS), "", LIMITS])
 
 
 def main() -> None:
@@ -183,8 +127,8 @@ def main() -> None:
     asked = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     names = [asked.only] if asked.only else list(PARTS)
-    found = asyncio.run(measure({n: QUICK[n] if asked.quick else {} for n in names}))
-    write(found)
+    found = asyncio.run(measure(PARTS, {n: QUICK[n] if asked.quick else {} for n in names}))
+    report.write(found, RESULT)
     print(table(found))
     print(f"\n{RESULT.relative_to(ROOT)}")
 

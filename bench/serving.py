@@ -31,6 +31,7 @@ class Reply:
     body: bytes
     status: str = "200 OK"
     delay: float = 0.0
+    location: str = ""
     sent: Callable[[], None] = lambda: None
 
 
@@ -68,9 +69,10 @@ class _Connection(asyncio.Protocol):
 
     def _send(self, reply: Reply) -> None:
         reply.sent()
+        location = f"Location: {reply.location}\r\n".encode() if reply.location else b""
         self._transport.write(
-            b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-            % (reply.status.encode(), len(reply.body), reply.body)
+            b"HTTP/1.1 %s\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+            % (reply.status.encode(), location, len(reply.body), reply.body)
         )
 
 

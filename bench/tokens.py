@@ -20,12 +20,14 @@ def id_token(
     *,
     length: int,
     ends_at: float | None = None,
+    nonce: str = "",
     sign: Sign | None = None,
 ) -> str:
     """An ID token of about this many characters; what signs nothing fills its place at random."""
     now = int(time.time())
     exp = int(ends_at) if ends_at is not None else now + LIFE_SECONDS
     claims = {"iss": issuer, "sub": user, "aud": CLIENT_ID, "iat": exp - LIFE_SECONDS, "exp": exp}
+    claims |= {"nonce": nonce} if nonce else {}
     head = _part(json.dumps({"alg": "RS256", "kid": KEY_ID}).encode())
     bare = len(head) + len(_part(json.dumps({**claims, "groups": [""]}).encode()))
     missing = length - bare - 2 - len(_part(b"0" * _SIGNATURE_BYTES))

@@ -10,7 +10,8 @@ from bench.confirm import confirm
 from bench.due import due
 from bench.machine import machine
 from bench.memory import memory
-from bench.refresh import PARTS, QUICK, ROWS, table, write
+from bench.refresh import PARTS, QUICK, ROWS, table
+from bench.report import write
 from bench.storm import storm
 from bench.window import window
 

@@ -28,12 +28,14 @@ class Process:
 
 
 @asynccontextmanager
-async def sidecar_process(environment: Mapping[str, str]) -> AsyncIterator[Process]:
+async def sidecar_process(
+    environment: Mapping[str, str], *, module: str = "sidecar"
+) -> AsyncIterator[Process]:
     """`sidecar run` with nothing in its environment but this; killed at the end if need be."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "sidecar",
+        module,
         "run",
         env={"PATH": os.environ["PATH"], **environment},
         stdout=asyncio.subprocess.PIPE,
