@@ -1,5 +1,6 @@
 """Where requests, probes and metrics go, in each of the ways to install it."""
 
+import re
 from itertools import pairwise
 from urllib.parse import urlsplit
 
@@ -157,9 +158,16 @@ def test_ingress_and_route_lead_to_the_sidecars_own_service() -> None:
     assert only_rule["timeouts"] == {"request": "0s", "backendRequest": "0s"}
 
 
-def test_settings_and_image_are_named_as_the_readme_says() -> None:
+def test_settings_image_and_another_secret_are_given_as_the_readme_says() -> None:
+    readme = (DEPLOY / "kustomize/README.md").read_text()
+    case = (HERE / "cases/with-settings/kustomization.yaml").read_text()
+    for part in ("configMapGenerator:", "images:", "patches:"):
+        block = re.split(r"\n(?=\S)", case[case.index(part) :])[0].strip()
+        assert block in readme
     found = documents("with-settings")
     container = server("with-settings").sidecar
     name = container["envFrom"][0]["configMapRef"]["name"]
     assert only(found, "ConfigMap", name)["data"] == {"SIDECAR_LOG_LEVEL": "warning"}
     assert container["image"] == "images.example.org/argocd-token-refresh:0.1.0"
+    folder = "/etc/argocd-token-refresh/argocd/secrets/my-oidc"
+    assert server("with-settings").mounts[folder] == {"secret": {"secretName": "my-oidc"}}
