@@ -5,6 +5,7 @@ import base64
 import functools
 import json
 import math
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -14,6 +15,7 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from aiohttp import (
+    ClientConnectorCertificateError,
     ClientConnectorError,
     ClientError,
     ClientRequest,
@@ -24,6 +26,7 @@ from aiohttp import (
     ConnectionTimeoutError,
     DummyCookieJar,
     TCPConnector,
+    TooManyRedirects,
 )
 from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.rfc7009 import prepare_revoke_token_request
@@ -87,6 +90,10 @@ class OpenIdProvider:
         self._proxy = functools.lru_cache(maxsize=16)(egress_proxy)
         self._endpoints = _Remembered(self._discover, clock, again_seconds=RETRY_SECONDS)
         self._keys = _Remembered(self._read_keys, clock, again_seconds=ASK_AGAIN_SECONDS)
+
+    def use(self, http: ClientSession) -> None:
+        """Ask with another client from now on; what is under way ends with the old one."""
+        self._http = http
 
     @property
     def profile(self) -> ProviderProfile:
@@ -237,7 +244,7 @@ class OpenIdProvider:
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise ProviderUnavailable(f"the provider's {name} is not JSON") from error
+            raise ProviderUnavailable(_no_json(body, name)) from error
 
 
 class _Remembered(Generic[_T]):
@@ -253,6 +260,7 @@ class _Remembered(Generic[_T]):
         self._value: _T | None = None
         self._fetched_at = 0.0
         self._next_at = 0.0
+        self._why = ""
 
     async def get(self, *, again: bool = False) -> _T:
         """The value, fetched when it is old, or asked for `again` and not too soon for that."""
@@ -273,10 +281,11 @@ class _Remembered(Generic[_T]):
     async def _fetch_again(self) -> _T:
         now = self._clock.monotonic()
         if self._value is None and now < self._next_at:
-            raise ProviderUnavailable("the provider could not be reached a moment ago")
+            raise ProviderUnavailable(f"{self._why}, a moment ago")
         try:
             value = await self._fetch()
-        except ProviderUnavailable:
+        except ProviderUnavailable as error:
+            self._why = str(error)
             # Counted from now: those who waited for a slow failure must not repeat it in turn.
             self._next_at = self._clock.monotonic() + RETRY_SECONDS
             if self._value is None:
@@ -338,14 +347,14 @@ async def _within(seconds: float, work: Coroutine[Any, Any, _T]) -> _T:
         await asyncio.wait({task})
 
 
-def provider_session(*, total_seconds: float) -> ClientSession:
-    """The HTTP client for a provider: a fresh connection for each request.
+def provider_session(*, total_seconds: float, tls: ssl.SSLContext | None = None) -> ClientSession:
+    """The HTTP client for a provider: a fresh connection for each request, by `tls` if given.
 
     On a kept connection it cannot be told whether a request that failed was ever read, and
     so whether its refresh token is spent.
     """
     return ClientSession(
-        connector=TCPConnector(force_close=True, limit=100),
+        connector=TCPConnector(force_close=True, limit=100, ssl=tls or True),
         cookie_jar=DummyCookieJar(),
         timeout=ClientTimeout(total=total_seconds),
         request_class=_TimelyRequest,
@@ -368,10 +377,19 @@ async def _answer(request: Any) -> AsyncIterator[ClientResponse]:
     try:
         async with request as response:
             yield response
+    except TooManyRedirects:
+        raise ProviderUnavailable(
+            "the provider redirects in a circle. Check the issuer, and what stands before it"
+        ) from None
     except ClientResponseError as error:
         # Not chained: it shows the request's headers, and so the client's secret.
         name = type(error).__name__
         raise ProviderUnavailable(f"the provider's answer is not HTTP ({name})") from None
+    except ClientConnectorCertificateError as error:
+        raise ProviderUnavailable(
+            "the provider's certificate is not trusted. Give its authority as rootCA in "
+            "oidc.config, or by SSL_CERT_FILE"
+        ) from error
     except (ClientConnectorError, ConnectionTimeoutError) as error:
         raise ProviderUnavailable("the provider cannot be reached") from error
     except (ClientError, TimeoutError, OSError) as error:
@@ -402,8 +420,9 @@ def _read_metadata(document: Any, issuer: str) -> ProviderEndpoints:
         raise ProviderUnavailable("the provider's discovery is not a JSON object")
     if document.get("issuer") != issuer:
         raise ProviderUnavailable(
-            "the provider's discovery names another issuer than SIDECAR_ISSUER; "
-            "they must be equal to the letter (OpenID Connect Discovery 4.3)"
+            f"the provider's discovery names another issuer, {_short(document.get('issuer'))}. "
+            "SIDECAR_ISSUER, or issuer in oidc.config, must be equal to it to the letter "
+            "(OpenID Connect Discovery 4.3)"
         )
     for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
         if not _text(document, name).startswith(("https://", "http://")):
@@ -423,6 +442,19 @@ def _read_metadata(document: Any, issuer: str) -> ProviderEndpoints:
             document.get("authorization_response_iss_parameter_supported") is True
         ),
     )
+
+
+def _no_json(body: bytes, name: str) -> str:
+    if not body.lstrip().startswith(b"<"):
+        return f"the provider's {name} is not JSON"
+    return (
+        f"the provider's {name} is a web page, not JSON. Check the issuer: what it leads to must "
+        "answer without a login"
+    )
+
+
+def _short(value: Any) -> str:
+    return repr(value[:200]) if isinstance(value, str) else "which is no text"
 
 
 def _text(document: dict[str, Any], name: str) -> str:

@@ -19,7 +19,7 @@ from sidecar.core.authorization import (
 from sidecar.core.grant import Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
 from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
-from sidecar.core.session import EndReason, SessionKey
+from sidecar.core.session import EndReason, SessionKey, user_tag
 from sidecar.core.tokens import TokenResponse, first_tokens
 from sidecar.errors import (
     LoginRefused,
@@ -49,7 +49,8 @@ class LoginSettings:
 
     scopes: tuple[str, ...]
     offline_access: OfflineAccess
-    redirect_uri: str
+    authorization: tuple[tuple[str, str], ...] = ()
+    """More parameters of it, as Argo CD sends them: `claims`, `domain_hint`."""
 
 
 class Login:
@@ -76,6 +77,8 @@ class Login:
         self._settings = settings
         self._schedule = schedule
         self._prefix = prefix
+        # An attempt is its client's: a code goes to no other provider than gave it.
+        self._attempts = f"{prefix}{user_tag(client.issuer, client.client_id, '')}:"
         self._clock = runtime.clock
         self._random = runtime.random
         self._tasks = runtime.tasks
@@ -83,7 +86,7 @@ class Login:
         self._log = runtime.log
 
     async def start(
-        self, return_url: str, *, silent: bool = False
+        self, return_url: str, redirect_uri: str, *, silent: bool = False
     ) -> tuple[str, LoginAttempt, str]:
         """Where to send the browser, the attempt, and the value of its cookie.
 
@@ -95,7 +98,7 @@ class Login:
         endpoints = await self._provider.endpoints()
         attempt = new_attempt(
             return_url,
-            self._settings.redirect_uri,
+            redirect_uri,
             now=self._clock.now(),
             random=self._random(ATTEMPT_RANDOM_BYTES),
             silent=silent,
@@ -113,9 +116,9 @@ class Login:
             attempt,
             client_id=self._client.client_id,
             scope=scope,
-            extra=extra,
+            extra=[*extra, *self._settings.authorization],
         )
-        sealed = attempt.seal(self._ring, self._prefix, random=self._random(SEAL_RANDOM_BYTES))
+        sealed = attempt.seal(self._ring, self._attempts, random=self._random(SEAL_RANDOM_BYTES))
         return url, attempt, sealed
 
     def open_attempt(self, cookie: str, state: str) -> LoginAttempt:
@@ -124,7 +127,7 @@ class Login:
         Raises:
             LoginRefused: they do not belong together, or are too old.
         """
-        return open_attempt(cookie, state, self._ring, self._prefix, now=self._clock.now())
+        return open_attempt(cookie, state, self._ring, self._attempts, now=self._clock.now())
 
     async def finish(
         self, response: AuthorizationResponse, attempt: LoginAttempt, *, user_agent: str

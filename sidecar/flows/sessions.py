@@ -65,7 +65,7 @@ class Sessions:
         self._cache = cache
         self._knowledge = knowledge
         self.health = health
-        self._lifetimes = lifetimes
+        self.lifetimes = lifetimes
         self._clock = runtime.clock
         self._random = runtime.random
         self._tasks = runtime.tasks
@@ -162,7 +162,7 @@ class Sessions:
         the others may have ended while the store was there, or while this process stood still.
         """
         now = self._clock.monotonic()
-        since = max(now - self._lifetimes.grace_seconds, self._cache.awake_since(now))
+        since = max(now - self.lifetimes.grace_seconds, self._cache.awake_since(now))
         if not self.health.away:
             since = max(since, self._cache.round_at)
         return self._cache.unconfirmed(key, since, now)
@@ -282,7 +282,7 @@ class Sessions:
         """The version of a grant that comes with a login."""
         client = self._records.client
         tag = user_tag(claims.issuer, client.client_id, claims.subject)
-        ends_at = await self._store.now() + self._lifetimes.max_seconds
+        ends_at = await self._store.now() + self.lifetimes.max_seconds
         if sharing is Sharing.PER_USER:
             shared = await self._shared(tag)
             if shared is not None and shared.subject == claims.subject:
@@ -306,8 +306,18 @@ class Sessions:
         grant_id = await self._store.shared_grant(tag)
         try:
             return await self.load_grant(tag, grant_id) if grant_id else None
-        except SessionOver:
+        except SessionOver as over:
+            await self._end_unusable(tag, grant_id, over.reason)
             return None
+
+    async def _end_unusable(self, tag: str, grant_id: str, reason: str) -> None:
+        """End a grant that is over for us and not for the store, or no other could be shared."""
+        record = await self._store.load_grant(tag, grant_id)
+        if record is not None and not record.ended:
+            write_id = self._records.new_write_id()
+            await self._store.end_grant(
+                tag, grant_id, version=record.version, reason=reason, write_id=write_id
+            )
 
     async def join(self, tag: str, grant_id: str, *, user_agent: str) -> str | None:
         """A new session on a grant that is there: its cookie value, None if it has ended."""
@@ -318,7 +328,7 @@ class Sessions:
                 return None
             if grant is None:
                 return None
-            ends_at = max(grant.ends_at, await self._store.now() + self._lifetimes.max_seconds)
+            ends_at = max(grant.ends_at, await self._store.now() + self.lifetimes.max_seconds)
             later = replace(grant, version=grant.version + 1, ends_at=ends_at)
             cookie, result = await self._attach(later, user_agent)
             if result is SaveResult.SAVED:
@@ -368,10 +378,10 @@ class Sessions:
             grant.user_tag, self._records.ring, random=self._random(SESSION_SECRET_BYTES)
         )
         now = await self._store.now()
-        ends_at = now + self._lifetimes.max_seconds
+        ends_at = now + self.lifetimes.max_seconds
         session = Session(key, grant.id, now, ends_at, user_agent, last_seen_at=now)
         writes = self._records.seal_session(session), self._records.seal_grant(grant)
-        idle_end = min(now + self._lifetimes.idle_seconds, session.ends_at)
+        idle_end = min(now + self.lifetimes.idle_seconds, session.ends_at)
         asked_at = self._clock.monotonic()
         result = await insist(
             lambda: self._store.attach(
@@ -446,7 +456,7 @@ class Sessions:
 
     async def _write_touch(self, session: Session) -> None:
         now = await self._store.now()
-        idle_end = min(now + self._lifetimes.idle_seconds, session.ends_at)
+        idle_end = min(now + self.lifetimes.idle_seconds, session.ends_at)
         await self._store.touch(
             session.key,
             session.grant_id,

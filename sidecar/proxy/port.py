@@ -35,6 +35,10 @@ class PublicPort:
         """End the streams and tunnels of a session that has ended."""
         self._site.way.open_things.close_session(key)
 
+    def close_all(self) -> None:
+        """End the streams and tunnels of all sessions."""
+        self._site.way.open_things.close_all()
+
     async def aclose(self, *, seconds: float) -> None:
         """End what is idle or endless, wait for the answers under way, cut off the rest."""
         if self._server is None or self._sweep is None:

@@ -464,7 +464,7 @@ class World:
         response = AuthorizationResponse(state, CODE, ISSUER, "")
         attempt = replace(ATTEMPT, state=state)
         try:
-            await replica.login.start("/")
+            await replica.login.start("/", ATTEMPT.redirect_uri)
             cookie = await replica.login.finish(response, attempt, user_agent="t")
         except (LoginRefused, TryLater) as error:
             self.outcomes[name] = f"refused: {getattr(error, 'reason', 'later')}"
@@ -631,7 +631,7 @@ class Replica:
             sessions, store, provider, schedule, runtime,
             window=RefreshWindow(), timings=TIMINGS,
         )  # fmt: skip
-        settings = LoginSettings(("openid",), OfflineAccess.AUTO, ATTEMPT.redirect_uri)
+        settings = LoginSettings(("openid",), OfflineAccess.AUTO)
         login = Login(
             sessions, store, provider, RING, CLIENT, settings, schedule, runtime, prefix=PREFIX
         )

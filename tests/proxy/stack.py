@@ -16,6 +16,7 @@ import structlog
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.app import SystemClock
 from sidecar.config.tls import server_tls
+from sidecar.core.authorization import Sites
 from sidecar.core.cookies import CookieJar
 from sidecar.core.heads import Paths
 from sidecar.core.id_token import IdTokenClaims
@@ -304,7 +305,7 @@ async def _assemble(
     jar, paths, renewing = CookieJar(PUBLIC_URL), Paths(), Renewing(sessions)
     renewing.at_hand[live.session.key] = live
     rules = Rules(
-        jar, paths, PUBLIC_URL, frozenset({PUBLIC_URL}), mirror=mirror, min_token_life=30.0
+        jar, paths, Sites(PUBLIC_URL), frozenset({PUBLIC_URL}), mirror=mirror, min_token_life=30.0
     )
     gate = Gate(sessions, renewing, rules, metrics=metrics)
     pool = Pool(address, monotonic=clock.monotonic, sleep=clock.sleep)
