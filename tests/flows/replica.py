@@ -170,7 +170,7 @@ class Flows:
     async def logged_in(self, sharing: Sharing = Sharing.PER_SESSION) -> SessionKey:
         """A session with a fresh grant, or with the one that the user's sessions share."""
         tokens, claims = await self.signed_in()
-        cookie, grant = await self.first.sessions.start(
+        cookie, grant = await self.first.parts.joining.start(
             tokens, claims, nonce="a-nonce", user_agent="test", sharing=sharing
         )
         await self.first.schedule.note(grant)
