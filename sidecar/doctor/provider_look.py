@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from aiohttp import ClientSession
 
 from sidecar import edges
-from sidecar.adapters.openid_provider import OpenIdProvider, egress_proxy
+from sidecar.adapters.openid_provider import OpenIdProvider
+from sidecar.adapters.provider_http import egress_proxy
 from sidecar.config.settings import Config
 from sidecar.core.authorization import (
     ATTEMPT_RANDOM_BYTES,

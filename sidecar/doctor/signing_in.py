@@ -9,7 +9,7 @@ from aiohttp import ClientSession, ClientTimeout, CookieJar, TCPConnector
 from yarl import URL
 
 from sidecar import edges
-from sidecar.adapters.openid_provider import egress_proxy
+from sidecar.adapters.provider_http import egress_proxy
 from sidecar.config.settings import Config
 from sidecar.core.authorization import origin, read_authorization_response
 from sidecar.doctor.addresses import host_of, is_loopback

@@ -180,7 +180,7 @@ def _persistence(info: dict[str, Any]) -> Finding:
     return ok(
         name,
         "no append-only file, as with Argo CD's own Redis",
-        "Replicas that live put back the sessions in use; if all restart at once, people log in "
+        "After its restart, replicas put back the sessions of the last minute; idle ones log in "
         "again. For more: appendonly yes",
     )
 

@@ -24,7 +24,7 @@ from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import Key, KeyRing
 from sidecar.core.session import SessionKey
 from sidecar.core.tokens import TokenSet
-from sidecar.flows.assembly import session_parts
+from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.records import Client, Live
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
@@ -298,10 +298,9 @@ async def _assemble(
     store = MemoryStore(clock)
     schedule = Schedule(store, RefreshWindow(), Background.OFF)
     lifetimes = Lifetimes(3600, 3600)
-    sessions = session_parts(
-        store, ring, Client("i", "c"), schedule, lifetimes, runtime, prefix="p"
-    ).sessions
-    cookie, live = await _a_session(sessions)
+    parts = session_parts(store, ring, Client("i", "c"), schedule, lifetimes, runtime, prefix="p")
+    sessions = parts.sessions
+    cookie, live = await _a_session(parts)
     jar, paths, renewing = CookieJar(PUBLIC_URL), Paths(), Renewing(sessions)
     renewing.at_hand[live.session.key] = live
     rules = Rules(
@@ -331,14 +330,14 @@ async def _assemble(
     return Stack(upstream, site, port, renewing, sessions, at, name, live, own)
 
 
-async def _a_session(sessions: Sessions) -> tuple[str, Live]:
+async def _a_session(parts: SessionParts) -> tuple[str, Live]:
     now = time.time()
     tokens = TokenSet(TOKEN, now, now + 3600, "access", now + 3600, "refresh", None, now)
     claims = IdTokenClaims("i", "ada", now, now + 3600, "")
-    cookie, _ = await sessions.start(tokens, claims, nonce="", user_agent="")
-    key = sessions.read_cookies([cookie])
+    cookie, _ = await parts.joining.start(tokens, claims, nonce="", user_agent="")
+    key = parts.sessions.read_cookies([cookie])
     assert key is not None
-    live = await sessions.load(key)
+    live = await parts.sessions.load(key)
     assert live is not None
     return cookie, live
 
