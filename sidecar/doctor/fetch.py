@@ -88,10 +88,11 @@ async def asked(
     clock: Clock,
     *,
     allow_redirects: bool = False,
+    seconds: float = SECONDS,
     **options: Any,
 ) -> Page:
-    """The answer to a request."""
-    timeout = ClientTimeout(total=SECONDS)
+    """The answer to a request, if it has come after so many seconds."""
+    timeout = ClientTimeout(total=seconds)
     try:
         async with http.request(
             method, url, allow_redirects=allow_redirects, timeout=timeout, **options
@@ -110,7 +111,7 @@ async def _page(response: ClientResponse, clock: Clock) -> Page:
             return Page(problem=Problem.LONG)
     return Page(
         response.status,
-        dict(response.headers),
+        response.headers,
         tuple(response.headers.getall("Set-Cookie", ())),
         bytes(body),
         ahead,

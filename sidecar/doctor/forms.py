@@ -40,7 +40,10 @@ def form_to_fill(page: str, url: str) -> Form | None:
     Of several for consent it is the first, which is the one that gives it at Dex.
     """
     reader = _Reader(url)
-    reader.feed(page)
+    try:
+        reader.feed(page)
+    except (ValueError, AssertionError):  # an address, or markup, that is none
+        return None
     posted = [form for form in reader.forms if form.method == "post"]
     with_password = [form for form in posted if form.password]
     if with_password:

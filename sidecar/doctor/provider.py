@@ -160,13 +160,13 @@ def _browser(config: Config, endpoint: str, profile: ProviderProfile) -> Finding
 
 def _jwks(document: dict[str, Any], page: Page | None) -> Iterator[Finding]:
     name, why = "provider.jwks", "No ID token can be verified, here or by Argo CD."
-    if page is None or (page.status == 0 and page.problem is None):
+    if page is None:
         return
     if page.problem is not None or page.status != 200:
         what = page.problem or f"answers {page.status}"
         mend = _REACH.get(page.problem) if page.problem else None
         yield fault(
-            name, f"the JWKS at {host_of(str(document['jwks_uri']))} {what}", why,
+            name, f"the JWKS at {host_of(str(document.get('jwks_uri')))} {what}", why,
             mend or "Mend jwks_uri in the provider's metadata, or the provider",
         )  # fmt: skip
         return

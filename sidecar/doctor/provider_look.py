@@ -53,7 +53,14 @@ async def look_at_provider(
 ) -> ProviderSeen:
     """Discovery, and what follows from it; a token is asked for only where it leads to is known."""
     url = f"{config.issuer.rstrip('/')}/.well-known/openid-configuration"
-    discovery = await _get(http, url, clock, follow=True)
+    # No longer than the sidecar itself would wait.
+    seconds = min(config.timings.provider_seconds, config.timings.keys_seconds)
+
+    async def get(url: str, *, follow: bool = False) -> Page:
+        proxy = egress_proxy(url)
+        return await fetch(http, url, clock, follow=follow, seconds=seconds, proxy=proxy)
+
+    discovery = await get(url, follow=True)
     document = discovery.json() if discovery.status == 200 else None
     seen = ProviderSeen(discovery)
     if not isinstance(document, dict):
@@ -62,24 +69,14 @@ async def look_at_provider(
     seen = replace(seen, document=document, profile=profile)
     if document.get("issuer") != config.issuer:
         return seen
-    seen = replace(seen, jwks=await _of(document, "jwks_uri", http, clock))
+    if _is_http(document.get("jwks_uri")):
+        seen = replace(seen, jwks=await get(document["jwks_uri"], follow=True))
     asked = _authorization_request(config, document, profile, clock.now())
     if asked:
-        seen = replace(seen, authorization=await _get(http, asked, clock))
+        seen = replace(seen, authorization=await get(asked))
     provider = edges.provider(config, http, config.read_client_secret, clock, metrics)
     error, problem = await _present_no_code(provider, redirect_uri(config))
     return replace(seen, token_error=error, token_problem=problem)
-
-
-async def _of(document: dict[str, Any], name: str, http: ClientSession, clock: Clock) -> Page:
-    url = document.get(name)
-    if not _is_http(url):
-        return Page()
-    return await _get(http, str(url), clock, follow=True)
-
-
-async def _get(http: ClientSession, url: str, clock: Clock, *, follow: bool = False) -> Page:
-    return await fetch(http, url, clock, follow=follow, proxy=egress_proxy(url))
 
 
 def _authorization_request(

@@ -141,7 +141,7 @@ def _version(info: dict[str, Any]) -> Finding:
 
 
 def _eviction(info: dict[str, Any]) -> Finding:
-    name, most = "store.eviction", int(info.get("maxmemory", 0) or 0)
+    name, most = "store.eviction", _number(info, "maxmemory")
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if most == 0:
         return ok(name, "no limit of memory, so nothing is evicted")
@@ -152,7 +152,7 @@ def _eviction(info: dict[str, Any]) -> Finding:
             "People are logged out at random when it is full.",
             "Set maxmemory-policy noeviction, or give the sidecar a store of its own",
         )
-    used = int(info.get("used_memory", 0) or 0) / most
+    used = _number(info, "used_memory") / most
     if used > _FULL:
         return warning(
             name,
@@ -161,6 +161,12 @@ def _eviction(info: dict[str, Any]) -> Finding:
             "Raise maxmemory",
         )
     return ok(name, f"noeviction, {used:.0%} of the memory in use")
+
+
+def _number(info: dict[str, Any], name: str) -> int:
+    """A number of the report; 0 where it has none."""
+    value = info.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _persistence(info: dict[str, Any]) -> Finding:

@@ -1,5 +1,6 @@
 """Ways to break the provider, or the settings that lead to it."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -88,10 +89,11 @@ async def test_doctor_finds_a_redirect_uri_that_is_not_registered(here: Patient)
     assert "http://127.0.0.1:9/auth/callback" in found["provider.client"].mend
 
 
-async def test_doctor_finds_a_scope_that_the_provider_refuses(here: Patient) -> None:
+@pytest.mark.parametrize("field", ["Location", "location"])
+async def test_doctor_finds_a_scope_that_the_provider_refuses(here: Patient, field: str) -> None:
     def refused() -> web.Response:
         uri = "http://127.0.0.1:9/auth/callback"
-        return web.Response(status=302, headers={"Location": f"{uri}?error=invalid_scope"})
+        return web.Response(status=302, headers={field: f"{uri}?error=invalid_scope"})
 
     here.front.answers["/authorize"] = refused
     here.front.document["authorization_endpoint"] = f"{here.front.issuer}/authorize"
@@ -130,6 +132,20 @@ async def test_doctor_finds_a_provider_that_is_down(here: Patient) -> None:
 
     assert set(found) == {"provider.discovery"}
     assert "cannot be reached" in found["provider.discovery"].what
+
+
+async def test_doctor_waits_no_longer_for_a_provider_than_the_sidecar(here: Patient) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        issuer = "http://{}:{}".format(*server.sockets[0].getsockname())
+        here.argocd.settings.issuer = issuer
+        found = await here.complaints(SIDECAR_ISSUER=issuer, SIDECAR_PROVIDER_TIMEOUT="200ms")
+
+    assert set(found) == {"provider.discovery"}
+    assert "did not answer in time" in found["provider.discovery"].what
 
 
 async def test_doctor_finds_an_issuer_whose_name_does_not_resolve(here: Patient) -> None:
