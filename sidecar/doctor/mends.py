@@ -1,4 +1,7 @@
-"""Where each provider has the settings that a login with refresh tokens needs."""
+"""Where each provider has the settings that a login with refresh tokens needs.
+
+What the settings do has its sources in `docs/providers.md`; the names of menus are not verified.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +35,7 @@ GENERIC = Mends(
 _AT: Mapping[Provider, Mends] = {
     Provider.KEYCLOAK: Mends(
         renewing="Add the client scope offline_access to the client as optional, and switch "
-        "on Use refresh tokens under Advanced",
+        "on Use refresh tokens",
         redirects="Clients > the client > Settings > Valid redirect URIs: add it",
         credentials="Clients > the client > Credentials: Client Secret (authentication is on)",
         groups="Give the client a Group Membership mapper named groups, with Add to ID token",
@@ -52,7 +55,7 @@ _AT: Mapping[Provider, Mends] = {
         redirects="Application > Settings > Allowed Callback URLs: add it",
         credentials="Application > Settings > Client Secret",
         groups="Add the claim by a post-login Action; Auth0 wants a namespaced name",
-        rotation="Application > Refresh Token Rotation: a reuse interval (leeway) of 10 seconds",
+        rotation="Application > Refresh Token Rotation: a Rotation Overlap Period of 30 seconds",
     ),
     Provider.ENTRA: Mends(
         renewing="App registration > API permissions: offline_access and openid, with "
