@@ -26,7 +26,7 @@ from sidecar.core.heads import (
     Kind,
     end_to_end,
     has_client_credential,
-    head_bytes,
+    head_pieces,
     upstream_fields,
     values,
     without_renewed_token,
@@ -261,13 +261,13 @@ class Gate:
         if asked.rewrites_settings:
             fields = [f for f in fields if f[0].lower() != "accept-encoding"]
             fields.append(("Accept-Encoding", "identity"))
-        head = head_bytes(b"", [*fields, *seen.block.for_the_next_hop()])
+        pieces = head_pieces([*fields, *seen.block.for_the_next_hop()])
         mirrors = self._rules.mirror and live is not None
         return Pass(
             asked.kind,
             credential,
             seen,
-            head,
+            pieces,
             live,
             lasting=_is_lasting(asked),
             rewrites=mirrors or asked.rewrites_settings or asked.kind is Kind.LOCAL_LOGIN,

@@ -54,12 +54,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A request as it goes up: its `head` behind the first line. Or the `answer` in its place."""
+    """A request as it goes up: the `pieces` of its head. Or the `answer` in its place."""
 
     kind: Kind
     credential: Credential
     seen: Seen
-    head: bytes = b""
+    pieces: Sequence[bytes] = ()
+    """What goes up behind the first line, between the lines that only pass."""
     live: Live | None = None
     answer: Answer | None = None
     lasting: bool = False
