@@ -44,9 +44,12 @@ _NO_FIELDS = {"", "close"}  # options of Connection that name none
 _FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RequestFields:
-    """The fields of a request that are read here, and what the connection needs of them."""
+    """The fields of a request that are read here, and what the connection needs of them.
+
+    The same lines are the same object, as long as they are remembered.
+    """
 
     fields: Fields
     """In their order, as they came, with `PASSING` for each run of others between them."""
@@ -61,6 +64,11 @@ class RequestFields:
     http_1_0: bool
     has_body: bool
     """Whether there is at least a byte of it to come."""
+
+    @property
+    def size(self) -> int:
+        """How many characters its fields have."""
+        return sum(len(name) + len(value) for name, value in self.fields)
 
     def body(self, most: int | None = None) -> Body:
         """The request's body, which ends somewhere (RFC 9112 section 6.3)."""

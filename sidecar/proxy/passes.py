@@ -70,7 +70,7 @@ class Pass:
 
 
 class Memory:
-    """What the gate remembers of one connection: its last fields, and how they went up.
+    """What the gate remembers of one block of fields, and how requests with it went up.
 
     The same fields with the same token go up as the same bytes.
     """
@@ -81,6 +81,33 @@ class Memory:
         self.seen: Seen | None = None
         self.passed: Pass | None = None
         self.settings = False
+
+
+_MOST_REMEMBERED = 4 * 1024 * 1024
+_MEMORY_SIZE = 2048  # without the fields; measured
+
+
+class Memories:
+    """What the gate remembers, for all connections: some of them bring many users' requests."""
+
+    def __init__(self) -> None:
+        self._of: dict[RequestFields, Memory] = {}
+        self._size = 0
+
+    def of(self, block: RequestFields) -> Memory:
+        """What is remembered of these fields."""
+        memory = self._of.get(block)
+        if memory is None:
+            self._size += _MEMORY_SIZE + block.size
+            if self._size > _MOST_REMEMBERED:
+                self.forget()
+            memory = self._of[block] = Memory()
+        return memory
+
+    def forget(self) -> None:
+        """Begin anew, so that no token stays for long after its session."""
+        self._of.clear()
+        self._size = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,12 @@ class Stack:
         self.live = self.live._replace(grant=replace(self.live.grant, tokens=tokens))
         self.renewing.at_hand[self.key] = self.live
 
+    async def another_session(self, id_token: str) -> tuple[str, SessionKey]:
+        """The cookie and the key of another session, with this token at hand."""
+        cookie, live = await _a_session(self.sessions, id_token)
+        self.renewing.at_hand[live.session.key] = live
+        return f"{self.cookie.partition('=')[0]}={cookie}", live.session.key
+
     async def idle(self) -> None:
         """Until an upstream connection waits for the next request."""
         await eventually(lambda: self.pool.idle > 0)
@@ -330,9 +336,9 @@ async def _assemble(
     return Stack(upstream, site, port, renewing, sessions, at, name, live, own)
 
 
-async def _a_session(sessions: Sessions) -> tuple[str, Live]:
+async def _a_session(sessions: Sessions, id_token: str = TOKEN) -> tuple[str, Live]:
     now = time.time()
-    tokens = TokenSet(TOKEN, now, now + 3600, "access", now + 3600, "refresh", None, now)
+    tokens = TokenSet(id_token, now, now + 3600, "access", now + 3600, "refresh", None, now)
     claims = IdTokenClaims("i", "ada", now, now + 3600, "")
     cookie, _ = await sessions.start(tokens, claims, nonce="", user_agent="")
     key = sessions.read_cookies([cookie])
