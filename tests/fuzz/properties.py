@@ -164,6 +164,9 @@ class _Collected:
     def write(self, data: bytes) -> None:
         self.got += data
 
+    def write_both(self, head: bytes, data: memoryview) -> None:
+        self.got += head + data
+
 
 def _a_request(method: str) -> tuple[Asked, Pass]:
     head = RequestReader().read(f"{method} /x HTTP/1.1\r\nHost: x\r\n\r\n".encode())
