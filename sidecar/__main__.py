@@ -1,4 +1,4 @@
-"""The command line: `sidecar run`, `sidecar demo`, `sidecar keys new`."""
+"""The command line: `sidecar run`, `sidecar config`, `sidecar demo`, `sidecar keys new`."""
 
 import argparse
 import asyncio
@@ -34,6 +34,8 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="sidecar", description="Keeps people logged in to Argo CD.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add(commands, "run", run)
+    command = _add(commands, "config", show_config)
+    command.add_argument("--json", action="store_true", help="for programs")
     command = _add(commands, "demo", demo)
     command.add_argument("--check", action="store_true", help="do it without a person")
     command.add_argument(
@@ -67,6 +69,15 @@ def run(_: Namespace) -> int:
     except OSError as error:
         _complain(f"cannot listen: {error.strerror or error}. Free the port, or set another")
         return 1
+    return 0
+
+
+def show_config(given: Namespace) -> int:
+    """Every setting that is in force, where it comes from, and what is wrong with Argo CD's."""
+    from sidecar.config import report  # what serves does not need it
+
+    config = Config.load(os.environ)
+    print(report.as_json(config) if given.json else report.as_text(config))
     return 0
 
 
@@ -130,7 +141,7 @@ async def _serve(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(config):
+    async with running(config, load=lambda: Config.load(os.environ)):
         # What is there now stays. Without this, each full collection looks through all modules
         # again, and every connection waits 40 ms for it.
         gc.collect()

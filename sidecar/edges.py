@@ -1,18 +1,20 @@
 """The edges, each as the configuration describes it: store, provider, upstream, public port."""
 
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+
+from aiohttp import ClientSession
 
 from sidecar.adapters.memory_store import MemoryStore
-from sidecar.adapters.openid_provider import OpenIdProvider, provider_session
+from sidecar.adapters.openid_provider import OpenIdProvider
+from sidecar.adapters.provider_http import provider_session
 from sidecar.adapters.redis_store import RedisStore
-from sidecar.adapters.upstream import ArgoCd, upstream_session
+from sidecar.adapters.upstream import ArgoCd
 from sidecar.config.settings import Config
-from sidecar.config.tls import server_tls, upstream_tls
+from sidecar.config.tls import provider_tls, server_tls, upstream_tls
 from sidecar.core.provider_profiles import profile_of
-from sidecar.core.timings import Timings
 from sidecar.flows.tasks import Runtime
 from sidecar.metrics import Metrics
-from sidecar.ports import Clock, Store
+from sidecar.ports import Clock
 from sidecar.proxy.certificate import Certificate
 from sidecar.proxy.pool import Pool, UpstreamAddress, UpstreamTls
 from sidecar.proxy.site import Limits
@@ -20,42 +22,50 @@ from sidecar.proxy.site import Limits
 KEY_PREFIX = "argocd-token-refresh:"
 
 
-async def open_store(config: Config, clock: Clock, owned: AsyncExitStack) -> Store:
-    """The store that is configured, closed with what is `owned`."""
+def store(config: Config, clock: Clock) -> RedisStore | MemoryStore:
+    """The store that is configured."""
     if config.store_url == "memory://":
         return MemoryStore(clock)
-    store = RedisStore(
+    return RedisStore(
         config.store_url,
         prefix=KEY_PREFIX,
         clock=clock,
         command_seconds=config.store_timeout,
     )
-    owned.push_async_callback(store.aclose)
-    return store
 
 
-async def open_provider(
-    config: Config, timings: Timings, clock: Clock, metrics: Metrics, owned: AsyncExitStack
+def provider_way(config: Config) -> tuple[str, bool]:
+    """How the provider is reached: which authorities are trusted, and whether that is checked."""
+    return config.argocd.provider_ca, config.argocd.provider_tls_verify
+
+
+def provider_http(config: Config) -> ClientSession:
+    """An HTTP client for the provider."""
+    ca, verify = provider_way(config)
+    tls = provider_tls(ca, verify=verify) if ca or not verify else None
+    return provider_session(total_seconds=config.timings.provider_seconds, tls=tls)
+
+
+def provider(
+    config: Config, http: ClientSession, secret: Callable[[], str], clock: Clock, metrics: Metrics
 ) -> OpenIdProvider:
-    """The provider, over an HTTP client of its own."""
-    http = await owned.enter_async_context(provider_session(total_seconds=timings.provider_seconds))
+    """The provider."""
     return OpenIdProvider(
         http,
         config.issuer,
         config.client_id,
-        config.read_client_secret,
+        secret,
         clock=clock,
         metrics=metrics,
-        keys_seconds=timings.keys_seconds,
+        keys_seconds=config.timings.keys_seconds,
         profile=profile_of(config.provider),
     )
 
 
-async def open_argocd(config: Config, tls: UpstreamTls | None, owned: AsyncExitStack) -> ArgoCd:
-    """Argo CD for what the sidecar itself asks of it, over an HTTP client of its own."""
-    http = upstream_session(config.upstream, tls.http1 if tls else None)
+def argocd(config: Config, http: ClientSession) -> ArgoCd:
+    """Argo CD for what the sidecar itself asks of it."""
     return ArgoCd(
-        await owned.enter_async_context(http),
+        http,
         config.upstream,
         config.root_path,
         server_name=config.upstream_tls_server_name,
@@ -85,15 +95,18 @@ def upstream_pool(config: Config, tls: UpstreamTls | None, clock: Clock) -> Pool
 
 def certificate(config: Config, runtime: Runtime) -> Certificate | None:
     """What TLS on the public port is served with; None: it is not."""
-    cert, key = config.tls_cert_file, config.tls_key_file
-    if cert is None or key is None:
+    files = certificate_files(config)
+    if files is None:
         return None
     return Certificate(
-        (cert, key),
-        lambda: server_tls(cert, key, http2=config.http2),
-        runtime.metrics,
-        runtime.log,
+        files, lambda: server_tls(*files, http2=config.http2), runtime.metrics, runtime.log
     )
+
+
+def certificate_files(config: Config) -> tuple[str, str] | None:
+    """The files of certificate and key."""
+    cert, key = config.tls_cert_file, config.tls_key_file
+    return (cert, key) if cert is not None and key is not None else None
 
 
 def limits(config: Config) -> Limits:

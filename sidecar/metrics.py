@@ -140,6 +140,16 @@ class Metrics:
         self.alarms = self._counter(
             "alarms", "What an operator has to mend, by kind; the log says what", "kind"
         )
+        self.takes_over_logins = Gauge(
+            _PREFIX + "takes_over_logins",
+            "1 while logins are the sidecar's, 0 while they pass to Argo CD",
+            registry=self.registry,
+        )
+        self.configuration_refused = Gauge(
+            _PREFIX + "configuration_refused",
+            "1 while a changed configuration cannot be used, and the one before goes on",
+            registry=self.registry,
+        )
         self.provider_away = Gauge(
             _PREFIX + "provider_away",
             "1 while several grants in a row found the provider away, and one at a time asks it",

@@ -21,6 +21,7 @@ from sidecar.demo.argocd import Argocd
 from sidecar.demo.argocd_answers import ArgocdSettings
 from sidecar.demo.oauth import ProviderSettings
 from sidecar.demo.provider import DemoProvider
+from tests.config.mounted import Installation
 from tests.fakes.clock import FakeClock
 
 KEYS = "test:" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -120,18 +121,20 @@ class World:
     argocd: Argocd
     environment: dict[str, str]
     owned: AsyncExitStack
+    base: str
+    """The public URL."""
     sidecars: list[Replica] = field(default_factory=list)
-
-    @property
-    def base(self) -> str:
-        """The public URL."""
-        return self.environment["SIDECAR_PUBLIC_URL"]
 
     async def start_sidecar(self, **changes: str) -> Replica:
         """Another sidecar with this world's settings, and these."""
-        config = Config.load({**self.environment, **changes})
+
+        def load() -> Config:
+            return Config.load({**self.environment, **changes})
+
         own = await self.owned.enter_async_context(AsyncExitStack())
-        served = await own.enter_async_context(running(config, clock=self.clock, confirms=False))
+        served = await own.enter_async_context(
+            running(load(), load=load, clock=self.clock, confirms=False)
+        )
         replica = Replica(served, own)
         self.sidecars.append(replica)
         return replica
@@ -188,8 +191,12 @@ async def world(
     provider_settings: Mapping[str, Any] | None = None,
     argocd_settings: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
+    installation: Installation | None = None,
 ) -> AsyncIterator[World]:
-    """A provider, Argo CD and one sidecar in front of it."""
+    """A provider, Argo CD and one sidecar in front of it.
+
+    With an installation, that has the settings of the login, and the environment has not.
+    """
     port = free_port()
     root = f"/{rootpath}" if rootpath else ""
     base = f"http://127.0.0.1:{port}{root}"
@@ -217,17 +224,24 @@ async def world(
             "SIDECAR_LISTEN": f"127.0.0.1:{port}",
             "SIDECAR_ADMIN_LISTEN": "127.0.0.1:0",
             "SIDECAR_UPSTREAM": str(URL(upstream).origin()),
-            "SIDECAR_PUBLIC_URL": base,
-            "SIDECAR_ISSUER": issuer,
-            "SIDECAR_CLIENT_ID": settings.client_id,
-            "SIDECAR_CLIENT_SECRET": settings.client_secret,
             "SIDECAR_STORE_URL": "memory://",
-            "SIDECAR_SESSION_KEYS": KEYS,
             # It ticks by the clock, which only tests move.
             "SIDECAR_BACKGROUND_RENEWAL": "off",
-            **(environment or {}),
         }
-        made = World(clock, provider, argocd, variables, owned)
+        client = settings.client_id, settings.client_secret
+        if installation is None:
+            variables |= {
+                "SIDECAR_PUBLIC_URL": base,
+                "SIDECAR_ISSUER": issuer,
+                "SIDECAR_CLIENT_ID": client[0],
+                "SIDECAR_CLIENT_SECRET": client[1],
+                "SIDECAR_SESSION_KEYS": KEYS,
+            }
+        else:
+            installation.log_in_at(issuer, *client, url=base)
+            variables |= installation.environment
+        variables |= environment or {}
+        made = World(clock, provider, argocd, variables, owned, base)
         await made.start_sidecar()
         yield made
 

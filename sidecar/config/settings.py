@@ -1,15 +1,27 @@
 """Environment variables → one frozen `Config`, or every fault at once."""
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+)
 
 from sidecar.config import values
-from sidecar.config.environment import PREFIX, from_kubernetes, read_file, read_files, variable
-from sidecar.config.tls import pair_faults, upstream_ca_faults
+from sidecar.config.argocd_folder import Signature, file_signature, signature
+from sidecar.config.environment import read_file, variable
+from sidecar.config.from_argocd import FromArgoCd
+from sidecar.config.sources import ARGOCD_CONFIG_DIR, filled_by_argocd, given_by
 from sidecar.config.values import CookieMode, Listen, LogLevel
 from sidecar.core.authorization import OfflineAccess
 from sidecar.core.provider_profiles import Provider
@@ -32,18 +44,22 @@ def _optional(meaning: str) -> Any:
     return Field(None, description=meaning)
 
 
-def _required(meaning: str) -> Any:
-    return Field(description=meaning)
+def _of_argocd(setting: str, meaning: str) -> Any:
+    """What must be set where Argo CD's settings are not at hand."""
+    default = f"Argo CD's `{setting}`, else *required*"
+    return Field("", description=meaning, json_schema_extra={"default": default})
 
 
-def _secret(meaning: str) -> Any:
-    return Field(None, description=meaning, repr=False, json_schema_extra={"secret": True})
+def _secret(meaning: str, default: str) -> Any:
+    extra: dict[str, Any] = {"secret": True, "default": default}
+    return Field(None, description=meaning, repr=False, json_schema_extra=extra)
 
 
 class Config(BaseModel):
-    """Everything that can be set, read once; replaced whole when it changes.
+    """Everything that is set, by the environment and by Argo CD; replaced whole when it changes.
 
-    Durations are in seconds. A field's description is its row in `docs/configuration.md`.
+    Durations are in seconds. A field's description is its row in `docs/configuration.md`. Where
+    logins are not taken over, `public_url`, `issuer` and `client_id` may be "".
     """
 
     model_config = ConfigDict(
@@ -53,12 +69,26 @@ class Config(BaseModel):
         validate_default=False,  # None is no text to read; `_variable` asks for it where it is
     )
 
-    public_url: Annotated[str, _by(values.public_url)] = _required(
-        "Where browsers see Argo CD, with its root path: what `url` is in `argocd-cm`. "
-        "Register `<this>/auth/callback` as redirect URI at the provider."
+    argocd_config_dir: Annotated[Path, _by(values.folder)] = Field(
+        ARGOCD_CONFIG_DIR,
+        description="A folder in which `argocd-cm`, `argocd-secret` and `argocd-cmd-params-cm` are "
+        "mounted, and other Secrets below `secrets`: what is not set here is taken from there.",
     )
-    issuer: Annotated[str, _by(values.issuer)] = _required(
-        "The provider's issuer, exactly as its tokens have it in `iss`."
+    public_url: Annotated[str, _by(values.public_url)] = _of_argocd(
+        "url",
+        "Where browsers see Argo CD, with its root path. "
+        "Register `<this>/auth/callback` as redirect URI at the provider.",
+    )
+    additional_urls: Annotated[tuple[str, ...] | None, _by(values.urls)] = Field(
+        None,
+        description="Other addresses at which browsers see the same Argo CD, separated by spaces "
+        "or commas: with the scheme and path of `SIDECAR_PUBLIC_URL`. Each is a redirect URI more.",
+        json_schema_extra={"default": "Argo CD's `additionalUrls`"},
+    )
+    issuer: Annotated[str, _by(values.issuer)] = _of_argocd(
+        "issuer",
+        "The provider's issuer, exactly as its tokens have it in `iss`. Set it together with "
+        "`SIDECAR_CLIENT_ID`: then nothing of `oidc.config` counts.",
     )
     provider: Annotated[Provider, _by(values.one_of(Provider))] = _variable(
         "auto",
@@ -66,10 +96,12 @@ class Config(BaseModel):
         f"{', '.join(f'`{name}`' for name in Provider if name is not Provider.AUTO)}: see "
         "[Identity providers](providers.md).",
     )
-    client_id: Annotated[str, _by(values.client_id)] = _required(
-        "The client's id at the provider: the one that Argo CD trusts."
+    client_id: Annotated[str, _by(values.client_id)] = _of_argocd(
+        "clientID", "The client's id at the provider: the one that Argo CD trusts."
     )
-    client_secret: str | None = _secret("The client's secret; none for a public client.")
+    client_secret: str | None = _secret(
+        "The client's secret; none for a public client.", "Argo CD's `clientSecret`"
+    )
     client_secret_file: str | None = _optional(
         "A file with the client's secret, read again at every use."
     )
@@ -78,7 +110,8 @@ class Config(BaseModel):
     )
     tls_cert_file: str | None = _optional(
         "A file with the certificate, and its chain, for TLS on the same port; plain HTTP is then "
-        "answered with 307 to https. Read again within seconds of a change. None: plain HTTP only."
+        "answered with 307 to https. Read again within seconds of a change. None: Argo CD's own, "
+        "unless `server.insecure` is on; without one, plain HTTP only."
     )
     tls_key_file: str | None = _optional("A file with the certificate's key, not encrypted.")
     http2: Annotated[bool, _by(values.switch)] = _variable(
@@ -88,7 +121,9 @@ class Config(BaseModel):
     )
     upstream: Annotated[str, _by(values.upstream)] = _variable(
         "http://127.0.0.1:8090",
-        "Where `argocd-server` listens: `http://`, `https://`, or `unix:///` with a socket's path.",
+        "Where `argocd-server` listens: `http://`, `https://`, or `unix:///` with a socket's path. "
+        "With Argo CD's settings at hand and without `server.insecure`: `https://127.0.0.1:8090`, "
+        "unchecked.",
     )
     upstream_tls_verify: Annotated[bool, _by(values.switch)] = _variable(
         "on",
@@ -144,12 +179,13 @@ class Config(BaseModel):
         "memory://",
         repr=False,
         description="Where sessions are kept: `redis://`, `rediss://`, `unix://`, or `memory://` "
-        "(one replica, forgets at a restart). In a pod it must be set.",
-        json_schema_extra={"default": "`memory://` outside of Kubernetes"},
+        "(one replica, forgets at a restart). In a pod, `memory://` only by name.",
+        json_schema_extra={"default": "Argo CD's Redis, else `memory://` outside of Kubernetes"},
     )
     session_keys: Annotated[tuple[Key, ...] | None, _by(values.session_keys)] = _secret(
         "The keys that seal what is stored, `id:base64 of 32 bytes`, separated by commas or "
-        "lines; the first one seals, all open. Made at start with `memory://`."
+        "lines; the first one seals, all open. Made at start with `memory://`.",
+        "derived from Argo CD's `server.secretkey`",
     )
     session_keys_file: str | None = _optional("A file with the keys.")
     refresh_window: Annotated[RefreshWindow, _by(values.refresh_window)] = _variable(
@@ -172,7 +208,9 @@ class Config(BaseModel):
         "72h", "An unused session ends after this time; 72h is a weekend."
     )
     session_max_lifetime: Annotated[float, _by(values.positive_duration)] = _variable(
-        "168h", "Every session ends after this time."
+        "168h",
+        "Every session ends after this time. Unless it is set, a shorter `users.session.duration` "
+        "in `argocd-cm` counts.",
     )
     store_grace: Annotated[float, _by(values.duration)] = _variable(
         "5m",
@@ -195,6 +233,9 @@ class Config(BaseModel):
     log_level: Annotated[LogLevel, _by(values.one_of(LogLevel))] = _variable(
         "info", "`debug`, `info`, `warning` or `error`."
     )
+    _argocd: FromArgoCd = PrivateAttr(FromArgoCd())
+    _secret_digest: str = PrivateAttr("")
+    _set: frozenset[str] = PrivateAttr(frozenset())
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
@@ -203,21 +244,55 @@ class Config(BaseModel):
         Raises:
             ConfigurationError: with a line for every fault.
         """
-        given, faults = _given(environ)
+        given, faults = given_by(environ, cls.model_fields)
+        names = frozenset(given)
+        argocd, unset = filled_by_argocd(given, environ, cls.model_fields)
         try:
             config = cls(**given)
         except ValidationError as error:
-            raise ConfigurationError([*faults, *_faults_of(error, given)]) from None
-        faults += config.timings.faults()
+            raise ConfigurationError([*faults, *unset, *_faults_of(error, given)]) from None
+        faults += [*unset, *config.timings.faults(), *additional_url_faults(config)]
         if faults:
             raise ConfigurationError(faults)
+        config._argocd, config._set = argocd, names
+        with suppress(OSError, ValueError):  # it was there a moment ago, and is read at each use
+            config._secret_digest = hashlib.sha256(config.read_client_secret().encode()).hexdigest()
         return config
+
+    @property
+    def argocd(self) -> FromArgoCd:
+        """What Argo CD's settings add, and what is wrong with them."""
+        return self._argocd
+
+    def source(self, field: str) -> str:
+        """Where a field's value is from."""
+        if field in self._set:
+            return variable(field)
+        if f"{field}_file" in self._set:
+            return variable(f"{field}_file")
+        return self._argocd.sources.get(field, "default")
+
+    def watched(self) -> Signature:
+        """What changes when anything does that `load` reads; nothing is read for it."""
+        files = (self.client_secret_file, self.session_keys_file)
+        marks = tuple(file_signature(Path(file)) for file in files if file)
+        return (*marks, *signature(self.argocd_config_dir))
 
     def read_client_secret(self) -> str:
         """The client's secret as it is now; empty for a public client."""
         if self.client_secret_file:
             return read_file(self.client_secret_file)
         return self.client_secret or ""
+
+    def keeping(self, names: Iterable[str], of: "Config") -> Self:
+        """This configuration with what another has in these fields, and as `server.insecure`."""
+        kept = self.model_copy(update={name: getattr(of, name) for name in names})
+        kept._argocd = replace(self._argocd, insecure=of.argocd.insecure)
+        return kept
+
+    def has_secret_of(self, other: "Config") -> bool:
+        """Whether the client's secret was the same when both were loaded."""
+        return self._secret_digest == other._secret_digest
 
     @property
     def timings(self) -> Timings:
@@ -229,10 +304,15 @@ class Config(BaseModel):
         """Argo CD's root path: "" or "/name"."""
         return urlsplit(self.public_url).path
 
-    @property
-    def redirect_uri(self) -> str:
-        """Where the provider sends the browser back to."""
-        return f"{self.public_url}/auth/callback"
+
+def additional_url_faults(config: Config) -> Iterator[str]:
+    """What is wrong with the additional URLs beside the public one."""
+    for url in config.additional_urls or ():
+        if not values.is_alike(url, config.public_url):
+            yield (
+                f"{variable('additional_urls')} has {url!r}, whose scheme or path is not that of "
+                "the public URL. Correct it"
+            )
 
 
 def is_secret(field: str) -> bool:
@@ -241,56 +321,9 @@ def is_secret(field: str) -> bool:
     return isinstance(extra, dict) and bool(extra.get("secret"))
 
 
-def _given(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """The fields that the environment gives, and the faults of its names and files."""
-    given: dict[str, Any] = {}
-    faults = []
-    for name, value in environ.items():
-        if not name.startswith(PREFIX) or from_kubernetes(name, value):
-            continue
-        field = name.removeprefix(PREFIX).lower()
-        if field not in Config.model_fields or name != variable(field):
-            faults.append(_unknown(name))
-        else:
-            given[field] = value.strip()
-    unread = list(read_files(given))
-    faults += unread
-    faults += [] if unread else [*pair_faults(given), *upstream_ca_faults(given)]
-    faults += _left_to_choose(given, environ)
-    return given, faults
-
-
-def _unknown(name: str) -> str:
-    # Compared without the prefix, which alone would make everything look alike.
-    given = name.removeprefix(PREFIX).lower()
-    near = difflib.get_close_matches(given, Config.model_fields, n=1)
-    mend = f"Did you mean {variable(near[0])}?" if near else "See docs/configuration.md"
-    return f"{name} is not known. {mend}"
-
-
-def _left_to_choose(given: dict[str, Any], environ: Mapping[str, str]) -> Iterator[str]:
-    """What only a developer's machine may leave out."""
-    if "store_url" not in given:
-        given["store_url"] = "memory://"
-        if "KUBERNETES_SERVICE_HOST" in environ:
-            yield (
-                "SIDECAR_STORE_URL is missing. In a pod, write redis://…, or memory:// to lose "
-                "all sessions at every restart"
-            )
-    shared = given["store_url"] != "memory://"
-    if shared and not {"session_keys", "session_keys_file"} & set(given):
-        yield (
-            "SIDECAR_SESSION_KEYS is missing. Replicas and restarts need the same keys. "
-            "Make one with: sidecar keys new"
-        )
-
-
 def _faults_of(error: ValidationError, given: dict[str, Any]) -> Iterator[str]:
     for fault in error.errors(include_url=False, include_input=False):
         name = str(fault["loc"][0])
-        if fault["type"] == "missing":
-            yield f"{variable(name)} is missing. Set it: {Config.model_fields[name].description}"
-        else:
-            cause = fault.get("ctx", {}).get("error", fault["msg"])
-            source = f"{name}_file" if f"{name}_file" in given else name
-            yield f"{variable(source)} {cause}"
+        cause = fault.get("ctx", {}).get("error", fault["msg"])
+        source = f"{name}_file" if f"{name}_file" in given else name
+        yield f"{variable(source)} {cause}"

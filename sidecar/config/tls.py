@@ -36,6 +36,20 @@ def upstream_tls(*, verify: bool, ca_file: str | None, http2: bool = False) -> s
     return context
 
 
+def provider_tls(pem: str, *, verify: bool) -> ssl.SSLContext:
+    """TLS to the provider: with these authorities in the place of the system's, or unchecked.
+
+    Raises:
+        ssl.SSLError: it has no certificates.
+    """
+    # What stands around the certificates is nobody's business, but must be ASCII for Python.
+    context = ssl.create_default_context(cadata=pem.encode("ascii", "replace").decode() or None)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def pair_faults(given: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the public port's certificate and key, whose files can be read."""
     pair = "tls_cert_file", "tls_key_file"

@@ -7,12 +7,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from sidecar.core.refresh_policy import RefreshWindow
 from sidecar.core.sealing import Key, parse_keys
 
+Reader = Callable[[str], Any]
 _Word = TypeVar("_Word", bound=StrEnum)
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _UNIT_BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -63,6 +65,14 @@ def duration(text: str) -> float:
         if seconds <= _LONGEST_SECONDS:
             return seconds
     raise ValueError(f"is not a duration: {text!r}. Write 30s, 5m or 1h30m")
+
+
+def written_duration(seconds: float) -> str:
+    """A length of time as `duration` reads it, in the largest unit that has no fraction."""
+    for unit in ("h", "m", "s"):
+        if seconds and seconds % _UNIT_SECONDS[unit] == 0:
+            return f"{int(seconds / _UNIT_SECONDS[unit])}{unit}"
+    return f"{seconds:.3f}s" if seconds > 1 else f"{round(seconds * 1000)}ms"
 
 
 def positive_duration(text: str) -> float:
@@ -165,6 +175,17 @@ def origins(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def urls(text: str) -> tuple[str, ...]:
+    """Where browsers see Argo CD besides its public URL, separated by spaces or commas."""
+    return tuple(public_url(url) for url in text.replace(",", " ").split())
+
+
+def is_alike(url: str, public: str) -> bool:
+    """Whether a URL has the public one's scheme and path, as one cookie and one root path need."""
+    one, other = urlsplit(url), urlsplit(public)
+    return (one.scheme, one.path) == (other.scheme, other.path)
+
+
 def switch(text: str) -> bool:
     """`on` or `off`."""
     if text not in ("on", "off"):
@@ -178,6 +199,12 @@ def size(text: str) -> int:
     if not match:
         raise ValueError(f"is not a size: {text!r}. Write 64KiB, 5MiB or 1GiB")
     return int(match[1]) * _UNIT_BYTES[match[2]]
+
+
+def written_size(size: int) -> str:
+    """A number of bytes as `size` reads it."""
+    unit = next(unit for unit in ("GiB", "MiB", "KiB") if size % _UNIT_BYTES[unit] == 0)
+    return f"{size // _UNIT_BYTES[unit]}{unit}"
 
 
 def count(text: str) -> int:
@@ -250,6 +277,13 @@ def client_id(text: str) -> str:
     if not re.fullmatch(r"[\x20-\x7e]{1,512}", text):
         raise ValueError(f"is not a client id: {text!r}. Copy it from the provider")
     return text
+
+
+def folder(text: str) -> Path:
+    """A folder's absolute path."""
+    if not text.startswith("/") or not Path(text).is_dir():
+        raise ValueError(f"is no folder: {text!r}. Write its absolute path, and mount it there")
+    return Path(text)
 
 
 def one_of(words: type[_Word]) -> Callable[[str], _Word]:

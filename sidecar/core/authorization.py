@@ -219,6 +219,27 @@ def check_authorization_response(
         raise LoginRefused("code", "The provider's answer has no code in it. Sign in again.")
 
 
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """Where browsers see Argo CD: its public URL, and its additional ones."""
+
+    public: str
+    additional: tuple[str, ...] = ()
+
+    def at(self, host: str) -> str:
+        """The URL whose host and port a request names as its `Host`; else the public one.
+
+        A client may name what it likes: it chooses among these, as with Argo CD.
+        """
+        named = (url for url in self.additional if urlsplit(url).netloc == host.lower())
+        return next(named, self.public)
+
+    def beginning_at(self, host: str) -> list[str]:
+        """All of them, the one of this host first."""
+        here = self.at(host)
+        return [here, *(url for url in (self.public, *self.additional) if url != here)]
+
+
 def safe_return_url(given: str, bases: Sequence[str], paths: Paths) -> str:
     """The address to go to after a login: `given` if it is ours, the first base if empty.
 

@@ -71,9 +71,13 @@ class Credential(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The paths below Argo CD's root path (`--rootpath`), which is "" or "/name"."""
+    """The paths below Argo CD's root path (`--rootpath`), which is "" or "/name".
+
+    Where logins are not taken over, every path is Argo CD's.
+    """
 
     root: str = ""
+    takes_over_logins: bool = True
 
     def inner(self, path: str) -> str | None:
         """The part of a cleaned path below the root, None outside of it."""
@@ -83,7 +87,7 @@ class Paths:
 
     def own(self, path: str) -> OwnPath | None:
         """Which own endpoint a cleaned path is, None where it is the upstream's."""
-        inner = self.inner(path)
+        inner = self.inner(path) if self.takes_over_logins else None
         if inner is None:
             return None
         if inner == "/_sidecar" or inner.startswith("/_sidecar/"):
@@ -94,8 +98,8 @@ class Paths:
         """What a request is for; None where its target is refused."""
         raw_path = target.partition("?")[0]
         if len(raw_path) + len(accept) > _REMEMBERED_LENGTH:
-            return _purpose.__wrapped__(self.root, method, raw_path, accept)
-        return _purpose(self.root, method, raw_path, accept)
+            return _purpose.__wrapped__(self.root, self.takes_over_logins, method, raw_path, accept)
+        return _purpose(self.root, self.takes_over_logins, method, raw_path, accept)
 
     def kind(self, method: str, path: str, accept: str) -> Kind:
         """What a request to a cleaned path is for."""
@@ -125,12 +129,15 @@ _REMEMBERED_LENGTH = 1024  # bounds what strangers can fill the memory below wit
 
 
 @lru_cache(maxsize=2048)
-def _purpose(root: str, method: str, raw_path: str, accept: str) -> Purpose | None:
+def _purpose(
+    root: str, takes_over: bool, method: str, raw_path: str, accept: str
+) -> Purpose | None:
     path = clean_path(raw_path)
     if path is None:
         return None
-    paths = Paths(root)
+    paths = Paths(root, takes_over)
     settings = method == "GET" and paths.inner(path) == "/api/v1/settings"
+    settings = settings and paths.takes_over_logins
     return Purpose(path, paths.own(path), paths.kind(method, path, accept), settings)
 
 

@@ -23,6 +23,7 @@ KEY_BYTES = 32
 _SALT_BYTES = 16
 _NONCE_BYTES = 12
 SEAL_RANDOM_BYTES = _SALT_BYTES + _NONCE_BYTES
+_DERIVED = "derived"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class KeyRing:
         body = id_end + _SALT_BYTES + _NONCE_BYTES
         if len(sealed) <= body:
             raise RecordBroken(f"a {label.kind} record is too short to be one")
-        key = self._keys.get(sealed[1:id_end].decode("ascii", "replace"))
+        key = self._keys.get(_key_id(sealed))
         if key is None:
             raise KeyUnknown(
                 f"a {label.kind} record was sealed by a key that this replica does not have. "
@@ -92,6 +93,15 @@ class KeyRing:
         except InvalidTag as error:
             raise RecordBroken(f"a {label.kind} record does not open with its key") from error
 
+    def has_replaced(self, sealed: bytes) -> bool:
+        """Whether what sealed this was derived, as the ring's first key is, from an older secret.
+
+        Nobody will ever have that key again: what it sealed is gone, and no fault.
+        """
+        key_id = _key_id(sealed)
+        derived = key_id.startswith(_DERIVED) and self._sealing.id.startswith(_DERIVED)
+        return derived and key_id not in self._keys
+
     def sign(self, text: str) -> str:
         """The MAC that the ring's first key puts under `text` (a session cookie)."""
         return _mac(self._signing[0], text)
@@ -100,6 +110,15 @@ class KeyRing:
         """Whether a key of the ring made `mac`; compared in constant time."""
         given = mac.encode()
         return any(hmac.compare_digest(_mac(key, text).encode(), given) for key in self._signing)
+
+
+def derived_key(secret: bytes) -> Key:
+    """The key that follows from Argo CD's `server.secretkey`, the same on every replica.
+
+    Its id follows from it too: what another `server.secretkey` has sealed is seen to be that.
+    """
+    key = _derive(secret, b"", "session-keys")
+    return Key(_DERIVED + _derive(key, b"", "key-id")[:8].hex(), key)
 
 
 def parse_keys(text: str) -> list[Key]:
@@ -137,6 +156,10 @@ def _parse_key(entry: str) -> Key:
             "Make one with: sidecar keys new"
         )
     return Key(key_id, secret)
+
+
+def _key_id(sealed: bytes) -> str:
+    return sealed[1 : 1 + (sealed[0] if sealed else 0)].decode("ascii", "replace")
 
 
 def _derive(secret: bytes, salt: bytes, purpose: str) -> bytes:

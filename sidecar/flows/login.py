@@ -19,7 +19,7 @@ from sidecar.core.authorization import (
 from sidecar.core.grant import Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
 from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
-from sidecar.core.session import EndReason, SessionKey
+from sidecar.core.session import EndReason, SessionKey, user_tag
 from sidecar.core.tokens import TokenResponse, first_tokens
 from sidecar.errors import (
     LoginRefused,
@@ -31,6 +31,7 @@ from sidecar.errors import (
     TryLater,
 )
 from sidecar.flows.health import insist
+from sidecar.flows.joining import Joining
 from sidecar.flows.records import Client
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Sessions
@@ -49,7 +50,8 @@ class LoginSettings:
 
     scopes: tuple[str, ...]
     offline_access: OfflineAccess
-    redirect_uri: str
+    authorization: tuple[tuple[str, str], ...] = ()
+    """More parameters of it, as Argo CD sends them: `claims`, `domain_hint`."""
 
 
 class Login:
@@ -58,6 +60,7 @@ class Login:
     def __init__(
         self,
         sessions: Sessions,
+        joining: Joining,
         store: Store,
         provider: IdentityProvider,
         ring: KeyRing,
@@ -69,6 +72,7 @@ class Login:
         prefix: str,
     ) -> None:
         self._sessions = sessions
+        self._joining = joining
         self._store = store
         self._provider = provider
         self._ring = ring
@@ -76,6 +80,8 @@ class Login:
         self._settings = settings
         self._schedule = schedule
         self._prefix = prefix
+        # An attempt is its client's: a code goes to no other provider than gave it.
+        self._attempts = f"{prefix}{user_tag(client.issuer, client.client_id, '')}:"
         self._clock = runtime.clock
         self._random = runtime.random
         self._tasks = runtime.tasks
@@ -83,7 +89,7 @@ class Login:
         self._log = runtime.log
 
     async def start(
-        self, return_url: str, *, silent: bool = False
+        self, return_url: str, redirect_uri: str, *, silent: bool = False
     ) -> tuple[str, LoginAttempt, str]:
         """Where to send the browser, the attempt, and the value of its cookie.
 
@@ -95,7 +101,7 @@ class Login:
         endpoints = await self._provider.endpoints()
         attempt = new_attempt(
             return_url,
-            self._settings.redirect_uri,
+            redirect_uri,
             now=self._clock.now(),
             random=self._random(ATTEMPT_RANDOM_BYTES),
             silent=silent,
@@ -113,9 +119,9 @@ class Login:
             attempt,
             client_id=self._client.client_id,
             scope=scope,
-            extra=extra,
+            extra=[*extra, *self._settings.authorization],
         )
-        sealed = attempt.seal(self._ring, self._prefix, random=self._random(SEAL_RANDOM_BYTES))
+        sealed = attempt.seal(self._ring, self._attempts, random=self._random(SEAL_RANDOM_BYTES))
         return url, attempt, sealed
 
     def open_attempt(self, cookie: str, state: str) -> LoginAttempt:
@@ -124,7 +130,7 @@ class Login:
         Raises:
             LoginRefused: they do not belong together, or are too old.
         """
-        return open_attempt(cookie, state, self._ring, self._prefix, now=self._clock.now())
+        return open_attempt(cookie, state, self._ring, self._attempts, now=self._clock.now())
 
     async def finish(
         self, response: AuthorizationResponse, attempt: LoginAttempt, *, user_agent: str
@@ -215,7 +221,7 @@ class Login:
             )
         sharing = self._provider.profile.sharing
         try:
-            cookie, grant = await self._sessions.start(
+            cookie, grant = await self._joining.start(
                 tokens,
                 claims,
                 nonce=attempt.nonce,
@@ -224,7 +230,7 @@ class Login:
             )
         except StoreUnavailable:
             if sharing is Sharing.PER_USER:
-                kept = self._sessions.keep_for_others(tokens, claims, nonce=attempt.nonce)
+                kept = self._joining.keep_for_others(tokens, claims, nonce=attempt.nonce)
                 self._tasks.start(kept, "keep for others")
             else:
                 self._tasks.start(self._give_back(tokens.refresh_token), "revoke")
@@ -284,7 +290,7 @@ class Login:
         except RecordBroken as error:
             raise again from error
         tag, grant_id = json.loads(plain)
-        cookie = await self._sessions.join(tag, grant_id, user_agent=user_agent) if tag else None
+        cookie = await self._joining.join(tag, grant_id, user_agent=user_agent) if tag else None
         if cookie is None:
             raise again
         self._metrics.logins.labels("repeated").inc()

@@ -94,7 +94,9 @@ class Records:
             raise _from_newer_release(label.kind)
         try:
             return self.ring.open(record.sealed, label)
-        except KeyUnknown:
+        except KeyUnknown as error:
+            if self.ring.has_replaced(record.sealed):
+                raise SessionOver(EndReason.UNREADABLE) from error
             self._metrics.alarms.labels("key_unknown").inc()
             self._log.error("record_key_unknown", record=label.kind, mend="SIDECAR_SESSION_KEYS")
             raise

@@ -143,6 +143,11 @@ class Refresh:
         """Whether what `current` gave may still be used: right before its request goes up."""
         return self._sessions.may_go_up(live)
 
+    def try_again(self) -> None:
+        """Forget what stood in the way: the client or the way to the provider has changed."""
+        self._setbacks.clear()
+        self._health.answered()
+
     @property
     def provider_away(self) -> bool:
         """Whether the provider is taken to be away."""

@@ -56,6 +56,10 @@ class Setbacks:
         """A grant has ended, or is well again."""
         self._of.pop(grant_id, None)
 
+    def clear(self) -> None:
+        """What failed until now may go well now."""
+        self._of.clear()
+
     def renewed(self, grant_id: str) -> None:
         """A renewal went well."""
         self.forget(grant_id)

@@ -37,12 +37,13 @@ class Tasks:
 
     def start_endless(
         self, run: Callable[[], Coroutine[Any, Any, None]], name: str, clock: Clock
-    ) -> None:
+    ) -> asyncio.Task[None]:
         """Run until the process ends, which cancels it; after an unexpected error, once more."""
         work = self._run_endless(run, name, clock)
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._endless.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     async def idle(self) -> None:
         """Wait until nothing runs."""
@@ -78,6 +79,7 @@ class Tasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
+        self._endless.discard(task)
         awaited = task in self._awaited
         self._awaited.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not awaited:

@@ -21,7 +21,7 @@ class Certificate:
         metrics: Metrics,
         log: FilteringBoundLogger,
     ) -> None:
-        self._files = files
+        self.files = files
         self._load = load
         self._metrics = metrics
         self._log = log
@@ -52,7 +52,7 @@ class Certificate:
 
     def _look(self) -> _Signature:
         """What changes when a file does, or when a link on its path leads elsewhere."""
-        return tuple(_signature(file) for file in self._files)
+        return tuple(_signature(file) for file in self.files)
 
 
 def _signature(file: str) -> tuple[int, ...]:

@@ -156,8 +156,8 @@ class Front(Watched):
         block, most = asked.head.block, self._site.limits.body_bytes
         if most is not None and (block.length or 0) > most:
             raise RequestMalformed("a body is too long", status=413)
-        memory = self._site.memories.of(block)
-        exchange = Exchange(self, self._site.way, asked, memory, block.body(most))
+        way = self._site.way
+        exchange = Exchange(self, way, asked, way.gate.memories.of(block), block.body(most))
         self._middle = exchange
         exchange.start()
         if block.has_body and self._buffer and self._middle is exchange:
@@ -165,8 +165,7 @@ class Front(Watched):
             self._to_middle(exchange, data)
 
     async def _log_out(self, asked: Asked, raw: bytes) -> None:
-        memory = self._site.memories.of(asked.head.block)
-        ours = await self._site.way.gate.ends_session(asked.head, memory)
+        ours = await self._site.way.gate.ends_session(asked.head)
         self._middle = None
         try:
             if ours:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from sidecar.core.answer_heads import AnswerHead
 from sidecar.core.answers import redirect, session_ended
+from sidecar.core.authorization import origin
 from sidecar.core.cookies import (
     Crumb,
     clear_token_lines,
@@ -41,9 +42,8 @@ from sidecar.errors import (
     TryLater,
 )
 from sidecar.flows.records import Live
-from sidecar.flows.sessions import Sessions
 from sidecar.metrics import Metrics
-from sidecar.proxy.passes import Asked, Memory, Pass, Renewals, Rules, Seen
+from sidecar.proxy.passes import Asked, KnownSessions, Memories, Memory, Pass, Renewals, Rules, Seen
 
 # What goes on without a login while the store or the provider is away.
 _NEEDS_NO_LOGIN = (Kind.PUBLIC, Kind.LOCAL_LOGIN, Kind.OTHER)
@@ -55,7 +55,7 @@ class Gate:
 
     def __init__(
         self,
-        sessions: Sessions,
+        sessions: KnownSessions,
         renewals: Renewals,
         rules: Rules,
         *,
@@ -64,11 +64,13 @@ class Gate:
         self._sessions = sessions
         self._renewals = renewals
         self._rules = rules
+        self.memories = Memories()
+        """What this gate remembers is nothing to another, which has other rules."""
         self._count = metrics.requests.count
 
-    async def ends_session(self, head: RequestHead, memory: Memory) -> bool:
+    async def ends_session(self, head: RequestHead) -> bool:
         """Whether a logout ends a session of ours; else it is one of Argo CD's accounts'."""
-        seen = self._look(head.block, memory)
+        seen = self._look(head.block, self.memories.of(head.block))
         if seen.key is None:
             return False
         if not says_local(join_token(seen.found)):
@@ -238,7 +240,7 @@ class Gate:
         """No credential at all, for a session without a token; where Argo CD would, an answer."""
         answer = None
         if credential is Credential.SILENT and asked.kind is Kind.PAGE:
-            answer = redirect(self._login_here(asked.head.target))
+            answer = redirect(self._login_here(asked.head))
         elif credential in (Credential.ENDED, Credential.SILENT):
             answer = session_ended(asked.kind)
         if answer is not None:
@@ -273,10 +275,12 @@ class Gate:
             rewrites=mirrors or asked.rewrites_settings or asked.kind is Kind.LOCAL_LOGIN,
         )
 
-    def _login_here(self, target: str) -> str:
+    def _login_here(self, head: RequestHead) -> str:
         """The login that comes back to the page of this request."""
-        here = {"return_url": self._rules.public_origin + target}
-        return f"{self._rules.paths.root}/auth/login?{urlencode(here)}"
+        hosts = values(head.block.fields, "host")
+        site = origin(self._rules.sites.at(hosts[0] if hosts else ""))
+        query = urlencode({"return_url": site + head.target})
+        return f"{self._rules.paths.root}/auth/login?{query}"
 
     def _mirrored(self, fields: Fields, found: Sequence[Crumb], id_token: str) -> Fields:
         """On pages and API answers, Argo CD's own cookie, whenever the browser's is not current."""

@@ -1,14 +1,16 @@
 """What the gate decides with, and what it decides, as values."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
 from sidecar.core.answers import Answer
+from sidecar.core.authorization import Sites
 from sidecar.core.cookies import CookieJar, Crumb
 from sidecar.core.heads import Credential, Fields, Kind, Paths
 from sidecar.core.messages import RequestFields, RequestHead
-from sidecar.core.session import SessionKey
+from sidecar.core.session import EndReason, Session, SessionKey
 from sidecar.flows.records import Live
 
 
@@ -26,6 +28,58 @@ class Renewals(Protocol):
     def may_go_up(self, live: Live) -> bool:
         """Whether the session is still known to be alive, right before its token goes up."""
         ...
+
+
+class KnownSessions(Protocol):
+    """What the gate needs of `flows.sessions.Sessions`."""
+
+    def read_cookies(self, values: list[str]) -> SessionKey | None:
+        """The session that the first genuine cookie value names."""
+        ...
+
+    async def load(self, key: SessionKey) -> Live | None:
+        """A session with its grant, None where the store has none."""
+        ...
+
+    async def end(self, key: SessionKey, grant_id: str, reason: EndReason) -> object:
+        """End a session."""
+        ...
+
+    def held_open(self, session: Session) -> AbstractContextManager[None]:
+        """While this lasts the session is in use."""
+        ...
+
+
+class NoLogins:
+    """Sessions and renewals where logins are not taken over: no cookie names a session of ours."""
+
+    def read_cookies(self, values: list[str]) -> SessionKey | None:
+        """None, whatever a browser has kept."""
+        return None
+
+    async def load(self, key: SessionKey) -> Live | None:
+        """None: there is none."""
+        return None
+
+    async def end(self, key: SessionKey, grant_id: str, reason: EndReason) -> object:
+        """Nothing to end."""
+        return None
+
+    def held_open(self, session: Session) -> AbstractContextManager[None]:
+        """Nothing to hold."""
+        return nullcontext()
+
+    async def current(self, key: SessionKey, *, min_life: float = 0.0) -> Live | None:
+        """None: there is none."""
+        return None
+
+    def current_now(self, key: SessionKey, *, min_life: float = 0.0) -> Live | None:
+        """None: there is none."""
+        return None
+
+    def may_go_up(self, live: Live) -> bool:
+        """False: there is none."""
+        return False
 
 
 @dataclass(slots=True)  # not frozen: that costs a microsecond with every request
@@ -116,7 +170,7 @@ class Rules:
 
     jar: CookieJar
     paths: Paths
-    public_origin: str
+    sites: Sites
     origins: frozenset[str]
     """The sites whose pages may open a WebSocket that uses a session."""
     mirror: bool

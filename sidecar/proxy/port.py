@@ -37,6 +37,10 @@ class PublicPort:
         """End the streams and tunnels of a session that has ended."""
         self._site.way.open_things.close_session(key)
 
+    def close_all(self) -> None:
+        """End the streams and tunnels of all sessions."""
+        self._site.way.open_things.close_all()
+
     async def aclose(self, *, seconds: float) -> None:
         """End what is idle or endless, wait for the answers under way, cut off the rest."""
         if self._server is None or self._sweep is None:
@@ -72,6 +76,6 @@ class PublicPort:
         self._site.way.pool.close_aged(now)
         if now >= self._forget_at:
             self._forget_at = now + _FORGET_SECONDS
-            self._site.memories.forget()
+            self._site.way.gate.memories.forget()
         if self._site.certificate is not None:
             self._site.certificate.reload()

@@ -34,6 +34,11 @@ class OpenThings:
             if not self._open[key]:
                 del self._open[key]
 
+    def close_all(self) -> None:
+        """End all that any session has open."""
+        for key in list(self._open):
+            self.close_session(key)
+
     def close_session(self, key: SessionKey) -> None:
         """End all that a session has open."""
         for thing in list(self._open.get(key, ())):

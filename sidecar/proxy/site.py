@@ -9,7 +9,6 @@ from sidecar.core.heads import Paths
 from sidecar.core.messages import MAX_FIELDS
 from sidecar.metrics import Metrics
 from sidecar.proxy.certificate import Certificate
-from sidecar.proxy.passes import Memories
 from sidecar.proxy.way import Way
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ class Site:
     metrics: Metrics
     certificate: Certificate | None = None
     """With one, TLS is spoken on the port, and nothing else answered."""
-    memories: Memories = field(default_factory=Memories)
     connections: set["Front"] = field(default_factory=set)
     draining: bool = False
     empty: asyncio.Event = field(default_factory=asyncio.Event)

@@ -7,7 +7,25 @@ from enum import StrEnum
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from sidecar.errors import SidecarError
+
+CHECK_SECONDS = 0.5  # a probe has one second
+
 Check = Callable[[], Awaitable[str]]
+
+
+def checked(ask: Callable[[], Awaitable[object]]) -> Check:
+    """A check that says "ok" where `ask` raises nothing and answers in time."""
+
+    async def check() -> str:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await ask()
+        except (SidecarError, OSError, TimeoutError) as error:
+            return str(error) or "does not answer"
+        return "ok"
+
+    return check
 
 
 class Phase(StrEnum):
@@ -47,8 +65,9 @@ class Admin:
         An outage of store or provider is detail: taking all pods out of the Service would
         take the CLI and webhooks with it.
         """
-        states = await asyncio.gather(*(check() for check in self._checks.values()))
-        parts = dict(zip(self._checks, states, strict=True))
+        checks = dict(self._checks)  # a changed configuration has others
+        states = await asyncio.gather(*(check() for check in checks.values()))
+        parts = dict(zip(checks, states, strict=True))
         status = 200 if self.phase is Phase.SERVING else 503
         return web.json_response({"phase": self.phase, **parts}, status=status)
 

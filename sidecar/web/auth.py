@@ -9,6 +9,7 @@ from sidecar.core.authorization import (
     ATTEMPT_LIFE_SECONDS,
     AuthorizationResponse,
     LoginAttempt,
+    Sites,
     hash_state,
     read_authorization_response,
     safe_return_url,
@@ -35,7 +36,7 @@ class AuthEndpoints:
         logout: Logout,
         jar: CookieJar,
         paths: Paths,
-        public_url: str,
+        sites: Sites,
         *,
         session_seconds: float,
     ) -> None:
@@ -44,13 +45,22 @@ class AuthEndpoints:
         self._logout = logout
         self._jar = jar
         self._paths = paths
-        self._public_url = public_url
+        self._sites = sites
         self._session_seconds = session_seconds
         self.login_url = f"{paths.root}/auth/login"
 
+    def began(self, request: web.BaseRequest) -> bool:
+        """Whether a callback ends a login that began here."""
+        try:
+            state = read_authorization_response(_query(request)).state
+            cookie = self._jar.login_of(_crumbs(request), hash_state(state))
+            return cookie is not None and bool(self._login.open_attempt(cookie.value, state))
+        except LoginRefused:
+            return False
+
     async def answer(self, own: OwnPath, request: web.BaseRequest, request_id: str) -> web.Response:
         """The answer of an own endpoint."""
-        found = crumbs(request.headers.getall("Cookie", []))
+        found = _crumbs(request)
         try:
             match own:
                 case OwnPath.LOGIN:
@@ -70,14 +80,16 @@ class AuthEndpoints:
         if request.method not in ("GET", "HEAD"):
             return _not_allowed("GET, HEAD")
         given = dict(_query(request)).get("return_url", "")
-        return_url = safe_return_url(given, [self._public_url], self._paths)
+        sites = self._sites.beginning_at(request.host)
+        return_url = safe_return_url(given, sites, self._paths)
+        redirect_uri = f"{sites[0]}/auth/callback"
         silent = await self._lives_without_token(found)
-        return await self._to_provider(return_url, found, silent=silent)
+        return await self._to_provider(return_url, redirect_uri, found, silent=silent)
 
     async def _to_provider(
-        self, return_url: str, found: Sequence[Crumb], *, silent: bool
+        self, return_url: str, redirect_uri: str, found: Sequence[Crumb], *, silent: bool
     ) -> web.Response:
-        url, attempt, sealed = await self._login.start(return_url, silent=silent)
+        url, attempt, sealed = await self._login.start(return_url, redirect_uri, silent=silent)
         name = self._jar.login(attempt.state_hash, attempt.started_at)
         cookies = [self._jar.set(name, sealed, max_age_seconds=ATTEMPT_LIFE_SECONDS)]
         old = self._jar.logins(found)[: -MAX_LOGINS_IN_FLIGHT + 1]
@@ -130,7 +142,9 @@ class AuthEndpoints:
         try:
             session = await self._login.finish(response, attempt, user_agent=user_agent)
         except SilentLoginRefused:
-            return await self._to_provider(attempt.return_url, found, silent=False)
+            return await self._to_provider(
+                attempt.return_url, attempt.redirect_uri, found, silent=False
+            )
         previous = self._sessions.read_cookies(self._jar.sessions(found))
         if previous is not None:
             await self._login.end_previous(previous)
@@ -151,11 +165,18 @@ class AuthEndpoints:
             )
         key = self._sessions.read_cookies(self._jar.sessions(found))
         location = await self._logout.log_out(key) if key is not None else None
+        here = self._sites.at(request.host)
+        if location == self._sites.public:
+            location = here  # Argo CD was asked by us, and does not know where the browser is
         lines = [self._jar.clear(self._jar.session), *self._clear_tokens(found)]
-        return responses.redirect(location or f"{self._public_url}/", lines)
+        return responses.redirect(location or f"{here}/", lines)
 
     def _clear_tokens(self, found: Sequence[Crumb]) -> list[str]:
         return clear_token_lines(found, root_path=self._paths.root, secure=self._jar.secure)
+
+
+def _crumbs(request: web.BaseRequest) -> list[Crumb]:
+    return crumbs(request.headers.getall("Cookie", []))
 
 
 def _query(request: web.BaseRequest) -> list[tuple[str, str]]:

@@ -1,23 +1,29 @@
 """aiohttp's server for the sidecar's own endpoints, on connections that the front hands over."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 from structlog.contextvars import bound_contextvars
 from structlog.typing import FilteringBoundLogger
 
-from sidecar.core.heads import Paths, clean_path
+from sidecar.core.heads import OwnPath, Paths, clean_path
 from sidecar.errors import RequestMalformed, TryLater
 from sidecar.web import responses
 from sidecar.web.auth import AuthEndpoints
 
 
 class OwnSite:
-    """What the sidecar answers itself on the public port."""
+    """What the sidecar answers itself on the public port.
 
-    def __init__(self, auth: AuthEndpoints, paths: Paths, *, request_ids: Any, log: Any) -> None:
-        self._auth = auth
-        self._paths = paths
+    Its endpoints are replaced when the configuration changes. `earlier` ones answer for the
+    logins that began with them.
+    """
+
+    def __init__(self, *, request_ids: Any, log: Any) -> None:
+        self.auth: AuthEndpoints | None = None
+        self.earlier: Sequence[AuthEndpoints] = ()
+        self.paths = Paths(takes_over_logins=False)
         self._request_ids = request_ids
         self._log: FilteringBoundLogger = log
 
@@ -31,16 +37,20 @@ class OwnSite:
 
     async def _answer(self, request: web.BaseRequest, request_id: str) -> web.Response:
         path = clean_path(request.raw_path)
-        own = self._paths.own(path) if path is not None else None
-        if own is None:
+        own = self.paths.own(path) if path is not None else None
+        if own is None or self.auth is None:
             return responses.malformed()
         try:
-            return await self._auth.answer(own, request, request_id)
+            auth = self._who_began(request, self.auth) if own is OwnPath.CALLBACK else self.auth
+            return await auth.answer(own, request, request_id)
         except RequestMalformed:
             return responses.malformed()
         except TryLater as error:
             self._log.warning("try_later", error=str(error), status=error.status)
-            return responses.try_later(error, self._auth.login_url, request_id=request_id)
+            return responses.try_later(error, self.auth.login_url, request_id=request_id)
+
+    def _who_began(self, request: web.BaseRequest, now: AuthEndpoints) -> AuthEndpoints:
+        return next((auth for auth in (now, *self.earlier) if auth.began(request)), now)
 
 
 class _Connection(web.RequestHandler):

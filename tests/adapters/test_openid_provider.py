@@ -14,13 +14,10 @@ import pytest
 from aiohttp import ClientSession, TraceConfig, web
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from sidecar.adapters.openid_provider import (
-    ASK_AGAIN_SECONDS,
-    DOCUMENT_AGE_SECONDS,
-    RETRY_SECONDS,
-    OpenIdProvider,
-    provider_session,
-)
+from sidecar.adapters.openid_provider import ASK_AGAIN_SECONDS, OpenIdProvider
+from sidecar.adapters.provider_http import provider_session
+from sidecar.adapters.remembered import DOCUMENT_AGE_SECONDS, RETRY_SECONDS
+from sidecar.config.tls import provider_tls
 from sidecar.core.id_token import Expected, verify
 from sidecar.core.provider_profiles import (
     GENERIC,
@@ -40,6 +37,8 @@ from tests.adapters.conftest import said
 from tests.adapters.front import Front
 from tests.demo.client import REDIRECT_URI, VERIFIER, Client
 from tests.fakes.clock import FakeClock
+from tests.fakes.discovery import tls_issuer
+from tests.proxy.certificates import self_signed
 
 DISCOVERY = "/.well-known/openid-configuration"
 SECRET = "demo-secret"
@@ -1149,3 +1148,54 @@ def at_connecting(http: ClientSession, happens: Callable[[], Awaitable[object]])
     trace.on_connection_create_start.append(connecting)
     trace.freeze()
     http.trace_configs.append(trace)
+
+
+# What an operator is told
+
+
+BAD_DISCOVERY: dict[str, tuple[Callable[[], web.Response], str]] = {
+    "a page": (
+        lambda: web.Response(text="<!doctype html><title>Sign in", content_type="text/html"),
+        "is a web page, not JSON",
+    ),
+    "a circle": (
+        lambda: web.Response(status=302, headers={"Location": "/.well-known/openid-configuration"}),
+        "redirects in a circle",
+    ),
+    "another issuer": (
+        lambda: web.json_response({"issuer": "https://other.example"}),
+        "names another issuer, 'https://other.example'",
+    ),
+    "a wrong issuer": (lambda: web.json_response({"issuer": 1}), "which is no text"),
+    "words": (lambda: web.Response(text="gone"), "is not JSON"),
+}
+
+
+@pytest.mark.parametrize("how", BAD_DISCOVERY)
+async def test_each_wrong_discovery_has_a_sentence_of_its_own(
+    make_openid: MakeOpenId, front: Front, how: str
+) -> None:
+    answer, sentence = BAD_DISCOVERY[how]
+    front.answers["/.well-known/openid-configuration"] = answer
+
+    with pytest.raises(ProviderUnavailable, match=sentence):
+        await make_openid(front.issuer).endpoints()
+
+
+def text_of(file: str) -> str:
+    return Path(file).read_text()
+
+
+async def test_a_provider_with_its_own_authority_is_reached_with_that_and_named_without(
+    make_openid: MakeOpenId, tmp_path: Path
+) -> None:
+    pair = self_signed(tmp_path, "localhost")
+    ways = provider_tls(text_of(pair[0]), verify=True), provider_tls("", verify=False)
+    async with tls_issuer(pair) as issuer:
+        with pytest.raises(ProviderUnavailable, match="certificate is not trusted"):
+            await make_openid(issuer).endpoints()
+        for way in ways:
+            async with provider_session(total_seconds=5, tls=way) as session:
+                openid = make_openid(issuer)
+                openid.use(session)
+                assert (await openid.endpoints()).issuer == issuer

@@ -47,10 +47,10 @@ def test_the_table_has_a_row_for_every_variable_and_no_other() -> None:
 
 
 def test_a_row_says_what_happens_without_the_variable() -> None:
-    assert "| *required* |" in row("issuer")
+    assert "| Argo CD's `issuer`, else *required* |" in row("issuer")
     assert "| `:8080` |" in row("listen")
-    assert "| - |" in row("client_secret")
-    assert "| `memory://` outside of Kubernetes |" in row("store_url")
+    assert "| - |" in row("client_secret_file")
+    assert "else `memory://` outside of Kubernetes |" in row("store_url")
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)

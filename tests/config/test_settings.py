@@ -88,9 +88,11 @@ atexit.register(_FOLDER.cleanup)
 PAIR = Path(_FOLDER.name)
 self_signed(PAIR, "argocd.example.org")
 GOOD: dict[str, tuple[str, Any]] = {
+    "argocd_config_dir": (str(PAIR), PAIR),
     "public_url": ("https://Argo.example.org/argo/", "https://argo.example.org/argo"),
     "issuer": ("https://idp.example.org/", "https://idp.example.org/"),
     "provider": ("keycloak", Provider.KEYCLOAK),
+    "additional_urls": ("https://B.example, https://c", ("https://b.example", "https://c")),
     "client_id": ("other", "other"),
     "client_secret": (SECRET, SECRET),
     "client_secret_file": ("/dev/null", "/dev/null"),
@@ -131,7 +133,9 @@ GOOD: dict[str, tuple[str, Any]] = {
     "log_level": ("debug", LogLevel.DEBUG),
 }
 BAD = {
+    "argocd_config_dir": "/nowhere",
     "public_url": "argocd.example.org",
+    "additional_urls": "https://a, b",
     "issuer": "idp.example.org",
     "provider": "Keycloak",
     "client_id": "é",
@@ -204,8 +208,7 @@ def test_white_space_around_a_value_is_no_part_of_it() -> None:
     assert load(SIDECAR_CLIENT_ID=" argocd\n").client_id == "argocd"
 
 
-@pytest.mark.parametrize("field", [name for name, f in Config.model_fields.items()
-                                   if f.is_required()])  # fmt: skip
+@pytest.mark.parametrize("field", ["public_url", "issuer", "client_id"])
 def test_a_required_variable_that_is_missing_is_named_with_its_meaning(field: str) -> None:
     environ = {name: text for name, text in LEAST.items() if name != variable(field)}
 
@@ -251,20 +254,16 @@ def test_a_configuration_does_not_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "root_path", "redirect_uri"),
-    [
-        ("https://a.example", "", "https://a.example/auth/callback"),
-        ("https://a.example/", "", "https://a.example/auth/callback"),
-        ("https://a.example/argo/", "/argo", "https://a.example/argo/auth/callback"),
-    ],
+    ("url", "root_path"),
+    [("https://a.example", ""), ("https://a.example/", ""), ("https://a.example/argo/", "/argo")],
 )
-def test_root_path_and_redirect_uri_follow_from_the_public_url(
-    url: str, root_path: str, redirect_uri: str
-) -> None:
-    config = load(SIDECAR_PUBLIC_URL=url)
+def test_the_root_path_follows_from_the_public_url(url: str, root_path: str) -> None:
+    assert load(SIDECAR_PUBLIC_URL=url).root_path == root_path
 
-    assert config.root_path == root_path
-    assert config.redirect_uri == redirect_uri
+
+@pytest.mark.parametrize("url", ["http://b.example.org", "https://b.example.org/argo"])
+def test_an_additional_url_of_another_kind_is_a_fault(url: str) -> None:
+    assert fault(SIDECAR_ADDITIONAL_URLS=url).startswith("SIDECAR_ADDITIONAL_URLS has")
 
 
 # --- names

@@ -437,3 +437,21 @@ def test_what_the_data_path_cannot_be_told_is_refused_with_a_mend(
     reader: Callable[[str], Any], text: str
 ) -> None:
     assert "Write" in refused(reader, text)
+
+
+@properties
+@given(st.integers(0, 366 * 24 * 3600 * 1000))
+def test_a_duration_is_shown_as_it_may_be_written(ms: int) -> None:
+    written = values.written_duration(ms / 1000)
+
+    assert values.duration(written) == pytest.approx(ms / 1000)
+
+
+@pytest.mark.parametrize("text", ["72h", "2m", "30s", "250ms", "90m"])
+def test_a_duration_is_shown_in_the_largest_unit_without_a_fraction(text: str) -> None:
+    assert values.written_duration(values.duration(text)) == text
+
+
+@pytest.mark.parametrize("text", ["64KiB", "5MiB", "1GiB", "1025KiB"])
+def test_a_size_is_shown_as_it_is_written(text: str) -> None:
+    assert values.written_size(values.size(text)) == text

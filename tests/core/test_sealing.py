@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.sealing import SEAL_RANDOM_BYTES, Key, KeyRing, Label, parse_keys
+from sidecar.core.sealing import (
+    SEAL_RANDOM_BYTES,
+    Key,
+    KeyRing,
+    Label,
+    derived_key,
+    parse_keys,
+)
 from sidecar.errors import KeyUnknown, RecordBroken, StoreUnavailable
 from tests.core.examples import PREFIX, SEAL_RANDOM, key, properties, ring
 
@@ -230,3 +237,17 @@ def test_a_key_never_prints_its_secret() -> None:
     assert "2026a" in shown
     assert SECRET not in shown
     assert "\\x01" not in shown
+
+
+def test_what_an_older_derived_key_sealed_is_known_to_be_gone() -> None:
+    old, new, own = derived_key(b"old"), derived_key(b"new"), Key("own", b"k" * 32)
+    label = Label("p:", "grant", "u/1", 1)
+    by_old, by_own = (
+        KeyRing([key]).seal(b"x", label, random=b"r" * SEAL_RANDOM_BYTES) for key in (old, own)
+    )
+
+    assert KeyRing([new]).has_replaced(by_old)
+    assert not KeyRing([new]).has_replaced(by_own)  # an operator's key may come back
+    assert not KeyRing([own]).has_replaced(by_old)
+    assert not KeyRing([new, old]).has_replaced(by_old)
+    assert not KeyRing([new]).has_replaced(b"")

@@ -6,6 +6,7 @@ import structlog
 
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.app import SystemClock
+from sidecar.core.authorization import Sites
 from sidecar.core.cookies import CookieJar
 from sidecar.core.heads import Paths
 from sidecar.core.refresh_policy import Background, RefreshWindow
@@ -46,6 +47,6 @@ def gate() -> Gate:
     lifetimes = Lifetimes(3600, 3600)
     parts = session_parts(store, ring, Client("i", "c"), schedule, lifetimes, runtime, prefix="p")
     rules = Rules(
-        CookieJar(_URL), Paths(), _URL, frozenset({_URL}), mirror=False, min_token_life=30.0
+        CookieJar(_URL), Paths(), Sites(_URL), frozenset({_URL}), mirror=False, min_token_life=30.0
     )
     return Gate(parts.sessions, _Nobody(), rules, metrics=metrics)

@@ -138,12 +138,12 @@ async def test_what_is_remembered_is_forgotten_with_time() -> None:
     async with stack() as here:
         await here.ask(get("/api/v1/a", f"Cookie: {here.cookie}", CLOSE))
         remembered = RequestReader().read(get("/", f"Cookie: {here.cookie}", CLOSE)).block
-        memory = here.site.memories.of(remembered)
+        memory = here.site.way.gate.memories.of(remembered)
         assert memory.passed is not None
 
         here.port.sweep(asyncio.get_running_loop().time() + 61)
 
-        assert here.site.memories.of(remembered) is not memory
+        assert here.site.way.gate.memories.of(remembered) is not memory
 
 
 async def test_the_same_fields_for_another_kind_of_request_are_judged_anew() -> None:

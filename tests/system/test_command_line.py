@@ -6,11 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
 
 from sidecar.demo.provider import DemoProvider
+from tests.config.mounted import Installation
 from tests.system.process import sidecar_process, until_ready
 from tests.world import KEYS, World, free_port
 
@@ -61,6 +63,22 @@ async def test_a_wrong_configuration_says_every_fault_and_opens_no_port() -> Non
     assert any(line.startswith("SIDECAR_PUBLIC_URL is missing") for line in faults)
     assert "hush" not in out + error
     assert "aHVzaC1" not in out + error
+
+
+async def test_the_effective_configuration_is_shown_with_its_sources_and_without_its_secrets(
+    tmp_path: Path,
+) -> None:
+    environment = {**Installation(tmp_path).environment, "SIDECAR_LOG_LEVEL": "error"}
+
+    code, out, error = await command("config", environment=environment)
+    _, machine, _ = await command("config", "--json", environment=environment)
+
+    assert (code, error) == (0, "")
+    rows = [line.split(maxsplit=2) for line in out.splitlines()]
+    assert ["SIDECAR_CLIENT_ID", "argocd", "argocd-cm: oidc.config: clientID"] in rows
+    assert ["SIDECAR_LOG_LEVEL", "error", "SIDECAR_LOG_LEVEL"] in rows
+    assert json.loads(machine)["values"]["client_id"]["value"] == "argocd"
+    assert "hunter" not in out + machine
 
 
 async def test_a_port_that_is_taken_is_said_in_one_line(here: World) -> None:

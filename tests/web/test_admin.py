@@ -1,7 +1,10 @@
 """The operator's port."""
 
 from aiohttp import ClientSession
+from prometheus_client import CollectorRegistry
 
+from sidecar.demo.server import serving
+from sidecar.web.admin import Admin, Check, Phase
 from tests.world import World
 
 
@@ -36,3 +39,25 @@ async def test_the_operators_endpoints_are_not_on_the_public_port(here: World) -
     assert (await browser.get("/metrics")).status == 404
     assert (await browser.get("/readyz")).status == 404
     assert (await browser.get("/_sidecar/session")).status == 404
+
+
+async def test_readiness_answers_while_a_change_replaces_what_is_checked() -> None:
+    checks: dict[str, Check] = {}
+
+    async def replaces() -> str:
+        del checks["provider"]
+        return "ok"
+
+    async def answers() -> str:
+        return "ok"
+
+    checks |= {"store": replaces, "provider": answers}
+    admin = Admin(CollectorRegistry(), checks)
+    admin.phase = Phase.SERVING
+    async with (
+        serving(admin.application(), host="127.0.0.1", port=0, leaving_cancels=False) as at,
+        ClientSession() as http,
+        http.get(f"{at}/readyz") as ready,
+    ):
+        assert ready.status == 200
+        assert await ready.json() == {"phase": "serving", "store": "ok", "provider": "ok"}

@@ -1,0 +1,224 @@
+"""Everything between the sockets, built from a configuration, and built anew where that changes.
+
+What is known of sessions outlives a change: a *line* lasts as long as its issuer and client do.
+A *face* is cheap: the pages and the gate, with all that a configuration says of them.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import ClientSession
+
+from sidecar import edges
+from sidecar.adapters.memory_store import MemoryStore
+from sidecar.adapters.redis_store import RedisStore
+from sidecar.config.settings import Config
+from sidecar.config.values import CookieMode
+from sidecar.core.authorization import ATTEMPT_LIFE_SECONDS, Sites, origin
+from sidecar.core.cookies import CookieJar
+from sidecar.core.heads import Paths
+from sidecar.core.sealing import KEY_BYTES, Key, KeyRing
+from sidecar.core.session import SessionKey
+from sidecar.flows.login import Login, LoginSettings
+from sidecar.flows.logout import Logout
+from sidecar.flows.records import Client
+from sidecar.flows.tasks import Runtime
+from sidecar.line import Line
+from sidecar.proxy.gate import Gate
+from sidecar.proxy.passes import NoLogins, Rules
+from sidecar.proxy.pool import Pool
+from sidecar.web.admin import Check, checked
+from sidecar.web.auth import AuthEndpoints
+from sidecar.web.server import OwnSite
+
+# What began with a configuration that is gone has ended by then: logins take the longest.
+KEPT_SECONDS = ATTEMPT_LIFE_SECONDS + 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What the public port asks: the gate, and the pages behind own paths if there are any."""
+
+    gate: Gate
+    paths: Paths
+    login_url: str
+    auth: AuthEndpoints | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Retired:
+    """What is kept for those who began with it."""
+
+    until: float
+    auth: AuthEndpoints | None = None
+    http: ClientSession | None = None
+
+
+class Composition:
+    """The parts of one sidecar. Whoever owns the sockets is told by `show`, `close_…`."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        pool: Pool,
+        upstream: ClientSession,
+        *,
+        confirms: bool,
+    ) -> None:
+        self._runtime = runtime
+        self._upstream = upstream
+        self._confirms = confirms
+        self._start_key = Key("start", os.urandom(KEY_BYTES))
+        # Opened when it is needed first; another one needs another process.
+        self._store: RedisStore | MemoryStore | None = None
+        self._line: Line | None = None
+        self._keys: tuple[Key, ...] | None = None
+        self._retired: list[_Retired] = []
+        self.own = OwnSite(request_ids=request_id, log=runtime.log)
+        self.checks: dict[str, Check] = {"upstream": checked(pool.probe)}
+        self.show: Callable[[Face, Config], None] = lambda face, config: None
+        self.close_session: Callable[[SessionKey], None] = lambda _: None
+        self.close_all: Callable[[], None] = lambda: None
+
+    async def aclose(self) -> None:
+        """Close the connections to provider and store; nobody uses them any more."""
+        in_use = [self._line.http] if self._line else []
+        for http in [*in_use, *(old.http for old in self._retired)]:
+            if http is not None:
+                await http.close()
+        if isinstance(self._store, RedisStore):
+            await self._store.aclose()
+
+    async def use(self, config: Config) -> Face:
+        """Build what this configuration needs and is not there yet; from now on it is in force."""
+        await self._tidy()
+        line = self._line_for(config) if config.argocd.takes_over_logins else None
+        if self._line is not None and self._line is not line:
+            self._leave(self._line)
+        face = self._login_face(config, line) if line else self._open_face(config)
+        if self.own.auth is not None:
+            self._retire(auth=self.own.auth)
+        self._line = line
+        self.own.auth, self.own.paths = face.auth, face.paths
+        self.own.earlier = [old.auth for old in reversed(self._retired) if old.auth is not None]
+        self._check(line)
+        self._runtime.metrics.takes_over_logins.set(line is not None)
+        self.show(face, config)
+        return face
+
+    # Lines
+
+    def _line_for(self, config: Config) -> Line:
+        """The line of this issuer and client: the one that is there, with what has changed."""
+        line, ring = self._line, KeyRing(config.session_keys or [self._start_key])
+        before, self._keys = self._keys, config.session_keys
+        if line is None or line.client != Client(config.issuer, config.client_id):
+            self._store = self._store or edges.store(config, self._runtime.clock)
+            line = Line(config, self._store, ring, self._runtime)
+            line.begin(lambda key: self.close_session(key), confirms=self._confirms)
+            return line
+        if replaced := line.follow(config, ring):
+            self._retire(http=replaced)
+        if not set(before or ()) <= set(config.session_keys or ()):
+            self.close_all()  # what is open belongs to sessions that nobody can open any more
+        return line
+
+    def _leave(self, line: Line) -> None:
+        """The issuer or client is another now: this one's sessions are no longer served."""
+        line.end()
+        self._retire(http=line.http)
+        self.close_all()
+
+    # Faces
+
+    def _login_face(self, config: Config, line: Line) -> Face:
+        sessions, records, runtime = line.parts.sessions, line.parts.records, self._runtime
+        paths, jar = Paths(config.root_path), CookieJar(config.public_url)
+        login = Login(
+            sessions,
+            line.parts.joining,
+            line.store,
+            line.provider,
+            records.ring,
+            line.client,
+            _login_settings(config),
+            line.schedule,
+            runtime,
+            prefix=edges.KEY_PREFIX,
+        )
+        argocd = edges.argocd(config, self._upstream)
+        logout = Logout(sessions, records, line.provider, argocd, runtime)
+        auth = AuthEndpoints(
+            sessions,
+            login,
+            logout,
+            jar,
+            paths,
+            Sites(config.public_url, config.additional_urls or ()),
+            session_seconds=config.session_max_lifetime,
+        )
+        rules = _rules(config, jar, paths)
+        gate = Gate(sessions, line.refresh, rules, metrics=runtime.metrics)
+        return Face(gate, paths, auth.login_url, auth)
+
+    def _open_face(self, config: Config) -> Face:
+        """Where logins are Argo CD's: everything passes, less our cookies."""
+        paths = Paths(config.root_path, takes_over_logins=False)
+        rules = Rules(
+            CookieJar(config.public_url),
+            paths,
+            Sites(config.public_url),
+            frozenset(),
+            mirror=False,
+            min_token_life=0.0,
+        )
+        gate = Gate(NoLogins(), NoLogins(), rules, metrics=self._runtime.metrics)
+        return Face(gate, paths, f"{paths.root}/auth/login")
+
+    def _check(self, line: Line | None) -> None:
+        """What readiness tells of; the mapping is the same for as long as the process lives."""
+        for name in ("store", "provider"):
+            self.checks.pop(name, None)
+        if line is not None:
+            self.checks["store"] = checked(line.store.ping)
+            self.checks["provider"] = checked(line.provider.endpoints)
+
+    # What is kept for a while
+
+    def _retire(
+        self, *, auth: AuthEndpoints | None = None, http: ClientSession | None = None
+    ) -> None:
+        until = self._runtime.clock.monotonic() + KEPT_SECONDS
+        self._retired.append(_Retired(until, auth, http))
+
+    async def _tidy(self) -> None:
+        """Let go of what nobody can be using any more."""
+        now = self._runtime.clock.monotonic()
+        over = [old for old in self._retired if old.until <= now]
+        self._retired = [old for old in self._retired if old.until > now]
+        for old in over:
+            if old.http is not None:
+                await old.http.close()
+
+
+def request_id() -> str:
+    """A name for one request, in its log lines and on its page."""
+    return os.urandom(8).hex()
+
+
+def _login_settings(config: Config) -> LoginSettings:
+    return LoginSettings(config.scopes, config.offline_access, config.argocd.authorization)
+
+
+def _rules(config: Config, jar: CookieJar, paths: Paths) -> Rules:
+    sites = Sites(config.public_url, config.additional_urls or ())
+    here = {origin(url) for url in (sites.public, *sites.additional)}
+    return Rules(
+        jar,
+        paths,
+        sites,
+        frozenset({*here, *(config.websocket_origins or ())}),
+        mirror=config.cookie_mode is CookieMode.MIRROR,
+        min_token_life=config.min_token_life,
+    )

@@ -1,0 +1,261 @@
+"""What Argo CD's settings give to ours: values for what is not set, each with its source.
+
+What cannot be used is a finding, never a fault: Argo CD must not be less available than before.
+"""
+
+import base64
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from sidecar.config import values
+from sidecar.config.tls import pair_faults, provider_tls
+from sidecar.core.argocd_config import ArgoCdConfig, Redis
+from sidecar.core.argocd_files import CM, PARAMS, REDIS_SECRET, SECRET, Finding, Weight
+from sidecar.core.sealing import derived_key
+
+LOGIN = ("public_url", "issuer", "client_id")
+UPSTREAM_TLS = "https://127.0.0.1:8090"
+_STOPS = (Weight.BROKEN, Weight.ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class FromArgoCd:
+    """What Argo CD says that has no variable here."""
+
+    authorization: tuple[tuple[str, str], ...] = ()
+    """Parameters of the authorization request: `claims`, `domain_hint`."""
+    provider_ca: str = ""
+    """The authorities to trust for the provider, as PEM; "" for the system's."""
+    provider_tls_verify: bool = True
+    anonymous: bool = False
+    insecure: bool | None = None
+    """`server.insecure`; None where it is not known."""
+    findings: tuple[Finding, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Where each field's value is from that Argo CD gives."""
+
+    @property
+    def takes_over_logins(self) -> bool:
+        """Whether nothing speaks against it; else they pass to Argo CD."""
+        return not any(finding.weight in _STOPS for finding in self.findings)
+
+
+class Merging:
+    """Fills `given`, the fields that the environment sets, with what Argo CD says."""
+
+    def __init__(
+        self, argocd: ArgoCdConfig, folder: Path, given: dict[str, str], *, lifetime: float
+    ) -> None:
+        self._argocd = argocd
+        self._folder = folder
+        self._given = given
+        self._set = frozenset(given)
+        self._lifetime = lifetime
+        self._findings = list(argocd.findings)
+        self._sources: dict[str, str] = {}
+
+    def merged(self) -> FromArgoCd:
+        """What is left over when the fields are filled."""
+        self._findings = [self._weighed(finding) for finding in self._findings]
+        self._take("public_url", f"{CM}: url", self._argocd.url, values.public_url)
+        self._check_root_path()
+        self._take_additional_urls()
+        oidc = self._take_client()
+        self._take_lifetime()
+        self._take_upstream()
+        self._take_certificate()
+        self._take_store()
+        self._take_keys()
+        return FromArgoCd(
+            authorization=_parameters(self._argocd) if oidc else (),
+            provider_ca=self._provider_ca() if oidc else "",
+            provider_tls_verify=not (oidc and self._argocd.tls_insecure_skip_verify),
+            anonymous=self._argocd.anonymous,
+            insecure=self._argocd.insecure,
+            findings=tuple(self._findings),
+            sources=self._sources,
+        )
+
+    @property
+    def _own_client(self) -> bool:
+        """Whether the client is the environment's: then nothing of `oidc.config` counts."""
+        return {"issuer", "client_id"} <= self._set
+
+    def _weighed(self, finding: Finding) -> Finding:
+        """A finding about what the environment has in its place is only a note."""
+        about_client = finding.where.startswith((f"{CM}: oidc", f"{CM}: dex"))
+        beside = (about_client and self._own_client) or set(LOGIN) <= self._set
+        return replace(finding, weight=Weight.NOTE) if beside else finding
+
+    def _find(self, weight: Weight, where: str, sentence: str) -> None:
+        self._findings.append(Finding(weight, where, sentence))
+
+    def _take(self, name: str, where: str, text: str, reader: values.Reader) -> None:
+        """Take a value that the environment leaves open, if it is one that we can use."""
+        if name in self._set or not text:
+            return
+        try:
+            reader(text)
+        except ValueError as error:
+            self._find(Weight.BROKEN, where, str(error))
+        else:
+            self._put(name, where, text)
+
+    def _put(self, name: str, where: str, text: str) -> None:
+        self._given[name] = text
+        self._sources[name] = where
+
+    def _check_root_path(self) -> None:
+        path = urlsplit(self._given.get("public_url", "")).path.strip("/")
+        root = self._argocd.root_path
+        if "public_url" in self._given and root is not None and root != path:
+            self._find(
+                Weight.BROKEN,
+                f"{PARAMS}: server.rootpath",
+                f"is {root!r}, and the path of the public URL is {path!r}. Make them the same",
+            )
+
+    # The provider
+
+    def _take_client(self) -> bool:
+        """Whether the provider is Argo CD's: its client's secret goes to no other."""
+        oidc, where = self._argocd.oidc, f"{CM}: oidc.config"
+        if oidc is None or self._own_client or self._given.get("issuer", "") != "":
+            return False
+        self._take("issuer", f"{where}: issuer", oidc.issuer, values.issuer)
+        self._take("client_id", f"{where}: clientID", oidc.client_id, values.client_id)
+        scopes = " ".join(oidc.requested_scopes)
+        self._take("scopes", f"{where}: requestedScopes", scopes, values.scopes)
+        own_secret = {"client_secret", "client_secret_file"} & self._set
+        if oidc.client_secret and not own_secret and self._given.get("client_id") == oidc.client_id:
+            self._put("client_secret", f"{where}: clientSecret", oidc.client_secret)
+        return True
+
+    def _provider_ca(self) -> str:
+        """`rootCA`; one that is none is passed over, as Argo CD does it."""
+        pem = self._argocd.oidc.root_ca if self._argocd.oidc else ""
+        if not pem:
+            return ""
+        try:
+            provider_tls(pem, verify=True)
+        except ssl.SSLError:
+            self._find(
+                Weight.DOUBTFUL,
+                f"{CM}: oidc.config: rootCA",
+                "has no certificates in PEM form, so the system's authorities count. Correct it",
+            )
+            return ""
+        return pem
+
+    def _take_additional_urls(self) -> None:
+        """Those that can work: one session cookie, and one root path, has to do for all."""
+        where, found = f"{CM}: additionalUrls", []
+        public = self._given.get("public_url", "").rstrip("/")
+        for text in self._argocd.additional_urls:
+            try:
+                url = values.public_url(text)
+            except ValueError as error:
+                self._find(Weight.NOTE, where, f"has one that {error}")
+                continue
+            if not values.is_alike(url, public):
+                sentence = f"has {url!r}, which has not the scheme and path of url: it is left out"
+                self._find(Weight.NOTE, where, sentence)
+            else:
+                found.append(url)
+        if found and "additional_urls" not in self._set:
+            self._put("additional_urls", where, " ".join(found))
+
+    def _take_lifetime(self) -> None:
+        """`users.session.duration` caps the default; a variable that is set wins."""
+        seconds, where = self._argocd.session_seconds, f"{CM}: users.session.duration"
+        if seconds is None:
+            return
+        if "session_max_lifetime" in self._set:
+            self._find(Weight.NOTE, where, "does not count: SIDECAR_SESSION_MAX_LIFETIME is set")
+        elif seconds < self._lifetime:
+            self._put("session_max_lifetime", where, f"{int(seconds)}s")
+
+    # The two ports
+
+    def _take_upstream(self) -> None:
+        if "upstream" in self._set or self._argocd.insecure is not False:
+            return
+        self._put("upstream", f"{PARAMS}: server.insecure", UPSTREAM_TLS)
+        if "upstream_tls_verify" not in self._set and "upstream_tls_ca_file" not in self._set:
+            # Argo CD's own, which it may have signed itself; both ends are in one pod.
+            self._put("upstream_tls_verify", f"{PARAMS}: server.insecure", "off")
+
+    def _take_certificate(self) -> None:
+        name = self._argocd.certificate_in
+        if self._argocd.insecure is not False or not name:
+            return
+        if {"tls_cert_file", "tls_key_file"} & self._set:
+            return
+        folder = self._folder / (name if name == SECRET else f"secrets/{name}")
+        pair = {"tls_cert_file": folder / "tls.crt", "tls_key_file": folder / "tls.key"}
+        if any(True for _ in pair_faults({key: str(path) for key, path in pair.items()})):
+            self._find(
+                Weight.DOUBTFUL,
+                f"{name}: tls.crt",
+                "is no certificate that goes with tls.key, so TLS is not spoken. Correct it",
+            )
+            return
+        for key, path in pair.items():
+            self._put(key, f"{name}: {path.name}", str(path))
+
+    # The store and its keys
+
+    def _take_store(self) -> None:
+        if "store_url" in self._set:
+            return
+        redis, mend = self._argocd.redis, "or set SIDECAR_STORE_URL"
+        if redis is None:
+            self._find(Weight.BROKEN, PARAMS, f"cannot be seen. Mount it whole, {mend}")
+        elif redis.sentinel:
+            self._find(
+                Weight.BROKEN,
+                f"{PARAMS}: redis.sentinel.hosts",
+                "cannot be followed yet. Set SIDECAR_STORE_URL to what leads to the primary",
+            )
+        elif redis.password is None:
+            self._find(
+                Weight.BROKEN,
+                REDIS_SECRET,
+                f"has no auth that can be seen. Mount it at secrets/{REDIS_SECRET}, {mend}",
+            )
+        else:
+            self._take("store_url", f"{PARAMS}: redis.server", redis_url(redis), values.store_url)
+
+    def _take_keys(self) -> None:
+        if {"session_keys", "session_keys_file"} & self._set:
+            return
+        if self._argocd.secret_key:
+            key = derived_key(self._argocd.secret_key)
+            text = f"{key.id}:{base64.b64encode(key.secret).decode()}"
+            self._put("session_keys", f"{SECRET}: server.secretkey", text)
+        elif self._given.get("store_url") != "memory://":
+            self._find(
+                Weight.BROKEN,
+                f"{SECRET}: server.secretkey",
+                "is not there (yet). Mount argocd-secret whole, or set SIDECAR_SESSION_KEYS",
+            )
+
+
+def redis_url(redis: Redis) -> str:
+    """Argo CD's Redis as an address of ours."""
+    credentials = quote(redis.username, safe="")
+    if redis.password:
+        credentials += f":{quote(redis.password, safe='')}"
+    at = "@" if credentials else ""
+    return f"redis://{credentials}{at}{redis.address}/{redis.database}"
+
+
+def _parameters(argocd: ArgoCdConfig) -> tuple[tuple[str, str], ...]:
+    oidc = argocd.oidc
+    if oidc is None:
+        return ()
+    named = (("claims", oidc.requested_id_token_claims), ("domain_hint", oidc.domain_hint))
+    return tuple(pair for pair in named if pair[1])

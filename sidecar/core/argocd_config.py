@@ -1,0 +1,262 @@
+"""What Argo CD's ConfigMaps and Secrets say, read as Argo CD reads them (its util/settings).
+
+A part that is broken hides no other: it becomes a finding, and the rest counts.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sidecar.core.argocd_files import (
+    CM,
+    PARAMS,
+    REDIS_SECRET,
+    SECRET,
+    TLS_SECRET,
+    ArgoCdFiles,
+    Finding,
+    Secret,
+    Weight,
+)
+from sidecar.core.argocd_oidc import Oidc, read_oidc
+from sidecar.core.argocd_references import References
+from sidecar.core.bounded_yaml import YamlBroken, read_yaml
+
+DEFAULT_REDIS = "argocd-redis:6379"
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST_SECONDS = 366 * 86400
+# What works in Argo CD and would not behind the sidecar: where its own callback has to be asked.
+_NEEDS_OWN_CALLBACK = "reads what only Argo CD's own callback stores"
+
+
+@dataclass(frozen=True, slots=True)
+class Redis:
+    """Where Argo CD's Redis is. The credentials are None where the Secret cannot be seen."""
+
+    address: str
+    database: int
+    username: str = ""
+    password: str | None = field(default=None, repr=False)
+    sentinel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ArgoCdConfig:
+    """What Argo CD says, as far as it is of use here."""
+
+    url: str = ""
+    additional_urls: tuple[str, ...] = ()
+    oidc: Oidc | None = None
+    tls_insecure_skip_verify: bool = False
+    session_seconds: float | None = None
+    """`users.session.duration`, where it is set."""
+    anonymous: bool = False
+    root_path: str | None = None
+    """`server.rootpath` without slashes around it; None where it is not set."""
+    insecure: bool | None = None
+    """`server.insecure`; None where `argocd-cmd-params-cm` cannot be seen."""
+    redis: Redis | None = None
+    secret_key: bytes = field(default=b"", repr=False)
+    certificate_in: str = ""
+    """The Secret that Argo CD takes its certificate from; "" for one that it makes itself."""
+    findings: tuple[Finding, ...] = ()
+
+
+def read_argocd_config(files: ArgoCdFiles) -> ArgoCdConfig:
+    """What these files say. It never raises: what cannot be used is a finding."""
+    return _Reading(files).config()
+
+
+class _Reading:
+    """One look at the files, and what was found on the way."""
+
+    def __init__(self, files: ArgoCdFiles) -> None:
+        self._files = files
+        self._findings: list[Finding] = []
+        self._cm = self._texts(CM, files.cm or {})
+        self._params = self._texts(PARAMS, files.params or {})
+
+    def config(self) -> ArgoCdConfig:
+        if self._files.cm is None:
+            self._find(Weight.BROKEN, CM, "cannot be seen. Mount it whole, as a folder")
+        oidc = self._oidc() if self._files.cm is not None else None
+        url = self._cm.get("url", "")
+        if oidc is not None and not url:
+            self._find(
+                Weight.BROKEN, f"{CM}: url", "is missing. Set it to where browsers see Argo CD"
+            )
+        return ArgoCdConfig(
+            url=url,
+            additional_urls=self._additional_urls(),
+            oidc=oidc,
+            tls_insecure_skip_verify=self._cm.get("oidc.tls.insecure.skip.verify") == "true",
+            session_seconds=self._session_seconds(),
+            anonymous=self._cm.get("users.anonymous.enabled") == "true",
+            root_path=self._root_path(),
+            insecure=self._insecure(),
+            redis=self._redis(),
+            secret_key=(self._files.secret or {}).get("server.secretkey", b""),
+            certificate_in=self._certificate_in(),
+            findings=tuple(self._findings),
+        )
+
+    def _find(self, weight: Weight, where: str, sentence: str) -> None:
+        self._findings.append(Finding(weight, where, sentence))
+
+    def _texts(self, where: str, data: Mapping[str, bytes]) -> dict[str, str]:
+        texts = {}
+        for key, value in data.items():
+            try:
+                texts[key] = value.decode()
+            except UnicodeDecodeError:
+                self._find(Weight.NOTE, f"{where}: {key}", "is no UTF-8 text, and not looked at")
+        return texts
+
+    # The provider
+
+    def _oidc(self) -> Oidc | None:
+        text, where = self._cm.get("oidc.config", ""), f"{CM}: oidc.config"
+        if not text:
+            self._say_no_oidc()
+            return None
+        try:
+            oidc, unknown = read_oidc(text, References(self._files, self._find).resolve)
+        except ValueError as error:
+            self._find(Weight.BROKEN, where, f"{error}. Argo CD ignores it: correct it")
+            return None
+        for key in unknown:
+            self._find(
+                Weight.NOTE, where, f"has the key {key!r}, which Argo CD does not know. Take it out"
+            )
+        self._judge(oidc, where)
+        return oidc
+
+    def _say_no_oidc(self) -> None:
+        if self._cm.get("dex.config", "").strip():
+            self._find(
+                Weight.ABSENT,
+                f"{CM}: dex.config",
+                "makes logins go through the bundled Dex, and the sidecar does not take those "
+                "over yet. Take it out of the pod, or put the provider into oidc.config",
+            )
+        else:
+            self._find(
+                Weight.ABSENT,
+                f"{CM}: oidc.config",
+                "is missing: Argo CD has no single sign-on. Set it to have logins taken over",
+            )
+
+    def _judge(self, oidc: Oidc, where: str) -> None:
+        """What Argo CD takes, and would not work here."""
+        for name, value in (("issuer", oidc.issuer), ("clientID", oidc.client_id)):
+            if not value:
+                self._find(Weight.BROKEN, where, f"has no {name}. Set it")
+        if oidc.enable_user_info_groups:
+            self._cannot(f"{where}: enableUserInfoGroups", _NEEDS_OWN_CALLBACK)
+        if oidc.azure.enable_user_group_overage_claim:
+            self._cannot(f"{where}: azure.enableUserGroupOverageClaim", _NEEDS_OWN_CALLBACK)
+        if oidc.azure.use_workload_identity:
+            self._cannot(
+                f"{where}: azure.useWorkloadIdentity", "authenticates without a client secret"
+            )
+        if oidc.client_id and oidc.client_id not in oidc.audiences:
+            self._find(
+                Weight.BROKEN,
+                f"{where}: allowedAudiences",
+                "does not have the clientID, so Argo CD would refuse its tokens. Add it",
+            )
+        if oidc.refresh_token_threshold:
+            self._find(
+                Weight.NOTE,
+                f"{where}: refreshTokenThreshold",
+                "has no effect on logins through the sidecar. Take it out",
+            )
+        if self._cm.get("oidc.tls.insecure.skip.verify") == "true":
+            self._find(
+                Weight.NOTE,
+                f"{CM}: oidc.tls.insecure.skip.verify",
+                "switches off the check of the provider's certificate, here too. "
+                "Give rootCA instead",
+            )
+
+    def _cannot(self, where: str, why: str) -> None:
+        self._find(
+            Weight.ABSENT,
+            where,
+            f"{why}: logins stay with Argo CD. Switch it off to have them taken over",
+        )
+
+    # The rest of argocd-cm
+
+    def _additional_urls(self) -> tuple[str, ...]:
+        where = f"{CM}: additionalUrls"
+        try:
+            found = read_yaml(self._cm.get("additionalUrls", ""))
+        except YamlBroken as error:
+            self._find(Weight.NOTE, where, f"{error}, and is ignored. Correct it")
+            return ()
+        if found is None:
+            return ()
+        if not isinstance(found, list) or not all(isinstance(url, str) for url in found):
+            self._find(Weight.NOTE, where, "is no list of addresses, and is ignored. Correct it")
+            return ()
+        return tuple(found)
+
+    def _session_seconds(self) -> float | None:
+        """`users.session.duration`, of which Argo CD takes one number with one unit."""
+        text = self._cm.get("users.session.duration")
+        if text is None:
+            return None
+        match = re.fullmatch(r"(\d{1,18})([smhd])", text, re.ASCII)
+        seconds = int(match[1]) * _UNIT_SECONDS[match[2]] if match else 0
+        if seconds <= 0:
+            self._find(
+                Weight.NOTE,
+                f"{CM}: users.session.duration",
+                "is not a number with s, m, h or d, and is ignored. Write 24h",
+            )
+            return None
+        return float(min(seconds, _LONGEST_SECONDS))
+
+    # argocd-cmd-params-cm and what goes with it
+
+    def _root_path(self) -> str | None:
+        path = self._params.get("server.rootpath", "").strip("/")
+        return path or None
+
+    def _insecure(self) -> bool | None:
+        if self._files.params is None:
+            return None
+        return self._params.get("server.insecure", "").lower() == "true"
+
+    def _redis(self) -> Redis | None:
+        if self._files.params is None:
+            return None
+        database = self._params.get("redis.db", "") or "0"
+        if not re.fullmatch(r"\d{1,9}", database, re.ASCII):
+            self._find(
+                Weight.NOTE, f"{PARAMS}: redis.db", "is no number, so it is 0, as for Argo CD"
+            )
+            database = "0"
+        credentials = self._files.others.get(REDIS_SECRET)
+        return Redis(
+            self._params.get("redis.server", "") or DEFAULT_REDIS,
+            int(database),
+            self._credential(credentials, "auth_username") or "",
+            self._credential(credentials, "auth"),
+            sentinel=bool(self._params.get("redis.sentinel.hosts", "")),
+        )
+
+    def _credential(self, secret: Secret | None, key: str) -> str | None:
+        value = secret.data.get(key) if secret is not None else None
+        try:
+            return value.decode() if value is not None else None
+        except UnicodeDecodeError:
+            self._find(Weight.NOTE, f"{REDIS_SECRET}: {key}", "is no UTF-8 text. Correct it")
+            return None
+
+    def _certificate_in(self) -> str:
+        external = self._files.others.get(TLS_SECRET)
+        if external is not None and {"tls.crt", "tls.key"} <= set(external.data):
+            return TLS_SECRET
+        return SECRET if {"tls.crt", "tls.key"} <= set(self._files.secret or {}) else ""

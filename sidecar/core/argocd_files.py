@@ -1,0 +1,52 @@
+"""Argo CD's ConfigMaps and Secrets as they come, and what can be found wrong with them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+CM, SECRET, PARAMS = "argocd-cm", "argocd-secret", "argocd-cmd-params-cm"
+REDIS_SECRET, TLS_SECRET = "argocd-redis", "argocd-server-tls"
+
+
+class Weight(StrEnum):
+    """What follows from a finding."""
+
+    NOTE = "note"
+    """Worth knowing."""
+    DOUBTFUL = "doubtful"
+    """Argo CD goes on with it, and so does a start; a change to it is refused."""
+    BROKEN = "broken"
+    """Logins cannot be taken over, and pass to Argo CD; a change to it is refused."""
+    ABSENT = "absent"
+    """Argo CD has no login that could be taken over: they pass, after a change, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong or worth knowing: where, in a sentence with its mend."""
+
+    weight: Weight
+    where: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.where} {self.sentence}"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A Secret besides `argocd-secret`."""
+
+    data: Mapping[str, bytes] = field(repr=False)
+    part_of_argocd: bool | None = None
+    """Whether it has the label without which Argo CD does not look into it; None: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArgoCdFiles:
+    """The ConfigMaps and Secrets as they are; None for one that cannot be seen."""
+
+    cm: Mapping[str, bytes] | None = None
+    secret: Mapping[str, bytes] | None = field(default=None, repr=False)
+    params: Mapping[str, bytes] | None = None
+    others: Mapping[str, Secret] = field(default_factory=dict)

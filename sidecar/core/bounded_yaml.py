@@ -1,0 +1,68 @@
+"""YAML as operators write it into a ConfigMap, read within bounds: no alias bomb, no deep nest."""
+
+from typing import Any
+
+import yaml
+
+MAX_TEXT = 256 * 1024  # a ConfigMap has 1 MiB for all of its keys; what is read here has a few KiB
+MAX_NODES = 10_000
+MAX_DEPTH = 64
+
+
+class YamlBroken(ValueError):
+    """A text that is no YAML, or more than is taken; the message shows nothing of the text."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only. A date is text, as it is for Argo CD."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way
+        first: [(tag, pattern) for tag, pattern in rules if not tag.endswith(":timestamp")]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def read_yaml(text: str) -> Any:
+    """The one document in a text, as dicts, lists and scalars; None for an empty one.
+
+    An alias counts as all that it stands for, so that a few lines cannot stand for gigabytes.
+
+    Raises:
+        YamlBroken: with the line, where there is one.
+    """
+    if len(text) > MAX_TEXT:
+        raise YamlBroken(f"is longer than {MAX_TEXT // 1024} KiB")
+    try:
+        return _read(_Loader(text))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise YamlBroken(f"is no YAML{where}") from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        # PyYAML's constructors let through what Python's own say of an odd number or key.
+        raise error if isinstance(error, YamlBroken) else YamlBroken("is no YAML") from None
+
+
+def _read(loader: _Loader) -> Any:
+    node = loader.get_single_node()
+    if node is None:
+        return None
+    if _weight(node, {}, ()) > MAX_NODES:
+        raise YamlBroken(f"has more than {MAX_NODES} values, aliases counted")
+    return loader.construct_document(node)
+
+
+def _weight(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> int:
+    """How many values a node stands for."""
+    if id(node) in above or len(above) > MAX_DEPTH:
+        raise YamlBroken(f"is nested deeper than {MAX_DEPTH} levels")
+    if id(node) not in known:
+        inner = (*above, id(node))
+        known[id(node)] = 1 + sum(_weight(child, known, inner) for child in _children(node))
+    return known[id(node)]
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []

@@ -1,0 +1,106 @@
+"""One issuer and client: the provider, and what this process knows of its sessions.
+
+A line outlives changes of everything else: a token that the store has not taken yet is in its
+memory alone, and a second one beside it would present the spent one.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import ClientSession
+
+from sidecar import edges
+from sidecar.config.settings import Config
+from sidecar.core.sealing import KeyRing
+from sidecar.core.session import SessionKey
+from sidecar.flows.assembly import session_parts
+from sidecar.flows.background import Background
+from sidecar.flows.outages import Outages
+from sidecar.flows.records import Client
+from sidecar.flows.refresh import Refresh
+from sidecar.flows.schedule import Schedule
+from sidecar.flows.sessions import Lifetimes
+from sidecar.flows.tasks import Runtime
+from sidecar.ports import Store
+
+
+class Line:
+    """The sessions of one issuer and client, and who renews them."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        ring: KeyRing,
+        runtime: Runtime,
+    ) -> None:
+        self.client = Client(config.issuer, config.client_id)
+        self.store = store
+        self._config = config
+        self._runtime = runtime
+        self._work: list[asyncio.Task[None]] = []
+        self.schedule = Schedule(store, config.refresh_window, config.background_renewal)
+        self.parts = session_parts(
+            store, ring, self.client, self.schedule, _lifetimes(config), runtime,
+            prefix=edges.KEY_PREFIX,
+        )  # fmt: skip
+        self.http = edges.provider_http(config)
+        self.provider = edges.provider(
+            config,
+            self.http,
+            lambda: self._config.read_client_secret(),
+            runtime.clock,
+            runtime.metrics,
+        )
+        self.refresh = Refresh(
+            self.parts.sessions,
+            store,
+            self.provider,
+            self.schedule,
+            runtime,
+            window=config.refresh_window,
+            timings=config.timings,
+        )
+
+    def begin(self, close_session: Callable[[SessionKey], None], *, confirms: bool) -> None:
+        """Begin with the work that no request asks for."""
+        sessions, runtime = self.parts.sessions, self._runtime
+        sessions.close_open = close_session
+        background = Background(sessions, self.store, self.refresh, self.schedule, runtime)
+        work = {"background": background.run}
+        if confirms:
+            away = {
+                "store": lambda: sessions.health.away,
+                "provider": lambda: self.refresh.provider_away,
+            }
+            work["beats"] = self.parts.confirmations.beats
+            work["confirmations"] = self.parts.confirmations.run
+            work["outages"] = Outages(away, runtime).run
+        self._work = [
+            runtime.tasks.start_endless(run, name, runtime.clock) for name, run in work.items()
+        ]
+
+    def end(self) -> None:
+        """End that work; renewals that have begun end by themselves."""
+        for task in self._work:
+            task.cancel()
+
+    def follow(self, config: Config, ring: KeyRing) -> ClientSession | None:
+        """Go on with a configuration of the same issuer and client.
+
+        If the way to the provider has changed: the client that what is under way still needs.
+        """
+        before, self._config = self._config, config
+        self.parts.sessions.lifetimes = _lifetimes(config)
+        self.parts.records.ring = ring
+        replaced = None
+        if edges.provider_way(before) != edges.provider_way(config):
+            replaced, self.http = self.http, edges.provider_http(config)
+            self.provider.use(self.http)
+        if replaced is not None or not config.has_secret_of(before):
+            self.refresh.try_again()
+        return replaced
+
+
+def _lifetimes(config: Config) -> Lifetimes:
+    return Lifetimes(config.session_idle_timeout, config.session_max_lifetime, config.store_grace)
