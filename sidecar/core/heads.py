@@ -194,11 +194,12 @@ def end_to_end(fields: Sequence[tuple[str, str]]) -> Fields:
 def connection_options(fields: Iterable[tuple[str, str]]) -> set[str]:
     """What the Connection fields name, in lower case."""
     # Not strip() alone: in Latin-1 that takes bytes which are no white space of HTTP.
-    return {
+    options = {
         option.strip(" \t").lower()
         for value in values(fields, "connection")
         for option in value.split(",")
     }
+    return options - {""}  # an empty one (RFC 9110 section 5.6.1) is none
 
 
 def has_client_credential(fields: Sequence[tuple[str, str]], kind: Kind) -> bool:

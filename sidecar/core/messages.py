@@ -40,7 +40,7 @@ _READ = frozenset(
      "expect", "grpc-metadata-token", "host", "keep-alive", "origin", "proxy-authenticate",
      "proxy-authorization", "proxy-connection", "te", "token", "transfer-encoding", "upgrade")
 )  # fmt: skip
-_NO_FIELDS = {"", "close"}  # options of Connection that name none
+_NO_FIELDS = {"close"}  # options of Connection that name none
 _FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")
 
 

@@ -154,6 +154,16 @@ def test_a_line_that_is_read_or_stands_elsewhere_is_another_block(changed: bytes
     assert reader.read(b"GET /a HTTP/1.1\r\n" + changed + b"\r\n").block is not first.block
 
 
+@pytest.mark.parametrize("options", ["", ",", "close,", "keep-alive, ,close", " \t,te"])
+def test_lines_pass_beside_a_connection_field_that_names_none(options: str) -> None:
+    lines = f"X-Id: 1\r\nConnection: {options}\r\nX-Id: 2\r\n".encode()
+
+    head = RequestReader().read(b"GET /a HTTP/1.1\r\n" + H + lines + b"\r\n")
+
+    up = head.to_bytes(head_pieces(end_to_end(head.block.fields)))
+    assert up == b"GET /a HTTP/1.1\r\n" + H + b"X-Id: 1\r\nX-Id: 2\r\n\r\n"
+
+
 @pytest.mark.parametrize("name", ["X-Id", "x-id", "X-ID"])
 def test_no_line_passes_that_connection_names(name: str) -> None:
     lines = f"Connection: close, {name}\r\nX-Id: 1\r\nY: 2\r\n\r\n".encode()
