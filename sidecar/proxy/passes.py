@@ -138,7 +138,7 @@ class Memory:
 
 
 _MOST_REMEMBERED = 4 * 1024 * 1024
-_MEMORY_SIZE = 2048  # without the fields; measured
+_MEMORY_SIZE = 3072  # without the fields and the token; measured
 
 
 class Memories:
