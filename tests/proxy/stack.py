@@ -196,6 +196,7 @@ class Stack:
     cookie: str
     live: Live
     own: list[bytes]
+    parts: SessionParts
     clients: list[Peer] = field(default_factory=list)
 
     @property
@@ -230,6 +231,12 @@ class Stack:
         tokens = replace(self.live.grant.tokens, id_token=id_token)
         self.live = self.live._replace(grant=replace(self.live.grant, tokens=tokens))
         self.renewing.at_hand[self.key] = self.live
+
+    async def another_session(self, id_token: str) -> tuple[str, SessionKey]:
+        """The cookie and the key of another session, with this token at hand."""
+        cookie, live = await _a_session(self.parts, id_token)
+        self.renewing.at_hand[live.session.key] = live
+        return f"{self.cookie.partition('=')[0]}={cookie}", live.session.key
 
     async def idle(self) -> None:
         """Until an upstream connection waits for the next request."""
@@ -327,12 +334,12 @@ async def _assemble(
     port = PublicPort(site)
     _, at = await port.start("127.0.0.1", 0)
     name = f"{jar.session}={cookie}"
-    return Stack(upstream, site, port, renewing, sessions, at, name, live, own)
+    return Stack(upstream, site, port, renewing, sessions, at, name, live, own, parts)
 
 
-async def _a_session(parts: SessionParts) -> tuple[str, Live]:
+async def _a_session(parts: SessionParts, id_token: str = TOKEN) -> tuple[str, Live]:
     now = time.time()
-    tokens = TokenSet(TOKEN, now, now + 3600, "access", now + 3600, "refresh", None, now)
+    tokens = TokenSet(id_token, now, now + 3600, "access", now + 3600, "refresh", None, now)
     claims = IdTokenClaims("i", "ada", now, now + 3600, "")
     cookie, _ = await parts.joining.start(tokens, claims, nonce="", user_agent="")
     key = parts.sessions.read_cookies([cookie])
