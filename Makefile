@@ -8,7 +8,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py fuzz test-chaos bench bench-refresh lint types lock clean
+.PHONY: help demo test test-py fuzz test-chaos check-deploy bench bench-refresh lint types lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ help:  ## this list
 demo: $(VENV)/run.ok  ## everything on this machine; ARGS="--check" checks it and ends
 	$(BIN)/sidecar demo $(ARGS)
 
-test: lint types test-py fuzz  ## all checks; what CI runs
+test: lint types test-py fuzz  ## all checks but those of check-deploy; CI runs both
 
 test-py: $(VENV)/test.ok tests/real/node_modules/.package-lock.json  ## pytest alone; ARGS="-k login"
 	$(BIN)/pytest -W error $(ARGS)
@@ -26,6 +26,9 @@ fuzz: $(VENV)/test.ok  ## twenty seconds of coverage-guided fuzzing; FUZZ="answe
 
 test-chaos: $(VENV)/test.ok  ## minutes of killed replicas and lost data; CHAOS_SEED=7 repeats a run
 	$(BIN)/pytest -W error -m chaos tests/chaos $(ARGS)
+
+check-deploy: $(VENV)/test.ok build/deploy/ok  ## the manifests and the Dockerfile, without a cluster
+	$(BIN)/pytest -W error -m deploy tests/deploy $(ARGS)
 
 bench: $(VENV)/test.ok  ## minutes beside nginx, haproxy and mod_auth_openidc; ARGS="--quick"
 	$(BIN)/python -m bench.proxies $(ARGS)
@@ -46,6 +49,8 @@ lock: $(UV)  ## write requirements/ anew from pyproject.toml
 	$(COMPILE) pyproject.toml --all-extras -c requirements/build.txt -o requirements/run.txt
 	$(COMPILE) pyproject.toml --all-extras --group test -c requirements/build.txt \
 		-c requirements/run.txt -o requirements/test.txt
+	$(COMPILE) pyproject.toml --extra uvloop --extra kubernetes -c requirements/run.txt -o requirements/image.txt
+	$(COMPILE) --group deploy -o requirements/deploy.txt
 
 clean:  ## remove what these commands made
 	rm -rf .venv build dist tests/real/node_modules .*_cache .hypothesis
@@ -59,6 +64,12 @@ $(BIN)/pip:
 $(VENV)/%.ok: requirements/%.txt requirements/build.txt pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --quiet --require-hashes -r requirements/build.txt -r requirements/$*.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# checkov alone brings a hundred packages, other versions of ours among them.
+build/deploy/ok: requirements/deploy.txt
+	$(PY) -m venv --clear build/deploy
+	build/deploy/bin/pip install --quiet --require-hashes -r requirements/deploy.txt
 	touch $@
 
 # The npm that the wheel puts beside its node does not start: its module does.

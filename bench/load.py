@@ -14,6 +14,10 @@ CONNECTIONS = 64
 _SETTLE_SECONDS = 0.1
 
 
+class TurnFailed(RuntimeError):
+    """A turn in which not every request was answered as it had to be: it is no measurement."""
+
+
 @dataclass(frozen=True)
 class Ran:
     """What a run gave, all of it answered with 200 by an upstream that saw the token."""
@@ -46,7 +50,7 @@ async def saturated(
     ran, cpu = await _counted(field, peer, "wrk", *arguments, *fields, url)
     found = json.loads(ran.rpartition("result ")[2])
     if found["failed"]:
-        raise RuntimeError(f"{peer.name}: {found['failed']} requests failed")
+        raise TurnFailed(f"{peer.name}: {found['failed']} requests failed")
     return Ran(
         found["requests"], found["microseconds"] / 1e6, cpu, found["p50_us"], found["p99_us"]
     )
@@ -91,13 +95,13 @@ async def _counted(field: Field, peer: Peer, *command: str) -> tuple[str, float]
     written, _ = await process.communicate()
     cpu = tree_cpu_seconds(peer.pid) - cpu
     if process.returncode:
-        raise RuntimeError(f"the load of {peer.name} failed with {process.returncode}")
+        raise TurnFailed(f"the load of {peer.name} failed with {process.returncode}")
     text = written.decode()
     counted = _requests(text)
     reached = await field.answered() - before - 1  # its own question is one of them
     # What was under way at the end, here and on a slow machine in the turn before.
     if not counted <= reached <= counted + 2 * CONNECTIONS:
-        raise RuntimeError(f"{peer.name}: {counted} answers, of {reached} upstream")
+        raise TurnFailed(f"{peer.name}: {counted} answers, of {reached} upstream")
     return text, cpu
 
 

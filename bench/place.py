@@ -103,7 +103,7 @@ class Maker:
     async def session(self, user: str, *, ends_at: float) -> Made:
         """A session whose ID token ends at an instant, in Unix seconds, noted as due."""
         claims = IdTokenClaims(self._issuer, user, ends_at - LIFE_SECONDS, ends_at, "")
-        cookie, grant = await self._parts.sessions.start(
+        cookie, grant = await self._parts.joining.start(
             self._tokens(user, ends_at), claims, nonce="", user_agent=_USER_AGENT
         )
         await self._schedule.note(grant)

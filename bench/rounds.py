@@ -4,14 +4,16 @@ A machine that others use is faster now and slower then. A ratio of two turns th
 each other moves far less than either; the median over the rounds is what is said.
 """
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.load import Ran
+from bench.load import Ran, TurnFailed
 
 Turn = Callable[[str], Awaitable[Ran]]
 Figure = Callable[[Ran], float]
+_REPEATED = 2
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,26 @@ async def rounds(
 ) -> dict[str, list[Beside]]:
     """The turns of each peer, after one of each that does not count."""
     for name in (base, *names):
-        await turn(name)
+        await _counting(turn, name)
     found: dict[str, list[Beside]] = {name: [] for name in names}
-    before = await turn(base)
+    before = await _counting(turn, base)
     for _ in range(times):
         for name in names:
-            ran = await turn(name)
-            after = await turn(base)
+            ran = await _counting(turn, name)
+            after = await _counting(turn, base)
             found[name].append(Beside(ran, before, after))
             before = after
     return found
+
+
+async def _counting(turn: Turn, name: str) -> Ran:
+    """A turn that counts: one in which a request failed is repeated, and said."""
+    for _ in range(_REPEATED):
+        try:
+            return await turn(name)
+        except TurnFailed as failed:
+            print(f"once more: {failed}", file=sys.stderr)
+    return await turn(name)
 
 
 def medians(

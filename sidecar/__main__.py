@@ -1,4 +1,4 @@
-"""The command line: `sidecar run`, `sidecar config`, `sidecar demo`, `sidecar keys new`."""
+"""The command line: `sidecar run`, `config`, `doctor`, `demo`, `keys new`, `version`."""
 
 import argparse
 import asyncio
@@ -11,15 +11,20 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 import structlog
 
 from sidecar.app import SystemClock, running
+from sidecar.config.environment import read_file
 from sidecar.config.settings import Config
 from sidecar.core.sealing import KEY_BYTES
 from sidecar.errors import ConfigurationError
 from sidecar.loading import loading
 from sidecar.logs import configure_logging
+
+if TYPE_CHECKING:
+    from sidecar.doctor.signing_in import User
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,6 +44,16 @@ def _parser() -> ArgumentParser:
     _add(commands, "run", run)
     command = _add(commands, "config", show_config)
     command.add_argument("--json", action="store_true", help="for programs")
+    command = _add(commands, "doctor", doctor)
+    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument(
+        "--outside", action="store_true", help="also through the public URL, as browsers come"
+    )
+    command.add_argument(
+        "--login", action="store_true", help="also a whole login at the provider, by a test user"
+    )
+    command.add_argument("--user", help="who signs in; else DOCTOR_USER, else you in a browser")
+    command.add_argument("--password-file", help="with the password; else DOCTOR_PASSWORD")
     command = _add(commands, "demo", demo)
     command.add_argument("--check", action="store_true", help="do it without a person")
     command.add_argument(
@@ -81,6 +96,54 @@ def show_config(given: Namespace) -> int:
     config = asyncio.run(_config_now())
     print(report.as_json(config) if given.json else report.as_text(config))
     return 0
+
+
+def doctor(given: Namespace) -> int:
+    """Look at every part, and say what is wrong, why it matters and the mend.
+
+    The exit code is 0 where all is fine, 1 for warnings, 2 for faults.
+    """
+    from sidecar.doctor import report  # what serves does not need it
+    from sidecar.doctor.findings import exit_code
+    from sidecar.doctor.run import TrialLogin, examine
+
+    configure_logging("error")
+    trial = TrialLogin(_test_user(given), _in_a_browser) if given.login else None
+    work = examine(os.environ, SystemClock(), from_outside=given.outside, trial_login=trial)
+    try:
+        findings = asyncio.run(work)
+    except KeyboardInterrupt:
+        return 130
+    print(report.as_json(findings) if given.json else report.as_text(findings))
+    return exit_code(findings)
+
+
+def _test_user(given: Namespace) -> "User | None":
+    """Who signs in by form: the password comes by file or environment, which nobody else sees."""
+    from sidecar.doctor.signing_in import User
+
+    name = given.user or os.environ.get("DOCTOR_USER", "")
+    if not name:
+        return None
+    try:
+        password = read_file(given.password_file) if given.password_file else ""
+    except (OSError, ValueError):
+        raise ConfigurationError(["--password-file cannot be read. Correct its path"]) from None
+    password = password or os.environ.get("DOCTOR_PASSWORD", "")
+    if not password:
+        raise ConfigurationError(
+            [f"The password of {name} is missing. Set DOCTOR_PASSWORD, or --password-file"]
+        )
+    return User(name, password)
+
+
+async def _in_a_browser(url: str) -> str:
+    """Have the operator sign in; the address that their browser ends at."""
+    _complain(
+        f"Open this in a browser, and sign in:\n\n{url}\n\n"
+        "It ends at a page that refuses the sign-in. Paste that page's whole address here:"
+    )
+    return sys.stdin.readline(16384)
 
 
 def demo(given: Namespace) -> int:

@@ -153,6 +153,7 @@ class Composition:
         paths, jar = Paths(config.root_path), CookieJar(config.public_url)
         login = Login(
             sessions,
+            line.parts.joining,
             line.store,
             line.provider,
             records.ring,

@@ -1,11 +1,13 @@
 """The edges, each as the configuration describes it: store, provider, upstream, public port."""
 
+import ssl
 from collections.abc import Callable
 
 from aiohttp import ClientSession
 
 from sidecar.adapters.memory_store import MemoryStore
-from sidecar.adapters.openid_provider import OpenIdProvider, provider_session
+from sidecar.adapters.openid_provider import OpenIdProvider
+from sidecar.adapters.provider_http import provider_session
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.adapters.upstream import ArgoCd
 from sidecar.config.settings import Config
@@ -40,9 +42,14 @@ def provider_way(config: Config) -> tuple[str, bool]:
 
 def provider_http(config: Config) -> ClientSession:
     """An HTTP client for the provider."""
-    ca, verify = provider_way(config)
-    tls = provider_tls(ca, verify=verify) if ca or not verify else None
+    tls = provider_tls_context(config)
     return provider_session(total_seconds=config.timings.provider_seconds, tls=tls)
+
+
+def provider_tls_context(config: Config) -> ssl.SSLContext | None:
+    """How TLS is spoken to the provider; None: by the system's authorities."""
+    ca, verify = provider_way(config)
+    return provider_tls(ca, verify=verify) if ca or not verify else None
 
 
 def provider(

@@ -16,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from sidecar.adapters.script_batch import ScriptBatch
 from sidecar.core.session import SessionKey
 from sidecar.core.timings import STORE_CONNECT_SECONDS
 from sidecar.errors import StoreUnavailable
@@ -37,7 +38,6 @@ FORMAT = b"1"
 _T = TypeVar("_T")
 _SCRIPTS = (
     "attach",
-    "load",
     "shared",
     "touch",
     "save",
@@ -98,9 +98,17 @@ class RedisStore:
             name: self._redis.register_script((folder / f"{name}.lua").read_text())
             for name in _SCRIPTS
         }
+        self._load = ScriptBatch(
+            self._redis,
+            (folder / "load.lua").read_text(),
+            # Longer than the library's own timeouts for a connection and one answer: this one is
+            # for a server that gives some answers and not the others.
+            seconds=2 * connect_seconds + 4 * command_seconds,
+        )
 
     async def aclose(self) -> None:
         """Close all connections."""
+        await self._load.aclose()
         await self._redis.aclose(close_connection_pool=True)
 
     async def _on_connect(self, connection: AbstractConnection) -> None:
@@ -149,11 +157,9 @@ class RedisStore:
 
     async def load(self, key: SessionKey) -> StoredSession | None:
         """A session with its grant."""
-        answer = await self._run(
-            "load",
-            [self._session(key), self._index(key.user_tag)],
-            [key.digest, self._grant(key.user_tag, "")],
-        )
+        keys = [self._session(key), self._index(key.user_tag)]
+        args = [key.digest, self._grant(key.user_tag, "")]
+        answer = self._in_time(await self._ask(lambda: self._load.call(keys, args)))
         if not answer:
             return None
         session = _record(answer[0][:6])
@@ -354,9 +360,10 @@ class RedisStore:
 
     async def _run(self, script: str, keys: list[str], args: list[Any]) -> list[Any]:
         """A script's answer behind the server's time, which comes first in every one."""
-        now_ms, *answer = cast(
-            list[Any], await self._ask(lambda: self._scripts[script](keys=keys, args=args))
-        )
+        return self._in_time(await self._ask(lambda: self._scripts[script](keys=keys, args=args)))
+
+    def _in_time(self, answered: Any) -> list[Any]:
+        now_ms, *answer = cast(list[Any], answered)
         self._offset = now_ms / 1000 - self._clock.now()
         return answer
 

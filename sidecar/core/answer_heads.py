@@ -7,7 +7,7 @@ import httptools
 
 from sidecar.core.framing import NO_BODY, Body, Chunked, Length, UntilClose
 from sidecar.core.heads import Fields, connection_options
-from sidecar.core.messages import FieldReader, HeadEnd, content_length, feed, is_chunked
+from sidecar.core.messages import MAX_FIELDS, HeadEnd, content_length, feed, is_chunked
 from sidecar.errors import AnswerMalformed, RequestMalformed
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
@@ -110,7 +110,16 @@ def _read_answer_fields(raw: bytes, status: int, line: bytes, *, http_1_0: bool)
     return AnswerHead(status, line, length, chunked, keeps_alive, b"", fields)
 
 
-class _AnswerParser(FieldReader):
+class _AnswerParser(HeadEnd):
+    """Collects the fields of one head: llhttp would run on into what comes after it."""
+
     def __init__(self, raw: bytes) -> None:
         super().__init__()
+        self.fields: Fields = []
         feed(httptools.HttpResponseParser(self), self, raw)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One field; llhttp has taken the white space before its value."""
+        if len(self.fields) == MAX_FIELDS:
+            raise RequestMalformed("more fields than anybody sends", status=431)
+        self.fields.append((name.decode("latin-1"), value.rstrip(b" \t").decode("latin-1")))

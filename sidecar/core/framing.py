@@ -35,6 +35,10 @@ class Body(Protocol):
         """
         ...
 
+    def takes_all(self, count: int) -> bool:
+        """Whether as many bytes are all the body's, whatever they are; then they are taken."""
+        ...
+
 
 class NoBody:
     """A message that has none."""
@@ -45,6 +49,10 @@ class NoBody:
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """Nothing is the body's."""
         return b"", data
+
+    def takes_all(self, count: int) -> bool:
+        """Where there are none."""
+        return count == 0
 
 
 NO_BODY = NoBody()  # it keeps nothing, and most requests have it
@@ -69,6 +77,14 @@ class Length:
         mine, self._left, self.done = data[: self._left], 0, True
         return mine, data[left:]
 
+    def takes_all(self, count: int) -> bool:
+        """As long as so many are missing."""
+        if count > self._left:
+            return False
+        self._left -= count
+        self.done = not self._left
+        return True
+
 
 class UntilClose:
     """A body that ends with its connection; only an answer's can."""
@@ -79,6 +95,10 @@ class UntilClose:
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """All there is."""
         return data, b""
+
+    def takes_all(self, count: int) -> bool:
+        """Always."""
+        return True
 
 
 class Chunked:
@@ -125,6 +145,10 @@ class Chunked:
         if at == len(data):
             return data, b""
         return data[:at], data[at:] if self.done else b""
+
+    def takes_all(self, count: int) -> bool:
+        """Never: they have to be looked at."""
+        return False
 
     def _size_line(self, line: bytes) -> None:
         found = _SIZE_LINE.fullmatch(line)

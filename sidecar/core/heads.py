@@ -13,6 +13,8 @@ from urllib.parse import unquote_to_bytes
 from sidecar.core.cookies import TOKEN_COOKIE, Crumb, joined, without
 
 Fields = list[tuple[str, str]]
+PASSING = ("", "")
+"""Stands among the fields of a request for a run of those of which nothing is read."""
 
 # RFC 9110 section 7.6.1; the last three are older, and as much between two hops. Trailer is not
 # among them: trailers pass, and so does their announcement.
@@ -192,11 +194,12 @@ def end_to_end(fields: Sequence[tuple[str, str]]) -> Fields:
 def connection_options(fields: Iterable[tuple[str, str]]) -> set[str]:
     """What the Connection fields name, in lower case."""
     # Not strip() alone: in Latin-1 that takes bytes which are no white space of HTTP.
-    return {
+    options = {
         option.strip(" \t").lower()
         for value in values(fields, "connection")
         for option in value.split(",")
     }
+    return options - {""}  # an empty one (RFC 9110 section 5.6.1) is none
 
 
 def has_client_credential(fields: Sequence[tuple[str, str]], kind: Kind) -> bool:
@@ -270,6 +273,13 @@ _LONGEST_HOST = 255  # RFC 1035 section 2.3.4
 _HOST = re.compile(
     r"(?:[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
 )
+
+
+def head_pieces(fields: Iterable[tuple[str, str]]) -> Sequence[bytes]:
+    """The lines of these fields and the end of the head, cut where others pass between them."""
+    # No line has a NUL: llhttp refuses it.
+    lines = "".join([f"{name}: {value}\r\n" if name else "\0" for name, value in fields])
+    return (lines.encode("latin-1") + b"\r\n").split(b"\0")
 
 
 def head_bytes(first_line: bytes, fields: Iterable[tuple[str, str]]) -> bytes:

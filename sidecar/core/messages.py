@@ -6,13 +6,15 @@ Latin-1, so that every byte keeps its value.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import httptools
 
 from sidecar.core.framing import NO_BODY, Body, Chunked, Length
-from sidecar.core.heads import Fields, connection_options, is_usable_host, values
+from sidecar.core.heads import PASSING, Fields, connection_options, is_usable_host, values
 from sidecar.errors import RequestMalformed
 
 MAX_FIELDS = 256
@@ -31,13 +33,26 @@ _NOT_FOR_ONE_HOP = frozenset(
      "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip")
 )  # fmt: skip
 _TWINS = _NOT_FOR_ONE_HOP | {"sec-websocket-key", "proxy-authorization"}
+# The fields of which something is read or changed here; and those that a Connection field names.
+# All others pass, and nothing is decided by them: a field that is to be read has to be named here.
+_READ = frozenset(
+    ("accept", "accept-encoding", "authorization", "connection", "content-length", "cookie",
+     "expect", "grpc-metadata-token", "host", "keep-alive", "origin", "proxy-authenticate",
+     "proxy-authorization", "proxy-connection", "te", "token", "transfer-encoding", "upgrade")
+)  # fmt: skip
+_NO_FIELDS = {"close"}  # options of Connection that name none
+_FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RequestFields:
-    """A request's fields in their order, as they came, and what the connection needs of them."""
+    """The fields of a request that are read here, and what the connection needs of them.
+
+    The same lines are the same object, as long as they are remembered.
+    """
 
     fields: Fields
+    """In their order, as they came, with `PASSING` for each run of others between them."""
     length: int | None
     """What Content-Length says."""
     chunked: bool
@@ -49,6 +64,11 @@ class RequestFields:
     http_1_0: bool
     has_body: bool
     """Whether there is at least a byte of it to come."""
+
+    @property
+    def size(self) -> int:
+        """How many characters its fields have."""
+        return sum(len(name) + len(value) for name, value in self.fields)
 
     def body(self, most: int | None = None) -> Body:
         """The request's body, which ends somewhere (RFC 9112 section 6.3)."""
@@ -71,11 +91,19 @@ class RequestHead:
     target: str
     line: bytes
     block: RequestFields
+    passing: Sequence[bytes]
+    """The runs of lines that pass, as they go up."""
 
     @property
     def is_harmless_again(self) -> bool:
         """Whether a repetition of it changes nothing (RFC 9110 section 9.2.1)."""
         return self.method in _SAFE and not self.block.has_body
+
+    def to_bytes(self, pieces: Sequence[bytes]) -> bytes:
+        """The head as it goes up: what passes, between `pieces` of other lines."""
+        parts = [b""] * (len(pieces) + len(self.passing))
+        parts[::2], parts[1::2] = pieces, self.passing
+        return self.line + b"".join(parts)
 
 
 class RequestReader:
@@ -83,6 +111,7 @@ class RequestReader:
 
     A browser sends the same fields with nearly every request: a block of bytes that was read
     before is not read again. Only its request line is new, and that is checked here in full.
+    Where a proxy in front of us gives each request a number, only that line is new, too.
     """
 
     __slots__ = ("_last", "_last_bytes", "_most_fields")
@@ -90,7 +119,7 @@ class RequestReader:
     def __init__(self, most_fields: int = MAX_FIELDS) -> None:
         self._most_fields = most_fields
         self._last_bytes: tuple[bytes, bytes, bytes] | None = None
-        self._last: RequestFields | None = None
+        self._last: tuple[RequestFields, Sequence[bytes]] | None = None
 
     def read(self, raw: bytes) -> RequestHead:
         """The head in `raw`, which ends with its empty line.
@@ -105,10 +134,10 @@ class RequestReader:
         end = found.end()
         same = (method, minor, raw[end:])
         if self._last is None or same != self._last_bytes:
-            fields = _RequestParser(raw, self._most_fields).fields
-            self._last = _judge_request_fields(fields, method, http_1_0=minor == b"0")
+            _check_request(raw)
+            self._last = _read_block(raw[end:-2], method, self._most_fields, http_1_0=minor == b"0")
             self._last_bytes = same
-        return RequestHead(method.decode(), target.decode(), raw[:end], self._last)
+        return RequestHead(method.decode(), target.decode(), raw[:end], *self._last)
 
 
 def check_beginning(head: bytes, searched: int, most: int) -> None:
@@ -143,6 +172,82 @@ def _refusal_of_line(raw: bytes) -> RequestMalformed:
     if found[1] in _NOT_FOR_A_PROXY:
         return RequestMalformed("a method that is not for a reverse proxy", status=405)
     return RequestMalformed("a target that is not in origin form")
+
+
+class _Line:
+    """One line of a head, read. As long as it is remembered, the same line is the same object."""
+
+    __slots__ = ("field", "names_others", "passes", "to_bytes")
+
+    def __init__(self, raw: bytes) -> None:
+        found = _FIELD_LINE.fullmatch(raw)
+        if not found:
+            raise RequestMalformed("a line that is no field")
+        name, value = found[1], found[2].strip(b" \t")
+        self.to_bytes = b"%b: %b\r\n" % (name, value)
+        self.field = (name.decode(), value.decode("latin-1"))
+        lowered = self.field[0].lower()
+        # A name with an underscore may be another's twin.
+        self.passes = lowered not in _READ and "_" not in lowered
+        self.names_others = bool(connection_options([self.field]) - _NO_FIELDS - _READ)
+
+
+_Lines = tuple[_Line | None, ...]
+_REMEMBERED_LENGTH = 4096  # bounds what strangers can fill the two memories below with
+
+
+@lru_cache(maxsize=1024)
+def _line(raw: bytes) -> _Line:
+    return _Line(raw)
+
+
+@lru_cache(maxsize=1024)
+def _block(lines: _Lines, method: bytes, http_1_0: bool) -> RequestFields:
+    fields = [line.field if line else PASSING for line in lines]
+    return _judge_request_fields(fields, method, http_1_0=http_1_0)
+
+
+def forget_lines() -> None:
+    """Begin anew with what is remembered of lines: some are credentials."""
+    _line.cache_clear()
+    _block.cache_clear()
+
+
+def _read_block(
+    raw: bytes, method: bytes, most: int, *, http_1_0: bool
+) -> tuple[RequestFields, Sequence[bytes]]:
+    """What the lines in `raw` say, each of which ends with CRLF, and the runs that only pass."""
+    parts = raw.split(b"\r\n")[:-1]
+    if len(parts) > most:
+        raise RequestMalformed("more fields than anybody sends", status=431)
+    if len(raw) > _REMEMBERED_LENGTH:
+        read, passing = _told_apart([_Line(part) for part in parts])
+        return _block.__wrapped__(read, method, http_1_0), passing
+    read, passing = _told_apart([_line(part) for part in parts])
+    return _block(read, method, http_1_0), passing
+
+
+def _told_apart(lines: list[_Line]) -> tuple[_Lines, Sequence[bytes]]:
+    """The lines that are read, with None for each run between them, and these runs."""
+    read: list[_Line | None] = []
+    passing: list[bytes] = []
+    for line in lines:
+        if line.names_others:
+            return tuple(lines), ()
+        if not line.passes:
+            read.append(line)
+        elif read and read[-1] is None:
+            passing[-1] += line.to_bytes
+        else:
+            read.append(None)
+            passing.append(line.to_bytes)
+    return tuple(read), passing
+
+
+def _check_request(raw: bytes) -> None:
+    """That llhttp takes it."""
+    end = HeadEnd()
+    feed(httptools.HttpRequestParser(end), end, raw)
 
 
 def _judge_request_fields(fields: Fields, method: bytes, *, http_1_0: bool) -> RequestFields:
@@ -227,21 +332,6 @@ class HeadEnd:
         self.complete = True
 
 
-class FieldReader(HeadEnd):
-    """Collects the fields of one head: llhttp would run on into what comes after it."""
-
-    def __init__(self, most: int = MAX_FIELDS) -> None:
-        super().__init__()
-        self._most = most
-        self.fields: Fields = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One field; llhttp has taken the white space before its value."""
-        if len(self.fields) == self._most:
-            raise RequestMalformed("more fields than anybody sends", status=431)
-        self.fields.append((name.decode("latin-1"), value.rstrip(b" \t").decode("latin-1")))
-
-
 class _Reads(Protocol):
     def feed_data(self, data: bytes) -> None: ...
 
@@ -264,9 +354,3 @@ def feed(parser: _Reads, reader: HeadEnd, raw: bytes) -> None:
         raise RequestMalformed("this is not HTTP") from error
     if not reader.complete:
         raise RequestMalformed("a head without an end")
-
-
-class _RequestParser(FieldReader):
-    def __init__(self, raw: bytes, most: int) -> None:
-        super().__init__(most)
-        feed(httptools.HttpRequestParser(self), self, raw)

@@ -6,6 +6,7 @@ from sidecar.core.sealing import KeyRing
 from sidecar.flows.cache import REMEMBERED_SECONDS, Cache
 from sidecar.flows.confirmations import Confirmations
 from sidecar.flows.health import StoreHealth
+from sidecar.flows.joining import Joining
 from sidecar.flows.knowledge import Knowledge
 from sidecar.flows.records import Client, Records
 from sidecar.flows.schedule import Schedule
@@ -23,6 +24,7 @@ class SessionParts:
     records: Records
     cache: Cache
     sessions: Sessions
+    joining: Joining
     confirmations: Confirmations
 
 
@@ -45,5 +47,6 @@ def session_parts(
         store, records, cache, schedule, runtime, idle_seconds=lifetimes.idle_seconds
     )
     sessions = Sessions(store, records, cache, knowledge, health, lifetimes, runtime)
+    joining = Joining(store, records, cache, sessions, runtime)
     confirmations = Confirmations(store, cache, knowledge, sessions, runtime)
-    return SessionParts(records, cache, sessions, confirmations)
+    return SessionParts(records, cache, sessions, joining, confirmations)

@@ -31,6 +31,7 @@ from sidecar.errors import (
     TryLater,
 )
 from sidecar.flows.health import insist
+from sidecar.flows.joining import Joining
 from sidecar.flows.records import Client
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Sessions
@@ -59,6 +60,7 @@ class Login:
     def __init__(
         self,
         sessions: Sessions,
+        joining: Joining,
         store: Store,
         provider: IdentityProvider,
         ring: KeyRing,
@@ -70,6 +72,7 @@ class Login:
         prefix: str,
     ) -> None:
         self._sessions = sessions
+        self._joining = joining
         self._store = store
         self._provider = provider
         self._ring = ring
@@ -218,7 +221,7 @@ class Login:
             )
         sharing = self._provider.profile.sharing
         try:
-            cookie, grant = await self._sessions.start(
+            cookie, grant = await self._joining.start(
                 tokens,
                 claims,
                 nonce=attempt.nonce,
@@ -227,7 +230,7 @@ class Login:
             )
         except StoreUnavailable:
             if sharing is Sharing.PER_USER:
-                kept = self._sessions.keep_for_others(tokens, claims, nonce=attempt.nonce)
+                kept = self._joining.keep_for_others(tokens, claims, nonce=attempt.nonce)
                 self._tasks.start(kept, "keep for others")
             else:
                 self._tasks.start(self._give_back(tokens.refresh_token), "revoke")
@@ -287,7 +290,7 @@ class Login:
         except RecordBroken as error:
             raise again from error
         tag, grant_id = json.loads(plain)
-        cookie = await self._sessions.join(tag, grant_id, user_agent=user_agent) if tag else None
+        cookie = await self._joining.join(tag, grant_id, user_agent=user_agent) if tag else None
         if cookie is None:
             raise again
         self._metrics.logins.labels("repeated").inc()

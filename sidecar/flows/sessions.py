@@ -1,23 +1,18 @@
-"""Sessions as the flows see them: known here, or asked for; begun, joined, used and ended."""
+"""Sessions as the flows see them: known here, or asked for; used, changed and ended."""
 
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
-from sidecar.core.grant import GRANT_ID_BYTES, Grant, Sharing
-from sidecar.core.id_token import IdTokenClaims
+from sidecar.core.grant import Grant
 from sidecar.core.session import (
-    SESSION_SECRET_BYTES,
     EndReason,
     Session,
     SessionKey,
-    new_session_cookie,
     read_session_cookie,
-    user_tag,
 )
-from sidecar.core.tokens import TokenSet
 from sidecar.errors import Busy, RecordUnreadable, SessionOver, StoreUnavailable
 from sidecar.flows.cache import Cache, grant_name, session_name
 from sidecar.flows.health import StoreHealth, insist
@@ -31,9 +26,6 @@ _LOADS_AT_ONCE = 32  # fewer than the store has connections: others need some to
 _WAITERS = 5000
 _MISSED_FOR_SECONDS = 0.75  # others look twice a second at what they know
 _LOST_FOR_SECONDS = 5.0
-_KEEP_FOR_SECONDS = 60.0
-_ATTEMPTS = 30
-_RETRY_SECONDS = 0.1
 
 _T = TypeVar("_T")
 
@@ -235,109 +227,6 @@ class Sessions:
             self._cache.note_grant(grant, write.write_id, asked_at, self._clock.monotonic())
         return result
 
-    async def start(
-        self,
-        tokens: TokenSet,
-        claims: IdTokenClaims,
-        *,
-        nonce: str,
-        user_agent: str,
-        sharing: Sharing = Sharing.PER_SESSION,
-    ) -> tuple[str, Grant]:
-        """A new session after a login: its cookie value, and its grant.
-
-        The grant is a new one, or the one that the user's sessions share, with its new tokens.
-        """
-        for _ in range(_ATTEMPTS):
-            grant = await insist(
-                lambda: self._grant_for(tokens, claims, nonce=nonce, sharing=sharing),
-                self._clock,
-            )
-            cookie, result = await self._attach(grant, user_agent)
-            if result is SaveResult.SAVED:
-                return cookie, grant
-            await self._clock.sleep(_RETRY_SECONDS)
-        raise StoreUnavailable("a shared grant changed too often to log in")
-
-    async def keep_for_others(self, tokens: TokenSet, claims: IdTokenClaims, *, nonce: str) -> None:
-        """Give a user's other sessions the tokens of a login that could not get a session.
-
-        Where a user has one refresh token, theirs was deleted by it.
-        """
-        tag = user_tag(claims.issuer, self._records.client.client_id, claims.subject)
-        give_up_at = self._clock.monotonic() + _KEEP_FOR_SECONDS
-        while self._clock.monotonic() < give_up_at:
-            with suppress(StoreUnavailable):
-                shared = await self._shared(tag)
-                if shared is None:
-                    return
-                later = shared.with_login(tokens, nonce=nonce, ends_at=0.0)
-                if await self.save(later) is SaveResult.SAVED:
-                    return
-            await self._clock.sleep(_RETRY_SECONDS)
-
-    async def _grant_for(
-        self, tokens: TokenSet, claims: IdTokenClaims, *, nonce: str, sharing: Sharing
-    ) -> Grant:
-        """The version of a grant that comes with a login."""
-        client = self._records.client
-        tag = user_tag(claims.issuer, client.client_id, claims.subject)
-        ends_at = await self._store.now() + self.lifetimes.max_seconds
-        if sharing is Sharing.PER_USER:
-            shared = await self._shared(tag)
-            if shared is not None and shared.subject == claims.subject:
-                return shared.with_login(tokens, nonce=nonce, ends_at=ends_at)
-        return Grant(
-            id=self._hex(GRANT_ID_BYTES),
-            user_tag=tag,
-            version=1,
-            issuer=client.issuer,
-            client_id=client.client_id,
-            subject=claims.subject,
-            sharing=sharing,
-            tokens=tokens,
-            ends_at=ends_at,
-            nonce=nonce,
-            provider_sid=claims.provider_sid,
-        )
-
-    async def _shared(self, tag: str) -> Grant | None:
-        """The live grant that a user's sessions share; None: there is none."""
-        grant_id = await self._store.shared_grant(tag)
-        try:
-            return await self.load_grant(tag, grant_id) if grant_id else None
-        except SessionOver as over:
-            await self._end_unusable(tag, grant_id, over.reason)
-            return None
-
-    async def _end_unusable(self, tag: str, grant_id: str, reason: str) -> None:
-        """End a grant that is over for us and not for the store, or no other could be shared."""
-        record = await self._store.load_grant(tag, grant_id)
-        if record is not None and not record.ended:
-            write_id = self._records.new_write_id()
-            await self._store.end_grant(
-                tag, grant_id, version=record.version, reason=reason, write_id=write_id
-            )
-
-    async def join(self, tag: str, grant_id: str, *, user_agent: str) -> str | None:
-        """A new session on a grant that is there: its cookie value, None if it has ended."""
-        for _ in range(_ATTEMPTS):
-            try:
-                grant = await self.load_grant(tag, grant_id)
-            except SessionOver:
-                return None
-            if grant is None:
-                return None
-            ends_at = max(grant.ends_at, await self._store.now() + self.lifetimes.max_seconds)
-            later = replace(grant, version=grant.version + 1, ends_at=ends_at)
-            cookie, result = await self._attach(later, user_agent)
-            if result is SaveResult.SAVED:
-                return cookie
-            if result is not SaveResult.MOVED:
-                return None
-            await self._clock.sleep(_RETRY_SECONDS)
-        raise StoreUnavailable("a grant changed too often to join it")
-
     async def end(self, key: SessionKey, grant_id: str, reason: EndReason) -> Ended:
         """End a session, and its grant if it was the last; repeated until the store says so.
 
@@ -372,33 +261,6 @@ class Sessions:
             self._knowledge.note_end(grant_name(grant.user_tag, grant.id), reason, write_id)
             self._count_end(reason)
         return result is not SaveResult.MOVED
-
-    async def _attach(self, grant: Grant, user_agent: str) -> tuple[str, SaveResult]:
-        cookie, key = new_session_cookie(
-            grant.user_tag, self._records.ring, random=self._random(SESSION_SECRET_BYTES)
-        )
-        now = await self._store.now()
-        ends_at = now + self.lifetimes.max_seconds
-        session = Session(key, grant.id, now, ends_at, user_agent, last_seen_at=now)
-        writes = self._records.seal_session(session), self._records.seal_grant(grant)
-        idle_end = min(now + self.lifetimes.idle_seconds, session.ends_at)
-        asked_at = self._clock.monotonic()
-        result = await insist(
-            lambda: self._store.attach(
-                key,
-                writes[0],
-                grant.id,
-                writes[1],
-                idle_ends_at=idle_end,
-                shared=grant.sharing is Sharing.PER_USER,
-            ),
-            self._clock,
-        )
-        if result is SaveResult.SAVED:
-            told_at = self._clock.monotonic()
-            self._cache.note_session(session, writes[0].write_id, asked_at, told_at)
-            self._cache.note_grant(grant, writes[1].write_id, asked_at, told_at)
-        return cookie, result
 
     # Use
 
@@ -465,9 +327,6 @@ class Sessions:
             ends_at=session.ends_at,
         )
         self._cache.seen(session, now)
-
-    def _hex(self, size: int) -> str:
-        return self._random(size).hex()
 
     def _count_end(self, reason: EndReason) -> None:
         self._metrics.ended_sessions.labels(reason.value).inc()

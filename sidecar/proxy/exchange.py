@@ -105,7 +105,7 @@ class Exchange:
         self._reply = Reply(self._browser, gate, self._asked, passed)
         self._upstream = upstream
         upstream.user = self
-        upstream.transport.write(self._asked.head.line + passed.head)
+        upstream.transport.write(self._asked.head.to_bytes(passed.pieces))
         if self._waiting:
             waiting, self._waiting = self._waiting, b""
             self._browser.release()

@@ -8,7 +8,7 @@ from sidecar.core.heads import OwnPath, values
 from sidecar.core.messages import RequestHead, RequestReader, check_beginning, check_length
 from sidecar.errors import RequestMalformed
 from sidecar.proxy.exchange import Exchange
-from sidecar.proxy.passes import Asked, Memory
+from sidecar.proxy.passes import Asked
 from sidecar.proxy.sides import MOST_UNSENT, Middle
 from sidecar.proxy.site import Site
 from sidecar.proxy.tls import HANDSHAKE, TlsTransport
@@ -22,13 +22,12 @@ class Front(Watched):
     """A browser's connection. One request at a time; others wait in its buffer."""
 
     __slots__ = (
-        "_first", "_head", "_memory", "_reader", "_reading", "_searched",
+        "_first", "_head", "_reader", "_reading", "_searched",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
         self._reader = RequestReader(site.limits.fields)
-        self._memory = Memory()
         self._searched = 0
         self._first = True
         self._head: RequestHead | None = None
@@ -157,7 +156,8 @@ class Front(Watched):
         block, most = asked.head.block, self._site.limits.body_bytes
         if most is not None and (block.length or 0) > most:
             raise RequestMalformed("a body is too long", status=413)
-        exchange = Exchange(self, self._site.way, asked, self._memory, block.body(most))
+        way = self._site.way
+        exchange = Exchange(self, way, asked, way.gate.memories.of(block), block.body(most))
         self._middle = exchange
         exchange.start()
         if block.has_body and self._buffer and self._middle is exchange:
@@ -165,7 +165,7 @@ class Front(Watched):
             self._to_middle(exchange, data)
 
     async def _log_out(self, asked: Asked, raw: bytes) -> None:
-        ours = await self._site.way.gate.ends_session(asked.head, self._memory)
+        ours = await self._site.way.gate.ends_session(asked.head)
         self._middle = None
         try:
             if ours:

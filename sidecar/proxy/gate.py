@@ -27,7 +27,7 @@ from sidecar.core.heads import (
     Kind,
     end_to_end,
     has_client_credential,
-    head_bytes,
+    head_pieces,
     upstream_fields,
     values,
     without_renewed_token,
@@ -43,7 +43,7 @@ from sidecar.errors import (
 )
 from sidecar.flows.records import Live
 from sidecar.metrics import Metrics
-from sidecar.proxy.passes import Asked, KnownSessions, Memory, Pass, Renewals, Rules, Seen
+from sidecar.proxy.passes import Asked, KnownSessions, Memories, Memory, Pass, Renewals, Rules, Seen
 
 # What goes on without a login while the store or the provider is away.
 _NEEDS_NO_LOGIN = (Kind.PUBLIC, Kind.LOCAL_LOGIN, Kind.OTHER)
@@ -64,11 +64,13 @@ class Gate:
         self._sessions = sessions
         self._renewals = renewals
         self._rules = rules
+        self.memories = Memories()
+        """What this gate remembers is nothing to another, which has other rules."""
         self._count = metrics.requests.count
 
-    async def ends_session(self, head: RequestHead, memory: Memory) -> bool:
+    async def ends_session(self, head: RequestHead) -> bool:
         """Whether a logout ends a session of ours; else it is one of Argo CD's accounts'."""
-        seen = self._look(head.block, memory)
+        seen = self._look(head.block, self.memories.of(head.block))
         if seen.key is None:
             return False
         if not says_local(join_token(seen.found)):
@@ -156,8 +158,8 @@ class Gate:
         return [("Set-Cookie", self._rules.jar.clear(self._rules.jar.session))]
 
     def _look(self, block: RequestFields, memory: Memory) -> Seen:
-        if memory.gate is not self or memory.seen is None or memory.seen.block is not block:
-            memory.gate, memory.passed = self, None
+        if memory.seen is None or memory.seen.block is not block:
+            memory.passed = None
             fields = end_to_end(block.fields)
             if block.http_1_0:  # which knows no 100 Continue (RFC 9110 section 10.1.1)
                 fields = [f for f in fields if f[0].lower() != "expect"]
@@ -172,7 +174,6 @@ class Gate:
         passed = memory.passed
         if (
             passed is None
-            or memory.gate is not self
             or passed.seen.block is not asked.head.block
             or passed.kind is not asked.kind
             or memory.settings is not asked.rewrites_settings
@@ -262,13 +263,13 @@ class Gate:
         if asked.rewrites_settings:
             fields = [f for f in fields if f[0].lower() != "accept-encoding"]
             fields.append(("Accept-Encoding", "identity"))
-        head = head_bytes(b"", [*fields, *seen.block.for_the_next_hop()])
+        pieces = head_pieces([*fields, *seen.block.for_the_next_hop()])
         mirrors = self._rules.mirror and live is not None
         return Pass(
             asked.kind,
             credential,
             seen,
-            head,
+            pieces,
             live,
             lasting=_is_lasting(asked),
             rewrites=mirrors or asked.rewrites_settings or asked.kind is Kind.LOCAL_LOGIN,

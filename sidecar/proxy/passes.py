@@ -108,12 +108,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A request as it goes up: its `head` behind the first line. Or the `answer` in its place."""
+    """A request as it goes up: the `pieces` of its head. Or the `answer` in its place."""
 
     kind: Kind
     credential: Credential
     seen: Seen
-    head: bytes = b""
+    pieces: Sequence[bytes] = ()
+    """What goes up behind the first line, between the lines that only pass."""
     live: Live | None = None
     answer: Answer | None = None
     lasting: bool = False
@@ -123,19 +124,44 @@ class Pass:
 
 
 class Memory:
-    """What the gate remembers of one connection: its last fields, and how they went up.
+    """What the gate remembers of one block of fields, and how requests with it went up.
 
-    The same fields with the same token go up as the same bytes. What one gate remembers is
-    nothing to another, which has other rules.
+    The same fields with the same token go up as the same bytes.
     """
 
-    __slots__ = ("gate", "passed", "seen", "settings")
+    __slots__ = ("passed", "seen", "settings")
 
     def __init__(self) -> None:
-        self.gate: object = None
         self.seen: Seen | None = None
         self.passed: Pass | None = None
         self.settings = False
+
+
+_MOST_REMEMBERED = 4 * 1024 * 1024
+_MEMORY_SIZE = 3072  # without the fields and the token; measured
+
+
+class Memories:
+    """What the gate remembers, for all connections: some of them bring many users' requests."""
+
+    def __init__(self) -> None:
+        self._of: dict[RequestFields, Memory] = {}
+        self._size = 0
+
+    def of(self, block: RequestFields) -> Memory:
+        """What is remembered of these fields."""
+        memory = self._of.get(block)
+        if memory is None:
+            self._size += _MEMORY_SIZE + block.size
+            if self._size > _MOST_REMEMBERED:
+                self.forget()
+            memory = self._of[block] = Memory()
+        return memory
+
+    def forget(self) -> None:
+        """Begin anew, so that no token stays for long after its session."""
+        self._of.clear()
+        self._size = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Iterable
 
+from sidecar.core.messages import forget_lines
 from sidecar.core.session import SessionKey
 from sidecar.proxy.front import Front
 from sidecar.proxy.site import Site
 
 SWEEP_SECONDS = 1.0
+_FORGET_SECONDS = 60.0
 
 
 class PublicPort:
@@ -17,6 +19,7 @@ class PublicPort:
         self._site = site
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
+        self._forget_at = 0.0
 
     @property
     def connections(self) -> int:
@@ -64,10 +67,17 @@ class PublicPort:
 
     def _sweep_all(self) -> None:
         loop = asyncio.get_running_loop()
-        now = loop.time()
+        self.sweep(loop.time())
+        self._sweep = loop.call_later(SWEEP_SECONDS, self._sweep_all)
+
+    def sweep(self, now: float) -> None:
+        """End what takes too long, and forget what is old."""
         for front in list(self._site.connections):
             front.check(now)
         self._site.way.pool.close_aged(now)
+        if now >= self._forget_at:
+            self._forget_at = now + _FORGET_SECONDS
+            self._site.way.gate.memories.forget()
+            forget_lines()
         if self._site.certificate is not None:
             self._site.certificate.reload()
-        self._sweep = loop.call_later(SWEEP_SECONDS, self._sweep_all)

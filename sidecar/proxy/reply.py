@@ -11,6 +11,7 @@ from sidecar.proxy.sides import Browser
 
 MAX_ANSWER_HEAD = 256 * 1024  # Argo CD may set 20 cookies of 4 KiB
 MAX_SETTINGS = 1024 * 1024
+_COPIED = 16 * 1024  # up to here a copy costs less than two pieces to write
 
 
 class Reply:
@@ -22,6 +23,7 @@ class Reply:
         "_browser",
         "_collected",
         "_gate",
+        "_head_end",
         "_held",
         "_rest",
         "begun",
@@ -37,6 +39,7 @@ class Reply:
         self._asked = asked
         self.passed = passed
         self._held = b""
+        self._head_end = 0
         self._rest = b""
         self._body: Body | None = None
         self._collected: bytes | None = None
@@ -74,10 +77,10 @@ class Reply:
             if end < 4:
                 return None
             head = read_answer_head(self._held[:end], as_fields=self.passed.rewrites)
-            self._held = self._held[end:]
             if not head.interim:
-                self.head = head
+                self.head, self._head_end = head, end
                 return head
+            self._held = self._held[end:]
             if not self._asked.head.block.http_1_0:
                 self._browser.write(head_bytes(head.line, end_to_end(head.fields)))
 
@@ -97,14 +100,28 @@ class Reply:
         self.keeps_alive = may_keep and block.keeps_alive and not self.until_close
         if self._asked.rewrites_settings and head.status == 200:
             self._collected = b""
+            self.pass_body(self._take_held()[self._head_end :])
         else:
             self.begun = True
-            mine, self._rest = self._body.take(self._held)
-            self._browser.write(self._head_bytes(head, more) + mine)
+            self._write_first(self._head_bytes(head, more), self._body)
             self.done = self._body.done
-            return
-        first, self._held = self._held, b""
-        self.pass_body(first)
+
+    def _write_first(self, head: bytes, body: Body) -> None:
+        """Write the head, and what has come behind it, which may be the longest of all pieces."""
+        came, at = self._take_held(), self._head_end
+        if not body.takes_all(len(came) - at):
+            mine, self._rest = body.take(came[at:])
+            self._browser.write(head + mine)
+        elif len(head) == at and came.startswith(head):
+            self._browser.write(came)
+        elif len(came) <= _COPIED:
+            self._browser.write(head + came[at:])
+        else:
+            self._browser.write_both(head, memoryview(came)[at:])
+
+    def _take_held(self) -> bytes:
+        held, self._held = self._held, b""
+        return held
 
     def pass_body(self, data: bytes) -> None:
         """Pass on what comes of the body.
@@ -140,8 +157,9 @@ class Reply:
         if head is None or not self._asked.head.block.websocket:
             raise AnswerMalformed("it switches the protocol, though nobody asked")
         self.begun = True
+        came = self._take_held()[self._head_end :]
         upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
-        self._browser.write(head_bytes(head.line, [*self._fields(head), *upgrade]) + self._held)
+        self._browser.write(head_bytes(head.line, [*self._fields(head), *upgrade]) + came)
 
     def end_chunks(self) -> bool:
         """Write the end of a body that never ends by itself; False where it cannot be ended."""

@@ -78,6 +78,10 @@ class Browser(Protocol):
         """Send bytes."""
         ...
 
+    def write_both(self, head: bytes, data: memoryview) -> None:
+        """Send two pieces."""
+        ...
+
     def hold(self) -> None:
         """Read no more for now."""
         ...

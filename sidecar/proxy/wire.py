@@ -26,6 +26,11 @@ class Wire(asyncio.Protocol):
         self._answering = True
         self.transport.write(data)
 
+    def write_both(self, head: bytes, data: memoryview) -> None:
+        """Send two pieces, without making one of them where the event loop can."""
+        self._answering = True
+        self.transport.writelines((head, data))
+
     def hold(self) -> None:
         """Read no more for now."""
         self._held = True

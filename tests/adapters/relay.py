@@ -76,10 +76,10 @@ class Relay:
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            server_writer.close()
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            server_writer.close()
 
     async def _requests(
         self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, cut: asyncio.Event

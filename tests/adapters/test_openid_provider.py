@@ -14,13 +14,9 @@ import pytest
 from aiohttp import ClientSession, TraceConfig, web
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from sidecar.adapters.openid_provider import (
-    ASK_AGAIN_SECONDS,
-    DOCUMENT_AGE_SECONDS,
-    RETRY_SECONDS,
-    OpenIdProvider,
-    provider_session,
-)
+from sidecar.adapters.openid_provider import ASK_AGAIN_SECONDS, OpenIdProvider
+from sidecar.adapters.provider_http import provider_session
+from sidecar.adapters.remembered import DOCUMENT_AGE_SECONDS, RETRY_SECONDS
 from sidecar.config.tls import provider_tls
 from sidecar.core.id_token import Expected, verify
 from sidecar.core.provider_profiles import (

@@ -9,10 +9,19 @@ import pytest
 from redis.asyncio import Redis
 
 from sidecar.adapters.redis_store import RedisStore
+from sidecar.adapters.script_batch import MOST_AT_ONCE, ScriptBatch
 from sidecar.core.session import SessionKey
 from sidecar.demo.valkey import valkey
 from sidecar.errors import KeyUnknown, StoreUnavailable
-from sidecar.ports import Ended, RecordKind, RecordName, SaveResult, Store, Write
+from sidecar.ports import (
+    Ended,
+    RecordKind,
+    RecordName,
+    SaveResult,
+    Store,
+    StoredSession,
+    Write,
+)
 from tests.adapters.conftest import PATIENT, ValkeyServer, said
 from tests.adapters.records import (
     LAPTOP,
@@ -64,6 +73,7 @@ async def far_store(relay: Relay, prefix: str, clock: FakeClock) -> AsyncIterato
         await store.load(stranger)
         await store.end_session(stranger, "grant", reason="logout", write_id="end")
         await store.end_grant(stranger.user_tag, "grant", version=2, reason="over", write_id="over")
+        await store.redeem("strange", "owner", seconds=1)
         yield store
         await store.aclose()
 
@@ -203,6 +213,99 @@ async def test_a_load_is_one_trip(far_store: RedisStore, relay: Relay, redis: Re
     after = await _calls(redis)
     assert after["evalsha"] == before["evalsha"] + 1
     assert relay.requests_seen.pop().count(b"\r\n*") == 0
+
+
+async def test_loads_of_one_moment_are_one_trip_with_an_answer_for_each(
+    far_store: RedisStore, relay: Relay, redis: Redis
+) -> None:
+    keys = [SessionKey(USER, f"{number:02x}") for number in range(100)]
+    for number, key in enumerate(keys[1:], 1):
+        await attach(far_store, key, f"grant{number}")
+    relay.requests_seen.clear()
+    before = await _calls(redis)
+
+    found = await asyncio.gather(*(far_store.load(key) for key in keys))
+
+    names = [stored and stored.grant_id for stored in found]
+    assert names == [None, *(f"grant{number}" for number in range(1, 100))]
+    assert (await _calls(redis))["evalsha"] == before["evalsha"] + 100
+    asked = [data.count(b"EVALSHA") for data in relay.requests_seen if b"EVALSHA" in data]
+    assert sorted(asked) == [100 - MOST_AT_ONCE, MOST_AT_ONCE]
+
+
+async def test_a_load_that_the_server_refuses_fails_alone(
+    store: RedisStore, redis: Redis, prefix: str
+) -> None:
+    await attach(store, LAPTOP)
+    await redis.set(f"{prefix}{{{USER}}}:session:{PHONE.digest}", "no record")
+
+    laptop, phone, tablet = await asyncio.gather(
+        *(store.load(key) for key in (LAPTOP, PHONE, TABLET)), return_exceptions=True
+    )
+
+    assert isinstance(laptop, StoredSession)
+    assert isinstance(phone, StoreUnavailable)
+    assert tablet is None
+
+
+async def test_loads_whose_trip_fails_all_fail_and_nothing_is_asked_again(
+    far_store: RedisStore, relay: Relay, redis: Redis
+) -> None:
+    await attach(far_store, LAPTOP)
+    before = await _calls(redis)
+    relay.cut_the_answer_to(b"EVALSHA")
+
+    found = await asyncio.gather(
+        *(far_store.load(key) for key in (LAPTOP, PHONE, TABLET)), return_exceptions=True
+    )
+    after = await far_store.load(LAPTOP)
+
+    assert [type(error) for error in found] == [StoreUnavailable] * 3
+    assert (await _calls(redis))["evalsha"] == before["evalsha"] + 4
+    assert after is not None
+
+
+async def test_a_script_that_the_server_has_forgotten_is_loaded_once_for_all_of_a_trip(
+    far_store: RedisStore, relay: Relay, redis: Redis
+) -> None:
+    await attach(far_store, LAPTOP)
+    await redis.script_flush()
+    relay.requests_seen.clear()
+
+    found = await asyncio.gather(*(far_store.load(key) for key in (LAPTOP, PHONE, LAPTOP)))
+
+    assert [stored is not None for stored in found] == [True, False, True]
+    assert b"".join(relay.requests_seen).count(b"SCRIPT") == 1
+    assert b"".join(relay.requests_seen).count(b"EVALSHA") == 6
+
+
+async def test_a_server_that_answers_some_of_a_trip_only_does_not_keep_it_for_long(
+    far_store: RedisStore, relay: Relay, redis: Redis
+) -> None:
+    batch = ScriptBatch(far_store._redis, "return ARGV[1]", seconds=HASTY_SECONDS)
+    await batch.call([], ["first"])
+    relay.hold_answers()
+
+    found = await asyncio.gather(
+        *(batch.call([], [f"{number}"]) for number in range(3)), return_exceptions=True
+    )
+    relay.let_answers_go()
+
+    assert [type(error) for error in found] == [TimeoutError] * 3
+    assert await batch.call([], ["last"]) == b"last"
+
+
+async def test_loads_under_way_end_with_the_store(far_store: RedisStore, relay: Relay) -> None:
+    relay.hold_answers()
+    loading = asyncio.gather(
+        *(far_store.load(key) for key in (LAPTOP, PHONE)), return_exceptions=True
+    )
+    arrived = relay.arrival_of(b"EVALSHA")
+    await arrived.wait()
+
+    await far_store.aclose()
+
+    assert [type(error) for error in await loading] == [StoreUnavailable] * 2
 
 
 # The server's clock

@@ -22,7 +22,7 @@ from bench.field import (
     UNCACHED,
     field,
 )
-from bench.load import Ran, paced, saturated
+from bench.load import Ran, TurnFailed, paced, saturated
 from bench.machine import tree_cpu_seconds, yardstick_ms
 from bench.plot import plot
 from bench.proxies import PARTS, QUICK, RATIOS, ROWS, ratios
@@ -188,6 +188,23 @@ async def test_each_peer_is_compared_with_the_turns_beside_it() -> None:
     assert asked == ["base", "other", "base", "other", "base", "other", "base"]
     assert ratios_of(turns, lambda ran: ran.rate) == {"other": 0.5}
     assert medians(turns, "base", lambda ran: ran.rate, digits=0) == {"base": 225, "other": 112}
+
+
+async def test_a_turn_in_which_a_request_failed_is_repeated_and_does_not_count(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rates = iter([1, 1, 100, None, 75, 100])
+
+    async def turn(name: str) -> Ran:
+        rate = next(rates)
+        if rate is None:
+            raise TurnFailed(f"{name}: 1 requests failed")
+        return Ran(rate, 1.0, 1.0, 0.0, 0.0)
+
+    turns = await rounds(turn, "base", ["other"], times=1)
+
+    assert medians(turns, "base", lambda ran: ran.rate, digits=0) == {"base": 100, "other": 75}
+    assert "once more: other: 1 requests failed" in capsys.readouterr().err
 
 
 async def test_the_ratios_are_those_of_the_parts_that_were_measured() -> None:

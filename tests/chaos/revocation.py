@@ -265,7 +265,7 @@ async def begun(store_url: str, sessions: int) -> list[str]:
             refresh_token_expires_at=None,
             renewed_at=now,
         )
-        cookie, _ = await parts.sessions.start(tokens, claims, nonce="", user_agent="")
+        cookie, _ = await parts.joining.start(tokens, claims, nonce="", user_agent="")
         cookies.append(cookie)
     await tasks.aclose(seconds=5)
     await opened.aclose()

@@ -159,6 +159,24 @@ def test_a_stream_can_be_ended_between_chunks(taken: bytes, between: bool) -> No
     assert body.between_chunks is between
 
 
+@properties
+@given(st.integers(0, 6), st.integers(0, 6))
+def test_bytes_may_be_counted_in_the_place_of_being_taken(length: int, count: int) -> None:
+    bodies: list[tuple[Body, Body]] = [(Length(length), Length(length)), (NoBody(), NoBody())]
+    for body, same in bodies:
+        all_of_them = body.takes_all(count)
+        mine, rest = same.take(b"x" * count)
+
+        assert all_of_them is (rest == b"")
+        if all_of_them:
+            assert (body.done, body.takes_all(1)) == (same.done, same.takes_all(1))
+        else:
+            assert body.take(b"x" * count) == (mine, rest)
+
+    assert UntilClose().takes_all(count)
+    assert not Chunked().takes_all(count)
+
+
 def test_bodies_without_bytes_and_without_an_end() -> None:
     assert NoBody().take(b"x") == (b"", b"x")
     assert NoBody().done

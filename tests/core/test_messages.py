@@ -1,16 +1,22 @@
+import contextlib
+
+import httptools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.answer_heads import read_answer_head
 from sidecar.core.framing import Chunked, Length, NoBody, UntilClose
-from sidecar.core.heads import head_bytes
-from sidecar.core.messages import RequestReader
+from sidecar.core.heads import end_to_end, head_bytes, head_pieces
+from sidecar.core.messages import RequestHead, RequestReader
 from sidecar.errors import AnswerMalformed, RequestMalformed
 from tests.core.examples import properties
 
 H = b"Host: argocd.example.org\r\n"
 NAMES = st.text("ABCxyz019-!#$%&'*+.^`|~", min_size=1, max_size=8).map(lambda name: "X-" + name)
+READ_NAMES = st.sampled_from(
+    ("Accept", "COOKIE", "connection", "Content-Length", "te", "Token", "Upgrade", "a_b")
+)
 VALUES = st.text([chr(i) for i in (9, *range(32, 127), *range(128, 256))], max_size=12).map(
     lambda value: value.strip(" \t")
 )
@@ -23,10 +29,37 @@ def test_what_was_read_is_written_as_it_was(fields: list[tuple[str, str]]) -> No
     all_fields = [*fields, ("Host", "argocd.example.org")]
     raw = head_bytes(b"GET /x HTTP/1.1\r\n", all_fields)
 
-    head = RequestReader().read(raw)
+    assert written(RequestReader().read(raw)) == raw
 
-    assert head.block.fields == all_fields
-    assert head_bytes(head.line, head.block.fields) == raw
+
+@properties
+@given(st.lists(st.tuples(READ_NAMES | NAMES, VALUES), max_size=8))
+def test_lines_are_read_as_llhttp_reads_them(fields: list[tuple[str, str]]) -> None:
+    raw = head_bytes(b"GET /x HTTP/1.1\r\n", [*fields, ("Host", "argocd.example.org")])
+    raw = raw.replace(b": ", b":\t ")
+    llhttp = Collected()
+    with contextlib.suppress(httptools.HttpParserError):
+        httptools.HttpRequestParser(llhttp).feed_data(raw)
+
+    with contextlib.suppress(RequestMalformed):
+        assert written(RequestReader().read(raw)) == head_bytes(
+            b"GET /x HTTP/1.1\r\n", llhttp.fields
+        )
+
+
+class Collected:
+    """The fields that llhttp tells of."""
+
+    def __init__(self) -> None:
+        self.fields: list[tuple[str, str]] = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name.decode("latin-1"), value.decode("latin-1").rstrip(" \t")))
+
+
+def written(head: RequestHead) -> bytes:
+    """A head with all its fields, as it goes up."""
+    return head.to_bytes(head_pieces(head.block.fields))
 
 
 @properties
@@ -37,8 +70,9 @@ def test_any_bytes_are_a_head_or_refused_and_nothing_else(noise: bytes) -> None:
             head = RequestReader().read(raw)
         except RequestMalformed:
             continue
-        again = head_bytes(head.line, head.block.fields)
-        assert RequestReader().read(again).block == head.block
+        again = RequestReader().read(written(head))
+        assert written(again) == written(head)
+        assert again.block.fields == head.block.fields
 
 
 @properties
@@ -86,6 +120,59 @@ def test_a_block_of_fields_that_came_before_is_the_same_value() -> None:
     assert other_method.block is not first.block
     assert old.block.http_1_0
     assert not old.block.keeps_alive
+
+
+def test_a_line_that_only_passes_changes_nothing_but_itself() -> None:
+    reader, other = RequestReader(), RequestReader()
+    cookie = b"Cookie: a=b\r\n"
+
+    first = reader.read(b"GET /a HTTP/1.1\r\nX-Id: 1\r\n" + H + cookie + b"X-Id: 2\r\nY: 3\r\n\r\n")
+    second = other.read(b"GET /a HTTP/1.1\r\nX-Id: 4\r\n" + H + cookie + b"X-Id:5 \r\nZ: 6\r\n\r\n")
+
+    assert second.block is first.block
+    assert first.passing == [b"X-Id: 1\r\n", b"X-Id: 2\r\nY: 3\r\n"]
+    assert second.passing == [b"X-Id: 4\r\n", b"X-Id: 5\r\nZ: 6\r\n"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        b"X-Id: 1\r\n" + H + b"Cookie: a=c\r\n",
+        b"X-Id: 1\r\n" + H + b"cookie: a=b\r\n",
+        b"X-Id: 1\r\nCookie: a=b\r\n" + H,
+        H + b"Cookie: a=b\r\nX-Id: 1\r\n",
+        b"X-Id: 1\r\n" + H + b"Cookie: a=b\r\nCookie: a=b\r\n",
+        b"X-Id: 1\r\n" + H + b"Cookie: a=b\r\nContent-Length: 0\r\n",
+        b"X-Id: 1\r\n" + H + b"Cookie: a=b\r\nConnection: X-Id\r\n",
+        b"X_Id: 1\r\n" + H + b"Cookie: a=b\r\n",
+    ],
+)
+def test_a_line_that_is_read_or_stands_elsewhere_is_another_block(changed: bytes) -> None:
+    reader = RequestReader()
+    first = reader.read(b"GET /a HTTP/1.1\r\nX-Id: 1\r\n" + H + b"Cookie: a=b\r\n\r\n")
+
+    assert reader.read(b"GET /a HTTP/1.1\r\n" + changed + b"\r\n").block is not first.block
+
+
+@pytest.mark.parametrize("options", ["", ",", "close,", "keep-alive, ,close", " \t,te"])
+def test_lines_pass_beside_a_connection_field_that_names_none(options: str) -> None:
+    lines = f"X-Id: 1\r\nConnection: {options}\r\nX-Id: 2\r\n".encode()
+
+    head = RequestReader().read(b"GET /a HTTP/1.1\r\n" + H + lines + b"\r\n")
+
+    up = head.to_bytes(head_pieces(end_to_end(head.block.fields)))
+    assert up == b"GET /a HTTP/1.1\r\n" + H + b"X-Id: 1\r\nX-Id: 2\r\n\r\n"
+
+
+@pytest.mark.parametrize("name", ["X-Id", "x-id", "X-ID"])
+def test_no_line_passes_that_connection_names(name: str) -> None:
+    lines = f"Connection: close, {name}\r\nX-Id: 1\r\nY: 2\r\n\r\n".encode()
+
+    head = RequestReader().read(b"GET /a HTTP/1.1\r\n" + H + lines)
+
+    assert head.passing == ()
+    assert ("X-Id", "1") not in end_to_end(head.block.fields)
+    assert ("Y", "2") in end_to_end(head.block.fields)
 
 
 @pytest.mark.parametrize(

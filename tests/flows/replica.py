@@ -10,7 +10,8 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sidecar.adapters.memory_store import MemoryStore
-from sidecar.adapters.openid_provider import OpenIdProvider, provider_session
+from sidecar.adapters.openid_provider import OpenIdProvider
+from sidecar.adapters.provider_http import provider_session
 from sidecar.core.grant import Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
 from sidecar.core.provider_profiles import GENERIC, ProviderProfile
@@ -169,7 +170,7 @@ class Flows:
     async def logged_in(self, sharing: Sharing = Sharing.PER_SESSION) -> SessionKey:
         """A session with a fresh grant, or with the one that the user's sessions share."""
         tokens, claims = await self.signed_in()
-        cookie, grant = await self.first.sessions.start(
+        cookie, grant = await self.first.parts.joining.start(
             tokens, claims, nonce="a-nonce", user_agent="test", sharing=sharing
         )
         await self.first.schedule.note(grant)

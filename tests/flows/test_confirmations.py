@@ -128,8 +128,8 @@ class Here:
         now = self.clock.now()
         tokens = TokenSet("id", now, now + HOUR, "access", None, "refresh", None, now)
         claims = IdTokenClaims(ISSUER, f"user-{self.number}", now, now + HOUR, "")
-        sessions = replica.parts.sessions
-        cookie, _ = await sessions.start(tokens, claims, nonce="n", user_agent="test")
+        sessions, joining = replica.parts.sessions, replica.parts.joining
+        cookie, _ = await joining.start(tokens, claims, nonce="n", user_agent="test")
         key = sessions.read_cookies([cookie])
         assert key
         live = await sessions.load(key)
@@ -393,7 +393,7 @@ async def test_new_tokens_win_over_a_store_that_went_back_and_was_written_to_sin
     newer = await here.renewed(one, live)
     here.store._slots = before
     for _ in range(5):
-        assert await two.parts.sessions.join(live.grant.user_tag, live.grant.id, user_agent="")
+        assert await two.parts.joining.join(live.grant.user_tag, live.grant.id, user_agent="")
 
     await one.round()
 
@@ -502,7 +502,7 @@ async def test_what_has_ended_is_refused_though_a_store_that_went_back_has_it(
     await one.parts.sessions.end(live.session.key, live.grant.id, EndReason.LOGOUT)
     here.store._slots = before
     two = here.add()
-    cookie = await two.parts.sessions.join(live.grant.user_tag, live.grant.id, user_agent="")
+    cookie = await two.parts.joining.join(live.grant.user_tag, live.grant.id, user_agent="")
     another = two.parts.sessions.read_cookies([cookie or ""])
     assert another
 

@@ -19,7 +19,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sidecar.adapters.memory_store import MemoryStore
-from sidecar.adapters.openid_provider import OpenIdProvider, provider_session
+from sidecar.adapters.openid_provider import OpenIdProvider
+from sidecar.adapters.provider_http import provider_session
 from sidecar.core.id_token import IdTokenClaims
 from sidecar.core.refresh_policy import (
     Action,
@@ -164,7 +165,9 @@ class Here:
             renewed_at=issued_at,
         )
         claims = IdTokenClaims(ISSUER, f"user-{self.number}", issued_at, issued_at + life, "")
-        cookie, grant = await replica.sessions.start(tokens, claims, nonce="n", user_agent="test")
+        cookie, grant = await replica.parts.joining.start(
+            tokens, claims, nonce="n", user_agent="test"
+        )
         key = replica.sessions.read_cookies([cookie])
         assert key
         live = await replica.sessions.load(key)
@@ -698,7 +701,7 @@ async def test_a_record_whose_key_is_not_here_is_an_error_and_no_end(
 async def test_a_session_has_the_grant_that_its_record_names_whatever_the_index_says(
     here: Here, one: Replica, live: Live, key: SessionKey
 ) -> None:
-    cookie = await one.sessions.join(key.user_tag, live.grant.id, user_agent="another browser")
+    cookie = await one.parts.joining.join(key.user_tag, live.grant.id, user_agent="another browser")
     slot = here.store._slots[key.user_tag]
     slot.grants["another"] = replace(slot.grants[live.grant.id], record=Record(1, "w", b"other"))
     slot.index[key.digest] = "another"
@@ -1026,7 +1029,7 @@ async def test_what_is_given_at_once_has_no_ended_token_though_a_version_came_tw
     one.parts.cache.forget(session_name(key))
     one.parts.cache.forget(grant_name(live.grant.user_tag, live.grant.id))
     here.store._slots = before
-    await (await here.add()).sessions.join(live.grant.user_tag, live.grant.id, user_agent="")
+    await (await here.add()).parts.joining.join(live.grant.user_tag, live.grant.id, user_agent="")
 
     here.clock.advance(2 * HOUR)
     await one.sessions.load(key)

@@ -91,7 +91,9 @@ async def test_a_session_attached_during_a_renewal_loses_neither(here: Flows) ->
     await here.first.refresh.current(key)
     await gate.reached()
 
-    cookie = await here.first.sessions.join(live.grant.user_tag, live.grant.id, user_agent="second")
+    cookie = await here.first.parts.joining.join(
+        live.grant.user_tag, live.grant.id, user_agent="second"
+    )
     gate.release()
     await here.first.tasks.idle()
 
@@ -163,7 +165,7 @@ async def test_a_grant_that_is_over_ends_all_its_sessions(here: Flows) -> None:
     key = await here.logged_in()
     live = await here.first.sessions.load(key)
     assert live
-    cookie = await here.first.sessions.join(live.grant.user_tag, live.grant.id, user_agent="2")
+    cookie = await here.first.parts.joining.join(live.grant.user_tag, live.grant.id, user_agent="2")
     second = here.first.sessions.read_cookies([cookie or ""])
     assert second
     here.provider.end_all()

@@ -42,7 +42,7 @@ async def test_two_configurations_over_one_store_share_no_grant(here: Flows) -> 
     other.parts.records.client = Client(here.provider.issuer, "another-client")
     tokens, claims = await here.signed_in()
 
-    cookie, grant = await other.sessions.start(
+    cookie, grant = await other.parts.joining.start(
         tokens, claims, nonce="a-nonce", user_agent="test", sharing=Sharing.PER_USER
     )
 
@@ -70,7 +70,7 @@ async def test_a_login_that_the_store_does_not_take_gives_its_tokens_to_the_user
     tokens, claims = await here.signed_in()
     here.store.saves.extend([FailingStore.BEFORE] * 7)
 
-    await here.first.sessions.keep_for_others(tokens, claims, nonce="a-nonce")
+    await here.first.parts.joining.keep_for_others(tokens, claims, nonce="a-nonce")
 
     live = await here.first.sessions.load(laptop)
     assert live
@@ -81,6 +81,6 @@ async def test_a_login_that_the_store_does_not_take_gives_its_tokens_to_the_user
 async def test_a_login_that_nobody_shares_with_is_not_kept(here: Flows) -> None:
     tokens, claims = await here.signed_in()
 
-    await here.first.sessions.keep_for_others(tokens, claims, nonce="a-nonce")
+    await here.first.parts.joining.keep_for_others(tokens, claims, nonce="a-nonce")
 
     assert not here.clock.slept

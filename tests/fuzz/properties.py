@@ -45,7 +45,7 @@ def request_head(data: bytes) -> None:
         return
     assert reader.read(raw).block is head.block
     body = _a_body(head.block)
-    up = head.line + passed.head
+    up = head.to_bytes(passed.pieces)
 
     if (head.block.length or 0) > len(body):
         assert read_requests(raw + body)[0] == read_requests(up + body)[0] == []
@@ -117,7 +117,7 @@ def _is_stable(up: bytes) -> None:
     again = RequestReader().read(up)
     passed = _pass(again)
     assert passed is not None
-    assert again.line + passed.head == up
+    assert again.to_bytes(passed.pieces) == up
 
 
 def answer(data: bytes) -> None:
@@ -163,6 +163,9 @@ class _Collected:
 
     def write(self, data: bytes) -> None:
         self.got += data
+
+    def write_both(self, head: bytes, data: memoryview) -> None:
+        self.got += head + data
 
 
 def _a_request(method: str) -> tuple[Asked, Pass]:

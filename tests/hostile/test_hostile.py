@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientConnectionError, ClientError, ClientPayloadError, ClientSession
 
-from sidecar.adapters.openid_provider import MAX_ANSWER_BYTES
+from sidecar.adapters.provider_http import MAX_ANSWER_BYTES
 from sidecar.core import failures
 from sidecar.core.provider_profiles import PROFILES, FailureClass, ProviderProfile
 from sidecar.core.tokens import read_token_response

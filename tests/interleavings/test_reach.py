@@ -9,6 +9,7 @@ from types import ModuleType
 
 from sidecar.flows import (
     confirmations,
+    joining,
     knowledge,
     lease,
     login,
@@ -27,8 +28,8 @@ _PORTS = (
     "_store", "_provider", "_clock", "_upstream", "_sessions", "_schedule", "_knowledge", "store",
 )  # fmt: skip
 _MODULES = (
-    refresh, renewal, lease, saving, sessions, knowledge, confirmations, login, logout, schedule,
-    verification,
+    refresh, renewal, lease, saving, sessions, joining, knowledge, confirmations, login, logout,
+    schedule, verification,
 )  # fmt: skip
 _NOT_REACHED = {
     # What runs without a request is the background renewal's own; it ends in `_join` as all do.
@@ -37,17 +38,17 @@ _NOT_REACHED = {
     ("Confirmations.run", "sleep"),
     ("Confirmations.beats", "sleep"),
     # A shared grant that is over for us and not for the store: tests/web/test_changes.py.
-    ("Sessions._end_unusable", "load_grant"),
-    ("Sessions._end_unusable", "end_grant"),
+    ("Joining._end_unusable", "load_grant"),
+    ("Joining._end_unusable", "end_grant"),
     # A token's life after the logins, when all come back one after the other: test_sharing.py.
     ("Renewal._try_next", "save"),
     ("Renewal._try_next", "note"),
     # A lease that is given back late, when all others are served: tests/flows/test_refresh.py.
     ("Leases._release_behind", "release_lease"),
     # A login that the store takes after seconds only: tests/flows/test_sharing.py.
-    ("Sessions.keep_for_others", "_shared"),
-    ("Sessions.keep_for_others", "save"),
-    ("Sessions.keep_for_others", "sleep"),
+    ("Joining.keep_for_others", "_shared"),
+    ("Joining.keep_for_others", "save"),
+    ("Joining.keep_for_others", "sleep"),
     # Two replicas that put back different states at one instant: tests/flows/test_knowledge.py.
     ("Knowledge.settle_grant", "load_grant"),
 }

@@ -38,8 +38,9 @@ from sidecar.errors import (
     StoreUnavailable,
     TryLater,
 )
-from sidecar.flows.assembly import session_parts
+from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.confirmations import EVERY_SECONDS, Confirmations
+from sidecar.flows.joining import Joining
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
 from sidecar.flows.records import Client, Live
@@ -264,14 +265,14 @@ class World:
             response.id_token or "", int(now), int(now) + TOKEN_SECONDS, "at", None,
             family.current, None, now,
         )  # fmt: skip
-        sessions = Replica.sessions_over(self, self.memory, "setup")
+        parts = Replica.parts_over(self, self.memory, "setup")
         claims = IdTokenClaims(ISSUER, SUBJECT, int(now), int(now) + TOKEN_SECONDS, "")
         sharing = Sharing.PER_USER if self.shared else Sharing.PER_SESSION
         cookie, grant = at_once(
-            sessions.start(tokens, claims, nonce=NONCE, user_agent="t", sharing=sharing)
+            parts.joining.start(tokens, claims, nonce=NONCE, user_agent="t", sharing=sharing)
         )
         self.grant_id, self.user_tag = grant.id, grant.user_tag
-        key = sessions.read_cookies([cookie])
+        key = parts.sessions.read_cookies([cookie])
         assert key
         self.turns.loop.instant += age
         if not idle:
@@ -452,7 +453,7 @@ class World:
     async def join(self, replica: "Replica", name: str) -> None:
         """Another browser gets a session on the same grant."""
         try:
-            cookie = await replica.sessions.join(self.user_tag, self.grant_id, user_agent="t")
+            cookie = await replica.joining.join(self.user_tag, self.grant_id, user_agent="t")
         except TryLater:
             self.outcomes[name] = "later"
             return
@@ -613,6 +614,7 @@ class Replica:
     clock: WorldClock
     tasks: Tasks
     sessions: Sessions
+    joining: Joining
     confirmations: Confirmations
     refresh: Refresh
     login: Login
@@ -633,18 +635,20 @@ class Replica:
         )  # fmt: skip
         settings = LoginSettings(("openid",), OfflineAccess.AUTO)
         login = Login(
-            sessions, store, provider, RING, CLIENT, settings, schedule, runtime, prefix=PREFIX
-        )
+            sessions, parts.joining, store, provider, RING, CLIENT, settings, schedule, runtime,
+            prefix=PREFIX,
+        )  # fmt: skip
         logout = Logout(sessions, parts.records, provider, UpstreamPort(world, name), runtime)
-        return cls(name, clock, tasks, sessions, parts.confirmations, refresh, login, logout)
+        return cls(
+            name, clock, tasks, sessions, parts.joining, parts.confirmations, refresh, login, logout
+        )
 
     @staticmethod
-    def sessions_over(world: World, store: MemoryStore, name: str) -> Sessions:
+    def parts_over(world: World, store: MemoryStore, name: str) -> SessionParts:
         """Sessions over a store that waits for nobody."""
         runtime = Runtime(WorldClock(world, name), _random(name), Tasks(_LOG), _METRICS, _LOG)
         schedule = Schedule(store, RefreshWindow(), Background.ACTIVE)
-        parts = session_parts(store, RING, CLIENT, schedule, _LIFETIMES, runtime, prefix=PREFIX)
-        return parts.sessions
+        return session_parts(store, RING, CLIENT, schedule, _LIFETIMES, runtime, prefix=PREFIX)
 
 
 _LIFETIMES = Lifetimes(72 * 3600, 168 * 3600)

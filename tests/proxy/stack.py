@@ -24,7 +24,7 @@ from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import Key, KeyRing
 from sidecar.core.session import SessionKey
 from sidecar.core.tokens import TokenSet
-from sidecar.flows.assembly import session_parts
+from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.records import Client, Live
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
@@ -196,6 +196,7 @@ class Stack:
     cookie: str
     live: Live
     own: list[bytes]
+    parts: SessionParts
     clients: list[Peer] = field(default_factory=list)
 
     @property
@@ -230,6 +231,12 @@ class Stack:
         tokens = replace(self.live.grant.tokens, id_token=id_token)
         self.live = self.live._replace(grant=replace(self.live.grant, tokens=tokens))
         self.renewing.at_hand[self.key] = self.live
+
+    async def another_session(self, id_token: str) -> tuple[str, SessionKey]:
+        """The cookie and the key of another session, with this token at hand."""
+        cookie, live = await _a_session(self.parts, id_token)
+        self.renewing.at_hand[live.session.key] = live
+        return f"{self.cookie.partition('=')[0]}={cookie}", live.session.key
 
     async def idle(self) -> None:
         """Until an upstream connection waits for the next request."""
@@ -298,10 +305,9 @@ async def _assemble(
     store = MemoryStore(clock)
     schedule = Schedule(store, RefreshWindow(), Background.OFF)
     lifetimes = Lifetimes(3600, 3600)
-    sessions = session_parts(
-        store, ring, Client("i", "c"), schedule, lifetimes, runtime, prefix="p"
-    ).sessions
-    cookie, live = await _a_session(sessions)
+    parts = session_parts(store, ring, Client("i", "c"), schedule, lifetimes, runtime, prefix="p")
+    sessions = parts.sessions
+    cookie, live = await _a_session(parts)
     jar, paths, renewing = CookieJar(PUBLIC_URL), Paths(), Renewing(sessions)
     renewing.at_hand[live.session.key] = live
     rules = Rules(
@@ -328,17 +334,17 @@ async def _assemble(
     port = PublicPort(site)
     _, at = await port.start("127.0.0.1", 0)
     name = f"{jar.session}={cookie}"
-    return Stack(upstream, site, port, renewing, sessions, at, name, live, own)
+    return Stack(upstream, site, port, renewing, sessions, at, name, live, own, parts)
 
 
-async def _a_session(sessions: Sessions) -> tuple[str, Live]:
+async def _a_session(parts: SessionParts, id_token: str = TOKEN) -> tuple[str, Live]:
     now = time.time()
-    tokens = TokenSet(TOKEN, now, now + 3600, "access", now + 3600, "refresh", None, now)
+    tokens = TokenSet(id_token, now, now + 3600, "access", now + 3600, "refresh", None, now)
     claims = IdTokenClaims("i", "ada", now, now + 3600, "")
-    cookie, _ = await sessions.start(tokens, claims, nonce="", user_agent="")
-    key = sessions.read_cookies([cookie])
+    cookie, _ = await parts.joining.start(tokens, claims, nonce="", user_agent="")
+    key = parts.sessions.read_cookies([cookie])
     assert key is not None
-    live = await sessions.load(key)
+    live = await parts.sessions.load(key)
     assert live is not None
     return cookie, live
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from sidecar.core.messages import RequestFields, RequestReader
 from sidecar.core.session import EndReason
 from sidecar.errors import SessionOver, StoreUnavailable
+from sidecar.proxy.passes import Memories
 from tests.proxy.stack import OK, TOKEN, Peer, answers_ok, get, request, stack, status
 from tests.world import eventually
 
@@ -74,6 +76,76 @@ async def test_a_new_token_replaces_the_remembered_one_with_the_next_request() -
             assert await client.answer() == OK
 
         assert here.upstream.got.endswith(get("/api/v1/a", "Cookie: argocd.token=new.id.token"))
+
+
+async def test_a_line_that_changes_goes_up_in_its_place_with_all_that_stays() -> None:
+    def fields(number: int, cookie: str) -> list[str]:
+        return ["X-A: 1", f"X-Request-ID: {number}", f"Cookie: {cookie}", "X-Request-ID:", "X-Z: z"]
+
+    async with stack() as here:
+        for number in range(3):
+            client = await here.client()
+            for again in (number, 7, 7, number):
+                await client.send(get("/api/v1/a", *fields(again, here.cookie)))
+                assert await client.answer() == OK
+
+        up = f"argocd.token={TOKEN}"
+        assert here.upstream.got.replace(b"X-Request-ID: \r\n", b"X-Request-ID:\r\n") == b"".join(
+            get("/api/v1/a", *fields(each, up))
+            for number in range(3)
+            for each in (number, 7, 7, number)
+        )
+        assert here.metric("requests_total", credential="session") == 12
+
+
+async def test_users_whose_requests_share_a_connection_have_each_their_own_token() -> None:
+    async with stack() as here:
+        other, key = await here.another_session("other.id.token")
+        client = await here.client()
+        for _ in range(2):
+            for cookie in (here.cookie, other, "nobody=1"):
+                await client.send(get("/api/v1/a", f"Cookie: {cookie}", "X-Last: 1"))
+                assert await client.answer() == OK
+        here.renewing.at_hand.pop(key)
+        await here.sessions.end(key, "", EndReason.LOGOUT)
+        await client.send(get("/api/v1/a", f"Cookie: {other}", "X-Last: 1"))
+        ended = await client.answer()
+
+        cookies = [f"argocd.token={TOKEN}", "argocd.token=other.id.token", "nobody=1"] * 2
+        assert here.upstream.got == b"".join(
+            get("/api/v1/a", f"Cookie: {cookie}", "X-Last: 1") for cookie in cookies
+        )
+        assert status(ended) == 401
+
+
+def test_what_strangers_can_have_remembered_is_bounded() -> None:
+    memories, first = Memories(), block("0")
+    remembered = memories.of(first)
+    assert memories.of(first) is remembered
+
+    for number in range(3000):
+        memories.of(block(str(number)))
+
+    assert memories.of(first) is not remembered
+
+
+def block(token: str) -> RequestFields:
+    """The fields of some request."""
+    return RequestReader().read(get("/", f"Token: {token}")).block
+
+
+async def test_what_is_remembered_is_forgotten_with_time() -> None:
+    async with stack() as here:
+        await here.ask(get("/api/v1/a", f"Cookie: {here.cookie}", CLOSE))
+        remembered = RequestReader().read(get("/", f"Cookie: {here.cookie}", CLOSE)).block
+        memory = here.site.way.gate.memories.of(remembered)
+        assert memory.passed is not None
+
+        here.port.sweep(asyncio.get_running_loop().time() + 61)
+
+        assert here.site.way.gate.memories.of(remembered) is not memory
+        again = RequestReader().read(get("/", f"Cookie: {here.cookie}", CLOSE)).block
+        assert again is not remembered  # nor do the lines stay that a credential stood in
 
 
 async def test_the_same_fields_for_another_kind_of_request_are_judged_anew() -> None:

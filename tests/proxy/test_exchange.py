@@ -110,6 +110,30 @@ async def test_an_answer_comes_back_byte_for_byte_and_the_connections_go_on(
         assert len(here.upstream.connections) == 1
 
 
+@pytest.mark.parametrize("hop", [b"", b"Connection: keep-alive\r\n"])
+@pytest.mark.parametrize("length", [0, 1000, 16 * 1024, 100 * 1024])
+@pytest.mark.parametrize("more", [0, 1, 100 * 1024])
+async def test_a_head_and_the_first_of_its_body_come_back_as_they_came(
+    hop: bytes, length: int, more: int
+) -> None:
+    body, head = bytes(range(256)) * 800, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n"
+    body = body[: length + more]
+
+    async def talk(peer: Peer) -> None:
+        for _ in range(2):
+            await peer.request()
+            await peer.send(head % len(body) + hop + b"\r\n" + body[:length], body[length:])
+
+    async with stack(talk) as here:
+        client = await here.client()
+        for _ in range(2):
+            await client.send(get())
+            answer = await client.exactly(len(head % len(body)) + 2 + len(body))
+            assert answer == head % len(body) + b"\r\n" + body
+
+        assert len(here.upstream.connections) == 1
+
+
 async def test_fields_for_one_hop_of_an_answer_stay_here() -> None:
     answer = (
         b"HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: 5\r\n"

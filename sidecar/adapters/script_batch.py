@@ -1,0 +1,106 @@
+"""Calls of one script that come in the same turn of the event loop go to the server together."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, RedisError
+
+MOST_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call; all its keys are in one slot, so that calls can be sent to where theirs is."""
+
+    keys: Sequence[str]
+    args: Sequence[str]
+    answer: asyncio.Future[Any] = field(default_factory=lambda: _future())
+
+
+class ScriptBatch:
+    """A script that changes nothing, called by many at once: one trip for all, an answer for each.
+
+    A call that fails, fails alone; a trip that fails, fails for all in it, and is not repeated.
+    Whoever leaves takes nothing from the others.
+    """
+
+    def __init__(self, redis: Redis, source: str, *, seconds: float) -> None:
+        self._redis = redis
+        self._source = source
+        self._digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        self._seconds = seconds
+        self._waiting: list[_Call] = []
+        self._trips: set[asyncio.Task[None]] = set()
+
+    async def aclose(self) -> None:
+        """Break off what is under way."""
+        for trip in self._trips:
+            trip.cancel()
+        await asyncio.gather(*self._trips, return_exceptions=True)
+
+    async def call(self, keys: Sequence[str], args: Sequence[str]) -> Any:
+        """The script's answer.
+
+        Raises:
+            RedisError: the server refused the call, or could not be asked.
+            OSError: the same.
+            TimeoutError: it did not answer in time.
+        """
+        call = _Call(keys, args)
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._begin)
+        self._waiting.append(call)
+        return await call.answer
+
+    def _begin(self) -> None:
+        """Send what this turn has brought."""
+        waiting, self._waiting = self._waiting, []
+        for first in range(0, len(waiting), MOST_AT_ONCE):
+            calls = waiting[first : first + MOST_AT_ONCE]
+            trip = asyncio.get_running_loop().create_task(self._send(calls), name="store trip")
+            self._trips.add(trip)
+            trip.add_done_callback(self._trips.discard)
+
+    async def _send(self, calls: Sequence[_Call]) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                unknown = await self._ask(calls)
+                if unknown:
+                    # What the server did not know it has not run.
+                    await self._redis.script_load(self._source)
+                    await self._ask(unknown, again=True)
+        except (RedisError, OSError, TimeoutError) as error:
+            _fail(calls, error)
+        except BaseException:
+            _fail(calls, ConnectionError("the store is closed"))
+            raise
+
+    async def _ask(self, calls: Sequence[_Call], *, again: bool = False) -> list[_Call]:
+        """Give each call its answer; those whose script the server does not know come back."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for call in calls:
+            pipeline.evalsha(self._digest, len(call.keys), *call.keys, *call.args)
+        unknown: list[_Call] = []
+        answers = await pipeline.execute(raise_on_error=False)
+        for call, answer in zip(calls, answers, strict=True):
+            if isinstance(answer, NoScriptError) and not again:
+                unknown.append(call)
+            elif isinstance(answer, Exception):
+                _fail([call], answer)
+            elif not call.answer.done():
+                call.answer.set_result(answer)
+        return unknown
+
+
+def _future() -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().create_future()
+
+
+def _fail(calls: Sequence[_Call], error: Exception) -> None:
+    for call in calls:
+        if not call.answer.done():
+            call.answer.set_exception(error)

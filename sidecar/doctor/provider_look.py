@@ -1,0 +1,126 @@
+"""The provider as it shows itself: its documents, and two questions that change nothing there."""
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import ClientSession
+
+from sidecar import edges
+from sidecar.adapters.openid_provider import OpenIdProvider
+from sidecar.adapters.provider_http import egress_proxy
+from sidecar.config.settings import Config
+from sidecar.core.authorization import (
+    ATTEMPT_RANDOM_BYTES,
+    authorization_url,
+    new_attempt,
+    requested_scope,
+)
+from sidecar.core.provider_profiles import GENERIC, ProviderProfile, profile_of, recognised
+from sidecar.doctor.fetch import Page, fetch
+from sidecar.errors import ProviderRefused, ProviderUnavailable
+from sidecar.metrics import Metrics
+from sidecar.ports import Clock
+
+# No provider gives such a code: what it says to it, it says after it has looked at the client.
+NO_CODE = "sidecar-doctor-has-no-code"
+_VERIFIER = "sidecar-doctor-has-no-code-and-so-no-verifier-of-one"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSeen:
+    """What was seen. `document` is empty where discovery gave none that can be used."""
+
+    discovery: Page
+    document: dict[str, Any] = field(default_factory=dict)
+    profile: ProviderProfile = GENERIC
+    jwks: Page | None = None
+    authorization: Page | None = None
+    token_error: str | None = None
+    """The token endpoint's word for a made-up code; "" where it had none; None: not asked."""
+    token_problem: str = ""
+    """Why the token endpoint gave no usable answer."""
+
+
+def redirect_uri(config: Config) -> str:
+    """The redirect URI of a login at the public URL."""
+    return f"{config.public_url}/auth/callback"
+
+
+async def look_at_provider(
+    config: Config, http: ClientSession, clock: Clock, metrics: Metrics
+) -> ProviderSeen:
+    """Discovery, and what follows from it; a token is asked for only where it leads to is known."""
+    url = f"{config.issuer.rstrip('/')}/.well-known/openid-configuration"
+    # No longer than the sidecar itself would wait.
+    seconds = min(config.timings.provider_seconds, config.timings.keys_seconds)
+
+    async def get(url: str, *, follow: bool = False) -> Page:
+        proxy = egress_proxy(url)
+        return await fetch(http, url, clock, follow=follow, seconds=seconds, proxy=proxy)
+
+    discovery = await get(url, follow=True)
+    document = discovery.json() if discovery.status == 200 else None
+    seen = ProviderSeen(discovery)
+    if not isinstance(document, dict):
+        return seen
+    profile = profile_of(config.provider) or recognised(config.issuer, document)
+    seen = replace(seen, document=document, profile=profile)
+    if document.get("issuer") != config.issuer:
+        return seen
+    if _is_http(document.get("jwks_uri")):
+        seen = replace(seen, jwks=await get(document["jwks_uri"], follow=True))
+    asked = _authorization_request(config, document, profile, clock.now())
+    if asked:
+        seen = replace(seen, authorization=await get(asked))
+    provider = edges.provider(config, http, config.read_client_secret, clock, metrics)
+    error, problem = await _present_no_code(provider, redirect_uri(config))
+    return replace(seen, token_error=error, token_problem=problem)
+
+
+def _authorization_request(
+    config: Config, document: dict[str, Any], profile: ProviderProfile, now: float
+) -> str:
+    """A login's own request, but without a form: whoever asks is not logged in."""
+    endpoint = document.get("authorization_endpoint")
+    if not _is_http(endpoint):
+        return ""
+    listed = document.get("scopes_supported")
+    scope, extra = requested_scope(
+        config.scopes,
+        config.offline_access,
+        supported=[s for s in listed if isinstance(s, str)] if isinstance(listed, list) else [],
+        profile=profile,
+    )
+    attempt = new_attempt(
+        "", redirect_uri(config), now=now, random=os.urandom(ATTEMPT_RANDOM_BYTES), silent=True
+    )
+    others = [*extra, *config.argocd.authorization]
+    return authorization_url(
+        str(endpoint),
+        attempt,
+        client_id=config.client_id,
+        scope=scope,
+        extra=[("prompt", "none"), *(pair for pair in others if pair[0] != "prompt")],
+    )
+
+
+async def _present_no_code(provider: OpenIdProvider, uri: str) -> tuple[str, str]:
+    """The provider's word for a made-up code, and the problem where it gave no answer."""
+    try:
+        await provider.exchange(NO_CODE, code_verifier=_VERIFIER, redirect_uri=uri)
+    except ProviderRefused as error:
+        return error.error, ""
+    except ProviderUnavailable as error:
+        return "", str(error)
+    return "", "it gave tokens for a made-up code"
+
+
+def _is_http(url: object) -> bool:
+    if not isinstance(url, str) or len(url) > 2048:
+        return False
+    try:
+        return urlsplit(url).scheme in ("https", "http")
+    except ValueError:
+        return False

@@ -1,0 +1,101 @@
+"""The store as it shows itself: a trial session, its own report, its clock."""
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError
+
+from sidecar.adapters.redis_store import RedisStore
+from sidecar.config.settings import Config
+from sidecar.core.session import SessionKey
+from sidecar.edges import KEY_PREFIX
+from sidecar.errors import StoreUnavailable
+from sidecar.ports import Clock, SaveResult, Write
+
+_SECONDS = 3.0
+_TRIAL_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSeen:
+    """What was seen. Errors are the client library's names for them: no text of the server's."""
+
+    error: str = ""
+    trial_error: str = ""
+    saves: bool = False
+    refuses_stale: bool = False
+    keeps_ttl: bool = False
+    info: dict[str, Any] = field(default_factory=dict)
+    clock_ahead: float = 0.0
+    answer_seconds: float = 0.0
+
+
+async def look_at_store(config: Config, clock: Clock) -> StoreSeen:
+    """What a Redis or Valkey at the store's address shows."""
+    client = Redis.from_url(
+        config.store_url,
+        socket_timeout=_SECONDS,
+        socket_connect_timeout=_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        await client.ping()
+        began = clock.monotonic()
+        seconds, micros = await client.time()
+        took = clock.monotonic() - began
+        ahead = seconds + micros / 1e6 - clock.now()
+        error, saves, stale, ttl = await _trial(config, client, clock)
+        info = await _info(client)
+    except (RedisError, OSError, TimeoutError) as failed:
+        return StoreSeen(error=_name(failed))
+    finally:
+        await client.aclose()
+    return StoreSeen("", error, saves, stale, ttl, info, ahead, took)
+
+
+async def _info(client: Redis) -> dict[str, Any]:
+    """The server's report, as far as it may be read."""
+    try:
+        return dict(await client.info())
+    except RedisError:
+        return {}
+
+
+async def _trial(config: Config, client: Redis, clock: Clock) -> tuple[str, bool, bool, bool]:
+    """A session with its grant, written by the sidecar's own scripts; it ends within a minute."""
+    prefix = f"{KEY_PREFIX}doctor:{secrets.token_hex(8)}:"
+    store = RedisStore(config.store_url, prefix=prefix, clock=clock, command_seconds=_SECONDS)
+    try:
+        ends_at = await store.now() + _TRIAL_SECONDS
+        key, grant = SessionKey("doctor", secrets.token_hex(8)), "trial"
+        first = await store.attach(
+            key, Write(1, "a", b"-", ends_at), grant, Write(1, "a", b"-", ends_at),
+            idle_ends_at=ends_at,
+        )  # fmt: skip
+        second = await store.save_grant("doctor", grant, Write(2, "b", b"-", ends_at))
+        stale = await store.save_grant("doctor", grant, Write(2, "c", b"-", ends_at))
+        ttl = await client.pttl(f"{prefix}{{doctor}}:grant:{grant}")
+        saves = first is second is SaveResult.SAVED
+        return "", saves, stale is SaveResult.MOVED, 0 < ttl <= _TRIAL_SECONDS * 1000
+    except StoreUnavailable as failed:
+        return _name(failed.__cause__ or failed), False, False, False
+    finally:
+        await store.aclose()
+
+
+def _name(error: BaseException) -> str:
+    """What kind of error it is; its text is the server's, and shows what was sent."""
+    text = str(error)
+    if isinstance(error.__cause__ or error, AuthenticationError):
+        return "AuthenticationError"
+    if "certificate verify failed" in text:
+        return "CertificateError"
+    if "wrong version number" in text.lower() or "record layer failure" in text.lower():
+        return "NoTlsError"
+    if text.startswith("unknown command") or "no permissions" in text.lower():
+        return "NoPermissionError"
+    return type(error).__name__
