@@ -45,3 +45,9 @@ def test_an_installation_does_not_bring(package: str) -> None:
 
     assert "structlog" in packages
     assert package not in packages
+
+
+def test_the_image_can_have_its_settings_from_the_kubernetes_api() -> None:
+    locked = (ROOT / "requirements" / "image.txt").read_text()
+
+    assert re.search(r"^kubernetes-asyncio==", locked, re.MULTILINE)
