@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
 
 from sidecar import edges
 from sidecar.config.settings import Config
@@ -14,6 +17,7 @@ from sidecar.doctor.signing_in import ByHand, User
 from sidecar.doctor.store_look import look_at_store
 from sidecar.doctor.upstream_look import look_at_upstream
 from sidecar.errors import ConfigurationError, ProviderUnavailable
+from sidecar.loading import ACCOUNT, loading
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock
 
@@ -32,12 +36,20 @@ async def examine(
     *,
     from_outside: bool = False,
     trial_login: TrialLogin | None = None,
+    account: Path = ACCOUNT,
 ) -> list[Finding]:
     """Everything that is to be said of a sidecar with these variables."""
+    log = structlog.get_logger()
     try:
-        config = Config.load(environ)
+        async with loading(environ, clock=clock, log=log, account=account) as loaded:
+            return await _examined(loaded.config, clock, from_outside, trial_login)
     except ConfigurationError as error:
         return list(settings.of_faults(error))
+
+
+async def _examined(
+    config: Config, clock: Clock, from_outside: bool, trial_login: TrialLogin | None
+) -> list[Finding]:
     found = list(settings.of_settings(config))
     if config.argocd.takes_over_logins:
         found += await _provider(config, clock)

@@ -7,6 +7,7 @@ from sidecar.doctor.findings import Finding, Level
 from sidecar.doctor.run import examine
 from tests.config.mounted import Installation
 from tests.doctor.patient import SECRET, Patient
+from tests.fakes.kubernetes import stock
 
 
 async def test_doctor_finds_every_wrong_variable(here: Patient) -> None:
@@ -125,3 +126,25 @@ async def test_doctor_finds_sessions_longer_than_argo_cds(here: Patient, tmp_pat
 
     assert set(found) == {"settings.argocd"}
     assert "users.session.duration" in found["settings.argocd"].what
+
+
+async def test_doctor_finds_what_the_kubernetes_api_says_of_the_client(
+    here: Patient, tmp_path: Path
+) -> None:
+    cluster = stock(tmp_path / "account")
+    text = f"issuer: {here.environment['SIDECAR_ISSUER']}\nclientID: argo-cd\n"
+    text += "clientSecret: $oidc.clientSecret\n"
+    url = here.environment["SIDECAR_PUBLIC_URL"]
+    cluster.apply("argocd-cm", {"url": url.encode(), "oidc.config": text.encode()})
+    cluster.apply("argocd-secret", {"oidc.clientSecret": b"a wrong one"})
+    own = {
+        "SIDECAR_UPSTREAM": here.environment["SIDECAR_UPSTREAM"],
+        "SIDECAR_STORE_URL": "memory://",
+    }
+
+    async with cluster.running():
+        environment = {**cluster.environ, **own}
+        found = await examine(environment, SystemClock(), account=cluster.account)
+
+    faults = {each.id for each in found if each.level is Level.FAULT}
+    assert faults == {"provider.secret"}
