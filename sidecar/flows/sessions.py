@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
 
 from sidecar.core.grant import Grant
 from sidecar.core.session import (
@@ -26,8 +25,6 @@ _LOADS_AT_ONCE = 32  # fewer than the store has connections: others need some to
 _WAITERS = 5000
 _MISSED_FOR_SECONDS = 0.75  # others look twice a second at what they know
 _LOST_FOR_SECONDS = 5.0
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)

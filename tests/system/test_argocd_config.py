@@ -21,6 +21,7 @@ from sidecar.demo.argocd_answers import ArgocdSettings
 from sidecar.demo.valkey import valkey
 from tests.config.mounted import Installation
 from tests.real.oidc_provider import CLIENT_SECRET, RealProvider, log_in, real_provider
+from tests.system.asking import Asking
 from tests.system.process import Process, sidecar_process, until_ready
 from tests.world import free_port, system_now
 
@@ -31,7 +32,7 @@ REDIS_PASSWORD = "p@ss:w/rd%"
 
 
 @dataclass
-class Pod:
+class Pod(Asking):
     """A sidecar in a process of its own, with Argo CD's settings mounted."""
 
     address: str
@@ -41,18 +42,6 @@ class Pod:
     provider: RealProvider
     process: Process
     http: ClientSession
-
-    async def load(self) -> int:
-        """The status of an API request."""
-        async with self.http.get(f"{self.address}/api/v1/applications") as answer:
-            await answer.read()
-            return answer.status
-
-    async def until_token_ends(self) -> None:
-        """Wait until the ID token that Argo CD saw last has ended."""
-        async with self.http.get(f"{self.address}/api/v1/demo/token") as answer:
-            token = await answer.json()
-        await asyncio.sleep(max(0.0, token["exp"] - system_now()) + 0.05)
 
     async def until_it_is(self, status: int) -> float:
         """How many seconds it took until an API request had this status; ten at most."""

@@ -14,6 +14,7 @@ from sidecar.demo.argocd import Argocd
 from sidecar.demo.argocd_answers import ArgocdSettings
 from sidecar.demo.valkey import valkey
 from tests.real.oidc_provider import RealProvider, log_in, real_provider
+from tests.system.asking import Asking
 from tests.world import KEYS, free_port, system_now
 
 pytestmark = pytest.mark.real
@@ -22,25 +23,13 @@ TOKEN_SECONDS = 3
 
 
 @dataclass
-class Story:
+class Story(Asking):
     """The public address, and what the real parts saw."""
 
     address: str
     provider: RealProvider
     argocd: Argocd
     http: ClientSession
-
-    async def load(self) -> int:
-        """The status of an API request."""
-        async with self.http.get(f"{self.address}/api/v1/applications") as answer:
-            await answer.read()
-            return answer.status
-
-    async def until_token_ends(self) -> None:
-        """Wait until the ID token that Argo CD saw last has ended."""
-        async with self.http.get(f"{self.address}/api/v1/demo/token") as answer:
-            token = await answer.json()
-        await asyncio.sleep(max(0.0, token["exp"] - system_now()) + 0.05)
 
 
 @asynccontextmanager
