@@ -20,6 +20,7 @@ from aiohttp import (
 )
 from yarl import URL
 
+from sidecar.adapters.provider_http import is_for_another_name
 from sidecar.ports import Clock
 
 MAX_BYTES = 1024 * 1024
@@ -32,6 +33,7 @@ class Problem(StrEnum):
     NAME = "has a name that cannot be resolved"
     REFUSED = "cannot be reached"
     CERTIFICATE = "has a certificate that is not trusted here"
+    OTHER_NAME = "has a certificate for another name"
     NO_TLS = "does not speak TLS there"
     SLOW = "did not answer in time"
     REDIRECTS = "redirects in a circle"
@@ -131,7 +133,7 @@ def _problem(error: Exception) -> Problem:
     if isinstance(error, TooManyRedirects):
         return Problem.REDIRECTS
     if isinstance(error, ClientConnectorCertificateError):
-        return Problem.CERTIFICATE
+        return Problem.OTHER_NAME if is_for_another_name(error) else Problem.CERTIFICATE
     if isinstance(error, ClientConnectorDNSError):
         return Problem.NAME
     if isinstance(error, ClientConnectorError):
