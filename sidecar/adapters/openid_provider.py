@@ -18,6 +18,7 @@ from authlib.oauth2.rfc7009 import prepare_revoke_token_request
 from sidecar.adapters.provider_http import (
     answer,
     egress_proxy,
+    gives_up_tls,
     presenting,
     read_bounded,
     within,
@@ -229,6 +230,8 @@ class OpenIdProvider:
         with self._metrics.provider_seconds.labels(name).time():
             async with answer(request) as response:
                 body = await read_bounded(response)
+        if gives_up_tls(response):
+            raise ProviderUnavailable(f"the provider's {name} is redirected from https to http")
         if response.status != 200:
             raise ProviderUnavailable(f"the provider's {name} answered {response.status}")
         try:

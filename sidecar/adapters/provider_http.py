@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -211,6 +212,12 @@ async def answer(request: Any) -> AsyncIterator[ClientResponse]:
 def is_for_another_name(error: ClientConnectorCertificateError) -> bool:
     """Whether a certificate is trusted, but not for this host (OpenSSL's codes 62 and 64)."""
     return getattr(error.certificate_error, "verify_code", 0) in (62, 64)
+
+
+def gives_up_tls(response: ClientResponse) -> bool:
+    """Whether redirections led from https to http: what came then, anybody may have written."""
+    urls = [*(earlier.url for earlier in response.history), response.url]
+    return any(a.scheme == "https" and b.scheme == "http" for a, b in pairwise(urls))
 
 
 async def read_bounded(response: ClientResponse) -> bytes:

@@ -20,7 +20,7 @@ from aiohttp import (
 )
 from yarl import URL
 
-from sidecar.adapters.provider_http import is_for_another_name
+from sidecar.adapters.provider_http import gives_up_tls, is_for_another_name
 from sidecar.ports import Clock
 
 MAX_BYTES = 1024 * 1024
@@ -37,6 +37,7 @@ class Problem(StrEnum):
     NO_TLS = "does not speak TLS there"
     SLOW = "did not answer in time"
     REDIRECTS = "redirects in a circle"
+    NO_MORE_TLS = "redirects from https to http"
     LONG = "answers more than anybody can use"
     BROKEN = "broke off, or does not speak HTTP"
 
@@ -105,6 +106,8 @@ async def asked(
 
 
 async def _page(response: ClientResponse, clock: Clock) -> Page:
+    if gives_up_tls(response):
+        return Page(problem=Problem.NO_MORE_TLS)
     ahead = _clock_ahead(response.headers.get("Date", ""), clock.now())
     body = bytearray()
     async for part in response.content.iter_chunked(65536):
