@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from aiohttp import web
 
 from sidecar.demo.oauth import discovery_document
 from sidecar.doctor.findings import Finding, Level
@@ -110,10 +111,10 @@ async def test_doctor_finds_a_provider_that_takes_its_name_from_the_address(
 
 async def test_doctor_says_that_the_provider_has_the_name_of_an_alias(split: Patient) -> None:
     split.front.document["issuer"] = "https://sts.example.org"
-    alias = {"SIDECAR_ISSUER_ALIASES": "https://sts.example.org"}
+    split.environment["SIDECAR_ISSUER_ALIASES"] = "https://sts.example.org"
 
-    assert await split.complaints(**alias) == {}
-    told = found(await split.findings(**alias), "provider.discovery").what
+    assert await split.complaints() == {}
+    told = found(await split.findings(), "provider.discovery").what
     assert "'https://sts.example.org', which is an alias" in told
 
 
@@ -195,3 +196,21 @@ async def test_doctor_says_that_a_proxy_stands_between(
     told = complaints["provider.discovery"].what
     assert "by the proxy 127.0.0.1 answers discovery with 502" in told
     assert "hush" not in repr(complaints)
+
+
+async def test_doctor_finds_that_metadata_are_redirected_from_https_to_http(
+    here: Patient, pair: Pair
+) -> None:
+    here.front.answers["/.well-known/openid-configuration"] = lambda: web.Response(
+        status=302, headers={"Location": f"{here.front.issuer}/moved"}
+    )
+    here.front.answers["/moved"] = lambda: web.json_response(here.front.document)
+    door = Door(urlsplit(here.front.issuer).port or 0, pair=pair)
+    async with door.running() as port:
+        complaints = await here.complaints(
+            SIDECAR_ISSUER=PUBLIC,
+            SIDECAR_RESOLVE=f"sso.example.org:443=127.0.0.1:{port}",
+            SIDECAR_PROVIDER_CA_FILE=pair[0],
+        )
+
+    assert "redirects from https to http" in complaints["provider.discovery"].what
