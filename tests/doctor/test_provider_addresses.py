@@ -9,7 +9,9 @@ from aiohttp import web
 
 from sidecar.demo.oauth import discovery_document
 from sidecar.doctor.findings import Finding, Level
-from tests.doctor.patient import Patient
+from sidecar.doctor.run import TrialLogin
+from sidecar.doctor.signing_in import User
+from tests.doctor.patient import Patient, nobody
 from tests.fakes.doors import Door, EgressProxy
 from tests.proxy.certificates import Pair, self_signed
 from tests.world import free_port
@@ -153,6 +155,35 @@ async def test_doctor_goes_where_a_host_is_resolved_to_and_says_so(
     told = found(findings, "provider.addresses").what
     assert f"{PUBLIC}/token, which is 127.0.0.1:{tls.port} by SIDECAR_RESOLVE" in told
     assert tls.names == {"sso.example.org"}
+
+
+async def test_doctor_logs_in_where_a_host_is_resolved_to(split: Patient, tls: Door) -> None:
+    split.trial = TrialLogin(User("ada", "ada"), nobody)
+
+    findings = await split.findings()
+
+    assert found(findings, "login.flow").level is Level.OK
+    assert (split.provider.logins, split.provider.refreshes) == (1, 2)
+    assert tls.names == {"sso.example.org"}
+
+
+async def test_doctor_has_a_person_open_what_is_closed_to_the_pod_and_not_to_browsers(
+    split: Patient,
+) -> None:
+    opened = []
+
+    async def person(url: str) -> str:
+        opened.append(url.partition("?")[0])
+        return ""
+
+    split.trial = TrialLogin(User("ada", "ada"), person)
+
+    complaints = await split.complaints(
+        SIDECAR_RESOLVE=f"sso.example.org:443=127.0.0.1:{free_port()}"
+    )
+
+    assert opened == [f"{PUBLIC}/authorize"]
+    assert set(complaints) == {"login.flow"}
 
 
 async def test_doctor_says_where_a_resolved_host_does_not_answer(split: Patient, tls: Door) -> None:
