@@ -46,7 +46,7 @@ from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
-from sidecar.ports import Record, SaveResult, Store
+from sidecar.ports import Record, SaveResult, Store, Write
 from tests.core.examples import properties
 from tests.fakes.clock import FakeClock
 
@@ -213,6 +213,27 @@ async def is_over(replica: Replica, key: SessionKey) -> bool:
     except SessionOver:
         return True
     return False
+
+
+# Whose a record is
+
+
+@pytest.mark.parametrize("copied", [True, False])
+async def test_what_is_known_of_a_grant_is_its_users_alone(
+    here: Here, one: Replica, live: Live, copied: bool
+) -> None:
+    """Who writes to the store may copy a record, write id and all, to another user's place."""
+    other, grant_id = "A" * 22, live.grant.id
+    record = await here.store.load_grant(live.grant.user_tag, grant_id)
+    assert record
+    if copied:
+        write = Write(record.version, record.write_id, record.sealed, live.grant.ends_at)
+        await here.store.put_back_grant(other, grant_id, write, over=0, hold_seconds=0)
+
+    with suppress(SessionOver):
+        assert await one.sessions.load_grant(other, grant_id) is None
+
+    assert await one.sessions.load_grant(live.grant.user_tag, grant_id) == live.grant
 
 
 # The hot path
