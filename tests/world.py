@@ -200,10 +200,8 @@ async def world(
     port = free_port()
     root = f"/{rootpath}" if rootpath else ""
     base = f"http://127.0.0.1:{port}{root}"
-    settings = ProviderSettings(
-        redirect_uris=(f"{base}/auth/callback",),
-        **{"id_token_seconds": 300, **(provider_settings or {})},
-    )
+    usual = {"redirect_uris": (f"{base}/auth/callback",), "id_token_seconds": 300}
+    settings = ProviderSettings(**{**usual, **(provider_settings or {})})
     provider = DemoProvider(settings, now=clock.now, key=signing_key)
     async with AsyncExitStack() as owned:
         issuer = await owned.enter_async_context(provider.running())

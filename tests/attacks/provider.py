@@ -1,0 +1,128 @@
+"""Attacks from where the provider is: answers that lead away, or have no end."""
+
+import json
+import secrets
+from typing import Any
+
+import jwt
+from aiohttp import ClientSession
+
+from sidecar.demo import oauth, provider
+from sidecar.demo.misbehaviour import Answer, Change
+from tests.attacks.attack import Defence, attack, becomes
+from tests.attacks.lab import Lab, begun
+from tests.web.raw import raw_upstream
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+
+
+class _Follows:
+    """An HTTP client that goes where it is sent."""
+
+    def __init__(self, http: ClientSession) -> None:
+        self._http = http
+
+    def post(self, url: str, **options: Any) -> Any:
+        return self._http.post(url, **{**options, "allow_redirects": True})
+
+
+def _following(original: Any) -> Any:
+    async def posted(asking: Any, *args: Any) -> Any:
+        http, asking._http = asking._http, _Follows(asking._http)
+        try:
+            return await original(asking, *args)
+        finally:
+            asking._http = http
+
+    return posted
+
+
+@attack(
+    23,
+    does="Answers at the token endpoint with a redirection (307): code, verifier and the client's "
+    "secret would go where it leads.",
+    stopped_by=Defence("sidecar.adapters.openid_provider:OpenIdProvider._posted", _following),
+)
+async def redirected_exchange(lab: Lab) -> bool:
+    async with raw_upstream(OK, close=True) as evil, lab.world() as here:
+        browser = await here.browser()
+        callback = await browser.sign_in()
+        moved = {"Location": f"{evil.address}/token"}
+        here.provider.script.append(Answer(status=307, headers=moved))
+
+        await browser.get(callback)
+
+        return bool(evil.requests)
+
+
+class _Everywhere(set[str]):
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+@attack(
+    23,
+    does="Changes the provider's metadata on their way: the token endpoint is at another host, "
+    "without TLS.",
+    stopped_by=Defence(
+        "sidecar.core.provider_addresses:_without_tls", lambda _: lambda _: _Everywhere()
+    ),
+)
+async def token_endpoint_elsewhere(lab: Lab) -> bool:
+    async with raw_upstream(OK, close=True) as evil, lab.world() as here:
+        honest = oauth.discovery_document
+        away = evil.address.replace("127.0.0.1", "localhost") + "/token"
+
+        def changed(issuer: str, **named: Any) -> dict[str, object]:
+            return {**honest(issuer, **named), "token_endpoint": away}
+
+        vars(provider)["discovery_document"] = changed
+        try:
+            browser = await here.browser()
+            start = await browser.get("/auth/login")
+            if start.status == 303:
+                callback, _ = await begun(browser)
+                await browser.get(callback)
+        finally:
+            vars(provider)["discovery_document"] = honest
+        return bool(evil.requests)
+
+
+@attack(
+    21,
+    does="Answers with megabytes, to fill the memory of all.",
+    stopped_by=Defence("sidecar.adapters.provider_http:MAX_ANSWER_BYTES", becomes(10**9)),
+)
+async def endless_answer(lab: Lab) -> bool:
+    async with lab.world() as here:
+        browser = await here.browser()
+        callback, asked = await begun(browser)
+        now = int(here.clock.now())
+        claims = {
+            "iss": here.provider.issuer, "aud": asked["client_id"], "nonce": asked["nonce"],
+            "sub": "ada", "iat": now, "exp": now + 300,
+        }  # fmt: skip
+        tokens = {"access_token": "x", "id_token": here.provider._keys.sign(claims)}
+        here.provider.script.append(Answer(body=json.dumps(tokens) + " " * 4_000_000))
+
+        await browser.get(callback)
+
+        return bool(browser.session())
+
+
+@attack(
+    23, 25,
+    does="Sends tokens with ever new key ids: each would be a request for the provider's keys.",
+    stopped_by=Defence("sidecar.adapters.openid_provider:ASK_AGAIN_SECONDS", becomes(0.0)),
+)  # fmt: skip
+async def flood_of_key_ids(lab: Lab) -> bool:
+    async with lab.world() as here:
+        for _ in range(8):
+            here.clock.advance(1)
+            browser = await here.browser()
+            callback, _ = await begun(browser)
+            named = {"kid": secrets.token_hex(8)}
+            id_token = jwt.encode({"sub": "ada"}, lab.key, algorithm="RS256", headers=named)
+            here.provider.script.append(Change(members={"id_token": id_token}))
+            await browser.get(callback)
+        return here.provider.jwks_requests > 4
