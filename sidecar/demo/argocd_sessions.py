@@ -21,12 +21,14 @@ Claims = Mapping[str, Any]
 class Unauthenticated(Exception):
     """No user; the message is Argo CD's, word for word.
 
-    `iss` is what /api/v1/session/userinfo says: "sso" for a token of the provider that has expired.
+    `iss` is what /api/v1/session/userinfo says: "sso" for a token of the provider that has
+    `expired`, whose claims are then at hand.
     """
 
-    def __init__(self, message: str, *, iss: str = "") -> None:
+    def __init__(self, message: str, *, iss: str = "", expired: Claims | None = None) -> None:
         super().__init__(message)
         self.message, self.iss = message, iss
+        self.expired = expired
 
 
 class ProviderKeys:
@@ -89,7 +91,9 @@ class Sessions:
             claims = self._local(token)
         else:
             claims = await self._from_provider(token)
-        if _revocation_id(claims) in self._revoked:
+        local = claims.get("iss") == LOCAL_ISSUER
+        looks = local or self._with.traits.revokes_id_tokens
+        if looks and _revocation_id(claims) in self._revoked:
             raise Unauthenticated("invalid session: token is revoked, please re-login")
         return claims
 
@@ -142,7 +146,7 @@ class Sessions:
         if claims.get("iss") != self._with.issuer or not audiences & self._with.audiences:
             raise Unauthenticated(refused)
         if claims.get("exp", 0) < now:
-            raise Unauthenticated(refused, iss="sso")
+            raise Unauthenticated(refused, iss="sso", expired=claims)
         if claims.get("nbf", 0) > now + NOT_BEFORE_LEEWAY_SECONDS:
             raise Unauthenticated(refused)
         return claims
