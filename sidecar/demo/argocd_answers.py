@@ -35,6 +35,7 @@ class ArgocdSettings:
     client_id: str = "argo-cd"
     url: str = ""
     additional_urls: tuple[str, ...] = ()
+    anonymous: bool = False
     rootpath: str = ""
     allowed_audiences: tuple[str, ...] = ()
     pkce: bool = False

@@ -115,8 +115,10 @@ class Guard:
 
     async def _renewed(self, claims: Claims) -> str:
         """What Argo CD's own renewal puts into the place of the token."""
+        if claims.get("iss") == LOCAL_ISSUER:
+            return self._sessions.renewed(claims)
         native = self._with.native
-        if native is None or claims.get("iss") == LOCAL_ISSUER:
+        if native is None:
             return ""
         mode = self._with.traits.native_refresh
         return await native.renewed(dict(claims), mode, now=self._now)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import BasicAuth, ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from sidecar.demo.argocd_versions import NativeRefresh
 
@@ -40,11 +40,15 @@ class NativeLogins:
         return await self._redeem(name, refresh_token)
 
     async def _redeem(self, name: tuple[str, str], refresh_token: str) -> str:
-        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-        auth = BasicAuth(self.client_id, self.client_secret)
+        form = {
+            "grant_type": "refresh_token",
+            "refresh_token": refresh_token,
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+        }
         try:
             async with (
-                ClientSession(timeout=ClientTimeout(total=FETCH_SECONDS), auth=auth) as http,
+                ClientSession(timeout=ClientTimeout(total=FETCH_SECONDS)) as http,
                 http.post(self.token_endpoint, data=form) as response,
             ):
                 if response.status != 200:

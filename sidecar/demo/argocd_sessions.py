@@ -12,6 +12,7 @@ from sidecar.demo.argocd_answers import ArgocdSettings
 
 LOCAL_ISSUER = "argocd"
 LOCAL_SECONDS = 24 * 3600
+LOCAL_RENEWAL_SECONDS = 5 * 60
 FETCH_SECONDS = 5
 NOT_BEFORE_LEEWAY_SECONDS = 300  # go-oidc's; for `exp` it has none
 
@@ -106,10 +107,18 @@ class Sessions:
         right = secrets.compare_digest(password.encode(), self._with.admin_password.encode())
         if username != "admin" or not right:
             raise Unauthenticated("Invalid username or password")
+        return self._issue("admin:login")
+
+    def renewed(self, claims: Claims) -> str:
+        """A local account's next token if this one ends soon and the account goes on, else ""."""
+        left = float(claims["exp"]) - self._now()
+        return self._issue(str(claims["sub"])) if left < LOCAL_RENEWAL_SECONDS else ""
+
+    def _issue(self, subject: str) -> str:
         issued_at = int(self._now())
         claims = {
             "iss": LOCAL_ISSUER,
-            "sub": "admin:login",
+            "sub": subject,
             "exp": issued_at + LOCAL_SECONDS,
             "nbf": issued_at,
             "iat": issued_at,

@@ -1,14 +1,18 @@
 """Groups from the userinfo endpoint: the access token in Argo CD's Redis, kept by the sidecar."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from redis.asyncio import Redis
 
+from sidecar.app import SystemClock, running
+from sidecar.config.settings import Config
 from sidecar.demo.argocd_userinfo import UserinfoSettings
 from sidecar.demo.oauth import ADA
 from sidecar.demo.valkey import valkey
@@ -212,3 +216,25 @@ async def test_argocds_own_settings_lead_to_its_redis(
             browser = await made.logged_in()
 
             assert (await (await browser.get(WHO)).json())["groups"] == ["developers"]
+
+
+async def test_a_sidecar_that_runs_puts_back_what_argocds_redis_has_lost(
+    signing_key: rsa.RSAPrivateKey, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """By the machine's clock: nobody tells it to look."""
+    async with valkey() as store:
+        both = {"SIDECAR_SEED_ACCESS_TOKEN": "on", "SIDECAR_STORE_URL": store}
+        async with asking(signing_key, cast(FakeClock, SystemClock()), tmp_path, **both) as here:
+            browser = await here.world.logged_in()
+            other = {"SIDECAR_LISTEN": "127.0.0.1:0"}
+            config = Config.load({**here.world.environment, **other})
+            async with running(config) as second:
+                url = f"http://127.0.0.1:{second.public[1]}{API}"
+                assert (await browser.get(url)).status == 200
+                await here.redis.flushall()
+
+                async with asyncio.timeout(10):
+                    while not await here.redis.exists("access_token_ada"):
+                        await here.redis.ping()
+
+                assert (await browser.get(API)).status == 200
