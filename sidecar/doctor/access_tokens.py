@@ -21,6 +21,7 @@ async def look_at_access_tokens(config: Config) -> str:
     trial = AccessToken(f"doctor {secrets.token_hex(8)}", "trial", _TRIAL_SECONDS)
     try:
         await place.put(trial)
+        await place.put_back([trial])
         await place.take_back(trial)
     except SeedUnavailable as error:
         return str(error)

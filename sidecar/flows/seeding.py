@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from sidecar.core.grant import Grant
 from sidecar.errors import SeedUnavailable
-from sidecar.flows.cache import IN_USE_SECONDS, Cache
+from sidecar.flows.cache import IN_USE_SECONDS, Cache, grant_name
 from sidecar.flows.tasks import Runtime
 from sidecar.ports import AccessToken, AccessTokens
 
@@ -32,9 +32,9 @@ class Seeding:
         self._log = runtime.log
         self._away = False
         self._short_lived = False
-        # By subject: what is to be written yet, and since which renewal an entry is known to stand.
+        # By subject: what is to be written yet, and what is known to stand, or something newer.
         self._waiting: dict[str, Grant] = {}
-        self._standing: dict[str, float] = {}
+        self._standing: dict[str, Grant] = {}
 
     @property
     def target(self) -> AccessTokens | None:
@@ -60,8 +60,8 @@ class Seeding:
 
     async def ensure(self, grant: Grant) -> None:
         """See that an entry stands before a request goes up whose session has just been loaded."""
-        standing = self._standing.get(grant.subject, 0.0)
-        if self._target is None or self._away or standing >= grant.tokens.renewed_at:
+        standing = self._standing.get(grant.subject)
+        if self._target is None or self._away or (standing and not _is_older(standing, grant)):
             return
         try:
             await self._put_back([grant])
@@ -69,16 +69,16 @@ class Seeding:
             self._failed(error)
 
     async def take_back(self, grant: Grant) -> None:
-        """Take out the access token of a login that has ended, for one that lives if there is."""
-        if self._target is None:
-            return
-        self._waiting.pop(grant.subject, None)
-        self._standing.pop(grant.subject, None)
+        """Take out the access token of a login that has ended, for one that lives if there is.
+
+        Argo CD would go on with it until the ID token's end, and the provider refuse it.
+        """
         try:
-            await self._target.take_back(self._token(grant))
-            await self.look()
+            await self._take_out(grant)
         except SeedUnavailable as error:
             self._failed(error)
+        else:
+            await self.look()
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -87,10 +87,13 @@ class Seeding:
             await self.look()
 
     async def look(self) -> None:
-        """Write what waits, and what is in use and has got lost."""
+        """Take out what has ended; write what waits, and what is in use and has got lost."""
         if self._target is None:
             return
         try:
+            known = [*self._waiting.values(), *self._standing.values()]
+            for grant in [grant for grant in known if self._has_ended(grant)]:
+                await self._take_out(grant)
             newest = _newest([*self._waiting.values(), *self._in_use()])
             for subject in list(self._waiting):
                 await self._write(newest[subject])
@@ -98,7 +101,7 @@ class Seeding:
         except SeedUnavailable as error:
             self._failed(error)
             return
-        self._standing = {s: at for s, at in self._standing.items() if s in newest}
+        self._standing = {s: g for s, g in self._standing.items() if s in newest}
         if self._away:
             self._away = False
             self._log.info("access_tokens_seeded_again")
@@ -107,11 +110,22 @@ class Seeding:
         token = self._token(grant)
         if self._target is not None and token.seconds >= _SHORTEST_SECONDS:
             await self._target.put(token)
-            self._standing[grant.subject] = grant.tokens.renewed_at
+            self._standing[grant.subject] = grant
             self._metrics.seeded_access_tokens.labels("written").inc()
         waiting = self._waiting.get(grant.subject)
-        if waiting is not None and waiting.tokens.renewed_at <= grant.tokens.renewed_at:
+        if waiting is not None and not _is_older(grant, waiting):
             del self._waiting[grant.subject]
+
+    async def _take_out(self, grant: Grant) -> None:
+        if self._target is None:
+            return
+        for known in (self._waiting, self._standing):
+            if grant.subject in known and known[grant.subject].id == grant.id:
+                del known[grant.subject]
+        await self._target.take_back(self._token(grant))
+
+    def _has_ended(self, grant: Grant) -> bool:
+        return grant_name(grant.user_tag, grant.id) in self._cache.ends
 
     async def _put_back(self, grants: Iterable[Grant]) -> None:
         living = [g for g in grants if g.tokens.access_token]
@@ -121,8 +135,9 @@ class Seeding:
         written = await self._target.put_back(tokens)
         self._metrics.seeded_access_tokens.labels("put_back").inc(written)
         for grant in living:
-            before = self._standing.get(grant.subject, 0.0)
-            self._standing[grant.subject] = max(before, grant.tokens.renewed_at)
+            standing = self._standing.get(grant.subject)
+            if standing is None or _is_older(standing, grant):
+                self._standing[grant.subject] = grant
 
     def _token(self, grant: Grant) -> AccessToken:
         """A grant's access token, for as long as Argo CD itself would keep it."""
@@ -161,11 +176,15 @@ class Seeding:
             )
 
 
+def _is_older(grant: Grant, other: Grant) -> bool:
+    return grant.tokens.renewed_at < other.tokens.renewed_at
+
+
 def _newest(grants: Iterable[Grant]) -> dict[str, Grant]:
     """Of each user's grants the one that was renewed last."""
     newest: dict[str, Grant] = {}
     for grant in grants:
         known = newest.get(grant.subject)
-        if known is None or known.tokens.renewed_at < grant.tokens.renewed_at:
+        if known is None or _is_older(known, grant):
             newest[grant.subject] = grant
     return newest

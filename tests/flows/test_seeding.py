@@ -15,7 +15,7 @@ from sidecar.adapters.argocd_redis import ArgoCdRedis
 from sidecar.core.argocd_access_token import encryption_key, open_entry
 from sidecar.core.grant import Grant
 from sidecar.demo.valkey import valkey
-from sidecar.flows.cache import Cache
+from sidecar.flows.cache import Cache, grant_name
 from sidecar.flows.seeding import Seeding
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
@@ -199,6 +199,31 @@ async def test_the_token_of_a_login_that_ended_makes_room_for_the_other_login(he
     await here.seeding.take_back(grant())
 
     assert await here.stands() == "other"
+
+
+async def test_whatever_ends_a_login_its_token_makes_room_by_the_next_look(here: Here) -> None:
+    other = grant(id="grant-2", tokens=token_set(access_token="other"))
+    here.knows(other)
+    here.knows(grant())
+    await here.seeding.note(grant())
+    name = grant_name("alice", "grant-1")
+    here.cache.note_end(name, "ended_by_provider", "w", here.clock.monotonic(), fresh=True)
+
+    await here.seeding.look()
+
+    assert await here.stands() == "other"
+
+
+async def test_a_login_that_ended_while_its_token_waited_is_not_written(here: Here) -> None:
+    here.reach("unix:///nowhere/at/all")
+    await here.seeding.note(grant())
+    here.reach(here.url)
+    name = grant_name("alice", "grant-1")
+    here.cache.note_end(name, "logout", "w", here.clock.monotonic(), fresh=True)
+
+    await here.seeding.look()
+
+    assert await here.stands() is None
 
 
 async def test_the_token_of_the_last_login_goes_with_it(here: Here) -> None:

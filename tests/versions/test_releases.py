@@ -175,6 +175,27 @@ async def test_a_bearer_token_goes_before_a_session_and_stays_itself(here: World
     assert answer.headers["Grpc-Status"] == "0"
 
 
+async def test_the_cli_comes_with_the_providers_token_of_its_own(here: World) -> None:
+    """`argocd login --sso` gets issuer and client from Argo CD, and the token by itself."""
+    here.provider.settings.redirect_uris += ("http://127.0.0.1:1/auth/callback",)
+    browser = await here.logged_in()
+    shown = await read(await browser.get(SETTINGS))
+    oidc = dict(shown["oidcConfig"])  # type: ignore[call-overload]
+    assert (oidc["issuer"], oidc["clientID"]) == (here.provider.issuer, "argo-cd")
+    async with plain_http() as http:
+        token = (await Client(http, here.provider).log_in())["id_token"]
+
+    echo = await read(
+        await browser.get("/api/v1/echo", headers={"Authorization": f"Bearer {token}"})
+    )
+
+    assert ["Authorization", f"Bearer {token}"] in echo["headers"]  # type: ignore[operator]
+    assert "argocd.token" not in str(echo["headers"])
+    call = {"Content-Type": "application/grpc-web+proto", "token": token}
+    answer = await browser.request("POST", "/application.ApplicationService/List", headers=call)
+    assert answer.headers["Grpc-Status"] == "0"
+
+
 async def test_what_needs_no_login_passes_with_nobodys_credentials(here: World) -> None:
     browser = await here.browser()
 
