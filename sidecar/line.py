@@ -20,7 +20,7 @@ from sidecar.flows.records import Client
 from sidecar.flows.refresh import Refresh
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes
-from sidecar.flows.tasks import Runtime
+from sidecar.flows.tasks import Runtime, cancel
 from sidecar.ports import Store
 
 
@@ -86,6 +86,7 @@ class Line:
         """End that work; renewals that have begun end by themselves."""
         for task in self._work:
             task.cancel()
+        self._runtime.tasks.start(cancel(self._work), "end of work")
 
     async def stop_seeding(self) -> None:
         """Write no more access tokens for Argo CD."""

@@ -1,5 +1,6 @@
 """Access tokens for Argo CD: when they are written, put back, and taken out."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -247,9 +248,10 @@ async def test_the_rounds_go_on_until_they_are_ended(here: Here) -> None:
     here.knows(grant())
     tasks = Tasks(structlog.get_logger())
     running = tasks.start_endless(here.seeding.run, "seeding", here.clock)
-    while await here.stands() is None:
-        await here.redis.ping()
+    async with asyncio.timeout(10):
+        while not here.count("put_back"):
+            await here.redis.ping()
 
-    running.cancel()
     await tasks.aclose(seconds=1)
-    assert here.count("put_back") >= 1
+    assert running.cancelled()
+    assert await here.stands() == "access-1"
