@@ -107,6 +107,8 @@ class ProviderProfile:
     refresh_scope: str = ""
     authorization: tuple[tuple[str, str], ...] = ()
     secret_place: SecretPlace = SecretPlace.LISTED
+    may_forget: bool = False
+    """Whether a restart may take its keys and all refresh tokens."""
     notes: str = ""
 
 
@@ -154,6 +156,7 @@ PROFILES = (
             ),
         ),
         sharing=Sharing.PER_USER,
+        may_forget=True,
         notes="one refresh token per user, connector and client",
     ),
     ProviderProfile(
