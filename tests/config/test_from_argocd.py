@@ -170,7 +170,7 @@ def test_a_root_ca_is_taken(argocd: Installation, tmp_path: Path) -> None:
     text = "# Zürich\n" + pem(tmp_path)
     argocd.oidc(f"{OIDC}rootCA: |\n{indented(text)}")
 
-    assert load(argocd).argocd.provider_ca == text
+    assert load(argocd).provider_ca == text
     assert load(argocd).argocd.findings == ()
 
 
@@ -180,17 +180,17 @@ def test_a_root_ca_that_is_none_is_passed_over_and_said(argocd: Installation, te
 
     config = load(argocd)
 
-    assert config.argocd.provider_ca == ""
+    assert config.provider_ca == ""
     assert config.argocd.takes_over_logins
     assert [f.weight for f in config.argocd.findings] == [Weight.DOUBTFUL]
 
 
 def test_an_unchecked_provider_is_unchecked_here_too(argocd: Installation) -> None:
-    assert load(argocd).argocd.provider_tls_verify
+    assert load(argocd).provider_tls_verify
 
     argocd.change("argocd-cm", {"oidc.tls.insecure.skip.verify": b"true"})
 
-    assert not load(argocd).argocd.provider_tls_verify
+    assert not load(argocd).provider_tls_verify
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sidecar.config.environment import variable
+from sidecar.config.provider_values import Resolve
 from sidecar.config.settings import Config
 from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LogLevel
 from sidecar.config.variables import VARIABLES
@@ -94,6 +95,29 @@ GOOD: dict[str, tuple[str, Any]] = {
     "argocd_namespace": ("argocd-2", "argocd-2"),
     "public_url": ("https://Argo.example.org/argo/", "https://argo.example.org/argo"),
     "issuer": ("https://idp.example.org/", "https://idp.example.org/"),
+    "issuer_aliases": (
+        "https://sts.example.org/{tenantid}/, idp",
+        ("https://sts.example.org/{tenantid}/", "idp"),
+    ),
+    "issuer_internal_url": ("http://dex.sso.svc:5556/dex/", "http://dex.sso.svc:5556/dex"),
+    "discovery_url": ("http://dex/oidc?tenant=a", "http://dex/oidc?tenant=a"),
+    "authorization_endpoint": ("https://idp.example.org/login", "https://idp.example.org/login"),
+    "token_endpoint": ("http://dex/token", "http://dex/token"),
+    "jwks_uri": ("http://dex/keys", "http://dex/keys"),
+    "revocation_endpoint": ("http://dex/revoke", "http://dex/revoke"),
+    "end_session_endpoint": ("https://idp.example.org/bye", "https://idp.example.org/bye"),
+    "userinfo_endpoint": ("http://dex/me", "http://dex/me"),
+    "resolve": (
+        "Idp.example.org:443=10.0.0.5, a:80=b:8080 c:443=[fd00::1]",
+        (
+            Resolve("idp.example.org", 443, "10.0.0.5", 443),
+            Resolve("a", 80, "b", 8080),
+            Resolve("c", 443, "fd00::1", 443),
+        ),
+    ),
+    "provider_ca_file": (str(PAIR / "tls.crt"), str(PAIR / "tls.crt")),
+    "provider_tls_server_name": ("dex", "dex"),
+    "provider_tls_verify": ("off", False),
     "provider": ("keycloak", Provider.KEYCLOAK),
     "additional_urls": ("https://B.example, https://c", ("https://b.example", "https://c")),
     "client_id": ("other", "other"),
@@ -142,6 +166,19 @@ BAD = {
     "public_url": "argocd.example.org",
     "additional_urls": "https://a, b",
     "issuer": "idp.example.org",
+    "issuer_aliases": "https://sts.example.org/{tenant}/",
+    "issuer_internal_url": "http://dex.sso.svc:5556/dex?a",
+    "discovery_url": "dex.sso.svc",
+    "authorization_endpoint": "/login",
+    "token_endpoint": "http://dex/token#a",
+    "jwks_uri": "ldap://dex/keys",
+    "revocation_endpoint": "http://",
+    "end_session_endpoint": "bye",
+    "userinfo_endpoint": "http://dex:99999/me",
+    "resolve": "idp.example.org=10.0.0.5",
+    "provider_ca_file": "/no/such/file",
+    "provider_tls_server_name": "dex_server",
+    "provider_tls_verify": "no",
     "provider": "Keycloak",
     "client_id": "é",
     "client_secret_file": "/no/such/file",
