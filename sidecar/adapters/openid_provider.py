@@ -85,6 +85,10 @@ class OpenIdProvider:
         self._addresses = addresses
         self._forget_documents()
 
+    def understand(self, profile: ProviderProfile | None) -> None:
+        """Take it for this provider from now on; None: it is recognised."""
+        self._chosen = profile
+
     @property
     def profile(self) -> ProviderProfile:
         """The profile that was chosen, else the one that issuer and metadata speak for.

@@ -123,7 +123,8 @@ _REACH = {
 def _profile(config: Config, document: dict[str, Any], profile: ProviderProfile) -> Finding:
     shown = recognised(config.issuer, document)
     if config.provider is Provider.AUTO or shown.provider in (profile.provider, Provider.GENERIC):
-        how = "recognised" if config.provider is Provider.AUTO else "as SIDECAR_PROVIDER says"
+        source = config.source("provider")
+        how = "recognised" if config.provider is Provider.AUTO else f"as {source} says"
         return ok("provider.profile", f"{profile.title} ({how}): {profile.notes}")
     return warning(
         "provider.profile",
