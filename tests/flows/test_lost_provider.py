@@ -1,5 +1,6 @@
 """A provider that has lost its keys and its refresh tokens, as a restarted Dex has."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -47,9 +48,9 @@ async def reason_of_end(replica: Replica, key: SessionKey) -> str:
     return over.value.reason
 
 
-def forced(replica: Replica, reason: EndReason) -> float:
-    name = "argocd_token_refresh_forced_logins_total"
-    return replica.metrics.registry.get_sample_value(name, {"reason": reason.value}) or 0.0
+def metric(replica: Replica, name: str, **labels: str) -> float:
+    registry = replica.metrics.registry
+    return registry.get_sample_value(f"argocd_token_refresh_{name}", labels) or 0.0
 
 
 async def test_a_renewal_that_meets_a_restarted_dex_ends_the_session_for_that_reason(
@@ -65,7 +66,7 @@ async def test_a_renewal_that_meets_a_restarted_dex_ends_the_session_for_that_re
         reason = await reason_of_end(dex.first, key)
 
     assert reason == EndReason.PROVIDER_LOST_STATE
-    assert forced(dex.first, EndReason.PROVIDER_LOST_STATE) == 1
+    assert metric(dex.first, "forced_logins_total", reason=reason) == 1
     assert [each["event"] for each in logs].count(EVENT) == 1
 
 
@@ -139,15 +140,14 @@ async def test_a_page_load_at_a_provider_that_forgets_nothing_waits_for_nothing(
 
 
 async def test_the_log_is_told_once_of_each_restart(dex: Flows) -> None:
-    keys = [await logged_in(dex) for _ in range(2)]
     with capture_logs() as logs:
         for _ in range(2):
-            restart(dex)
+            keys = [await dex.logged_in() for _ in range(3)]
             dex.clock.advance(20)
+            restart(dex)
             dex.first.refresh.refused()
             for key in keys:
                 assert await reason_of_end(dex.first, key) == EndReason.PROVIDER_LOST_STATE
-            keys = [await logged_in(dex) for _ in range(2)]
 
     assert [each["event"] for each in logs].count(EVENT) == 2
 
@@ -249,3 +249,28 @@ async def test_a_session_without_a_refresh_token_ends_with_its_provider_or_with_
             assert await dex.first.refresh.current(key)
             dex.clock.advance(300)
         assert await reason_of_end(dex.first, key) == expected
+
+
+async def test_a_replica_looks_now_and_then_while_another_finds_out_what_became_of_the_provider(
+    dex: Flows,
+) -> None:
+    key = await logged_in(dex)
+    other = await dex.add()
+    await other.refresh.current(key)
+    restart(dex)
+    for each in dex.replicas:
+        each.refresh.refused()
+        await each.tasks.idle()
+    gate = dex.provider.hold()
+    asking = asyncio.ensure_future(reason_of_end(dex.first, key))
+    await gate.reached()
+
+    waiting = asyncio.ensure_future(reason_of_end(other, key))
+    for _ in range(10):
+        await asyncio.sleep(0.002)
+    looks = metric(other, "lease_waits_total")
+    gate.release()
+
+    lost = EndReason.PROVIDER_LOST_STATE
+    assert [await asking, await waiting] == [lost, lost]
+    assert looks == 1
