@@ -53,12 +53,13 @@ def provider_way(config: Config) -> tuple[object, ...]:
 
 def provider_http(config: Config) -> ClientSession:
     """An HTTP client for the provider."""
-    way = Way(
-        provider_tls_context(config),
-        config.provider_tls_server_name or "",
-        {(one.host, one.port): (one.address, one.address_port) for one in config.resolve or ()},
-    )
+    way = Way(provider_tls_context(config), config.provider_tls_server_name or "", resolved(config))
     return provider_session(total_seconds=config.timings.provider_seconds, way=way)
+
+
+def resolved(config: Config) -> dict[tuple[str, int], tuple[str, int]]:
+    """What to connect to in the place of hosts and ports."""
+    return {(one.host, one.port): (one.address, one.address_port) for one in config.resolve or ()}
 
 
 def provider_tls_context(config: Config) -> ssl.SSLContext | None:

@@ -26,7 +26,7 @@ from aiohttp import (
     TCPConnector,
     TooManyRedirects,
 )
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractCookieJar, AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
@@ -114,8 +114,13 @@ class Way:
     resolve: Mapping[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
 
 
-def provider_session(*, total_seconds: float, way: Way | None = None) -> ClientSession:
-    """The HTTP client for a provider: a fresh connection for each request.
+def provider_session(
+    *,
+    total_seconds: float,
+    way: Way | None = None,
+    cookie_jar: AbstractCookieJar | None = None,
+) -> ClientSession:
+    """The HTTP client for a provider: a fresh connection for each request, no cookies by itself.
 
     On a kept connection it cannot be told whether a request that failed was ever read, and
     so whether its refresh token is spent.
@@ -125,7 +130,7 @@ def provider_session(*, total_seconds: float, way: Way | None = None) -> ClientS
         connector=TCPConnector(
             force_close=True, limit=100, ssl=way.tls or True, resolver=Resolver(way.resolve)
         ),
-        cookie_jar=DummyCookieJar(),
+        cookie_jar=DummyCookieJar() if cookie_jar is None else cookie_jar,  # an empty one is falsy
         timeout=ClientTimeout(total=total_seconds),
         request_class=_request_on(way),
     )

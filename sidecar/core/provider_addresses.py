@@ -109,10 +109,10 @@ def _mend(name: str) -> str:
 def _why_refused(name: str, given: "_Url", addresses: ProviderAddresses) -> str:
     if addresses.internal_url:
         return (
-            f"has its {name} at {given.origin}, which is neither the issuer's address nor "
+            f"has its {name} at {given.origin[:200]}, which is neither the issuer's address nor "
             f"SIDECAR_ISSUER_INTERNAL_URL. Set SIDECAR_{name.upper()}"
         )
-    return f"has its {name} at {given.origin}, without TLS. {_mend(name)}"
+    return f"has its {name} at {given.origin[:200]}, without TLS. {_mend(name)}"
 
 
 class _Url(NamedTuple):

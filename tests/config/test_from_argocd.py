@@ -193,6 +193,20 @@ def test_an_unchecked_provider_is_unchecked_here_too(argocd: Installation) -> No
     assert not load(argocd).provider_tls_verify
 
 
+def test_what_is_set_here_of_the_providers_tls_wins_over_argo_cd(
+    argocd: Installation, tmp_path: Path
+) -> None:
+    own, theirs = pem(tmp_path / "own"), pem(tmp_path / "theirs")
+    argocd.change("argocd-cm", {"oidc.tls.insecure.skip.verify": b"true"})
+    argocd.oidc(f"{OIDC}rootCA: |\n{indented(theirs)}")
+
+    checked = load(argocd, SIDECAR_PROVIDER_TLS_VERIFY="on")
+    trusting = load(argocd, SIDECAR_PROVIDER_CA_FILE=str(tmp_path / "own" / "tls.crt"))
+
+    assert (checked.provider_tls_verify, checked.provider_ca) == (True, theirs)
+    assert (trusting.provider_tls_verify, trusting.provider_ca) == (True, own.strip())
+
+
 @pytest.mark.parametrize(
     ("text", "where"),
     [

@@ -664,3 +664,53 @@ def test_every_variable_says_what_it_means() -> None:
 def test_this_machines_own_environment_is_no_configuration() -> None:
     """Whoever runs the tests has no SIDECAR_ variable that would hide a default."""
     assert not [name for name in os.environ if name.startswith("SIDECAR_")]
+
+
+# --- the provider's addresses
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("issuer_internal_url", "https://ada:hunter2@dex", "must not have a user name"),
+        ("token_endpoint", "https://ada:hunter2@dex/token", "must not have a user name"),
+        ("token_endpoint", "https://dex:0/token", "is not an address"),
+        ("token_endpoint", "https://dex/to\\ken", "is not an address"),
+        ("discovery_url", "https://[::1/", "is not an address"),
+        ("resolve", "sso.example.org:443", "host:port=address"),
+        ("resolve", "sso.example.org:0=10.0.0.5", "host:port=address"),
+        ("resolve", "sso.example.org:443=10.0.0.5:65536", "host:port=address"),
+        ("resolve", "10.0.0.1:443=10.0.0.5", "SIDECAR_ISSUER_INTERNAL_URL"),
+        ("issuer_aliases", "https://a/{tenantid}/{other}", "{tenantid}"),
+        ("issuer_aliases", "https://a/?b", "is not an issuer"),
+    ],
+)
+def test_an_address_that_means_something_else_is_a_fault(name: str, text: str, says: str) -> None:
+    told = fault(**{variable(name): text})
+
+    assert says in told
+    assert SECRET not in told
+
+
+def test_what_is_resolved_is_shown_as_it_may_be_written() -> None:
+    written = "sso.example.org:443=[fd00::1]:8443 a:80=b:80"
+
+    assert " ".join(map(str, load(SIDECAR_RESOLVE=written).resolve or ())) == written
+
+
+def test_the_providers_authorities_are_read_from_their_file() -> None:
+    config = load(SIDECAR_PROVIDER_CA_FILE=str(PAIR / "tls.crt"))
+
+    assert config.provider_ca == (PAIR / "tls.crt").read_text().strip()
+
+
+@pytest.mark.parametrize("content", ["", "no certificate", "\xff"])
+def test_a_file_without_authorities_is_a_fault(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(content.encode("latin-1"))
+
+    found = faults({**LEAST, "SIDECAR_PROVIDER_CA_FILE": str(file)})
+
+    assert len(found) == 1
+    assert found[0].startswith("SIDECAR_PROVIDER_CA_FILE ")
+    assert "ount" in found[0]

@@ -93,6 +93,16 @@ def test_a_provider_that_names_inside_what_browsers_need_is_corrected_as_oidc_pr
             id="a path that only begins alike",
         ),
         pytest.param(
+            "https://sso.example.org/a/dex", "http://sso:8080/b/dex",
+            "https://sso.example.org/abc/token", "http://sso:8080/abc/token",
+            id="a path that only begins as the issuer's",
+        ),
+        pytest.param(
+            "https://sso.example.org/auth/dex", "https://sso.example.org/dex",
+            "https://sso.example.org/auth/dex/token", "https://sso.example.org/dex/token",
+            id="public below internal",
+        ),
+        pytest.param(
             "https://sso.example.org", "http://sso.example.org",
             "https://SSO.example.org:443/token", "http://sso.example.org/token",
             id="one host with two schemes",
@@ -179,6 +189,18 @@ def test_browsers_are_not_sent_to_where_only_the_document_is() -> None:
     assert urls == EVERYWHERE
 
 
+def test_metadata_at_another_path_of_the_issuers_host_move_no_endpoint_as_entras() -> None:
+    login = "https://login.example.org"
+    addresses = ProviderAddresses(
+        f"{login}/a-tenant/v2.0",
+        discovery_url=f"{login}/common/v2.0/.well-known/openid-configuration",
+    )
+
+    urls = endpoints_at(addresses, metadata(f"{login}/common", f"{login}/common")).urls
+
+    assert urls == metadata(f"{login}/common", f"{login}/common")
+
+
 # Overrides
 
 
@@ -203,16 +225,20 @@ def test_an_override_of_one_endpoint_leaves_the_others() -> None:
 
 
 @pytest.mark.parametrize("name", SERVER_ENDPOINTS)
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "third",
+    [
+        "http://evil.example", "https://evil.example", "https://sso.example.org:8443",
+        "http://keycloak.sso.svc:8081", "https://sso.example.org.evil.example",
+    ],
+)  # fmt: skip
 def test_with_an_internal_url_no_document_leads_the_sidecar_to_a_third_place(
-    name: str, scheme: str
+    name: str, third: str
 ) -> None:
-    urls, refused = endpoints_at(
-        SPLIT, metadata(PUBLIC, INSIDE, **{name: f"{scheme}://evil.example/x"})
-    )
+    urls, refused = endpoints_at(SPLIT, metadata(PUBLIC, INSIDE, **{name: f"{third}/x"}))
 
     assert name not in urls
-    assert "evil.example" in refused[name]
+    assert third in refused[name]
     assert f"SIDECAR_{name.upper()}" in refused[name]
 
 
