@@ -15,9 +15,10 @@ from sidecar.flows.tasks import Runtime
 from sidecar.ports import IdentityProvider
 
 _WAIT_SECONDS = 1.0
-# How old the keys may be: for a page, for a refusal.
+# How old the keys may be: for a page; for a refusal, where a restart may have taken them or not.
 _FRESH_SECONDS = 10.0
 _NOW_SECONDS = 2.0
+_SELDOM_SECONDS = 60.0
 
 
 class KeyWatch:
@@ -32,7 +33,7 @@ class KeyWatch:
         self._tasks = runtime.tasks
         self._log = runtime.log
         self._looking: asyncio.Task[None] | None = None
-        self._doubted: asyncio.Task[None] | None = None
+        self._in_doubt: set[str] = set()
         self._noticed_at = 0.0
         self._told_of: frozenset[str] = frozenset()
 
@@ -41,10 +42,9 @@ class KeyWatch:
         """What was last read; another object whenever it was read again."""
         return self._provider.published
 
-    @property
-    def in_doubt(self) -> bool:
-        """Whether the keys are being read again, since a good token was refused."""
-        return self._doubted is not None and not self._doubted.done()
+    def in_doubt(self, grant: Grant) -> bool:
+        """Whether the keys are being read again on behalf of a grant: its token may be refused."""
+        return grant.id in self._in_doubt
 
     def is_gone(self, grant: Grant) -> bool:
         """Whether the provider has taken back the key of a grant's ID token.
@@ -56,26 +56,28 @@ class KeyWatch:
             self._look(_FRESH_SECONDS)
         return state is KeyState.GONE
 
-    def doubt(self) -> None:
+    def doubt(self, grant: Grant) -> None:
         """The upstream has refused the ID token of a session that lives."""
-        self._doubted = self._look(_NOW_SECONDS)
+        forgets = self._provider.profile.may_forget
+        self._look_for(grant, _NOW_SECONDS if forgets else _SELDOM_SECONDS)
 
-    def doubts_page(self) -> bool:
+    def doubts_page(self, grant: Grant) -> bool:
         """Whether a page has to wait for a look at the keys: they are old, and may be forgotten.
 
         A page that begins with a token whose key is gone would find its user unknown.
         """
-        if self._provider.profile.may_forget and not self.in_doubt:
+        if self._provider.profile.may_forget and not self.in_doubt(grant):
             published = self._provider.published
             age = self._clock.now() - published.read_at if published else _FRESH_SECONDS
             if age >= _FRESH_SECONDS:
-                self._doubted = self._look(_FRESH_SECONDS)
-        return self.in_doubt
+                self._look_for(grant, _FRESH_SECONDS)
+        return self.in_doubt(grant)
 
-    async def settled(self) -> None:
+    async def settled(self, grant: Grant) -> None:
         """Wait for what a doubt has begun, but not long."""
-        if self._doubted is not None and self.in_doubt:
-            await asyncio.wait([self._doubted], timeout=_WAIT_SECONDS)
+        if self._looking is not None and self.in_doubt(grant):
+            await asyncio.wait([self._looking], timeout=_WAIT_SECONDS)
+            self._in_doubt.discard(grant.id)
 
     async def has_lost_state(self, grant: Grant) -> bool:
         """Whether a provider that refused a grant's refresh token does not know its key either.
@@ -99,6 +101,10 @@ class KeyWatch:
                 mend="a Dex with storage in memory forgets all at each restart: see docs/dex.md",
             )
         return True
+
+    def _look_for(self, grant: Grant, max_age_seconds: float) -> None:
+        self._in_doubt.add(grant.id)
+        self._look(max_age_seconds).add_done_callback(lambda _: self._in_doubt.clear())
 
     def _look(self, max_age_seconds: float) -> asyncio.Task[None]:
         if self._looking is None or self._looking.done():

@@ -103,11 +103,11 @@ class Refresh:
         live = None
         try:
             async with asyncio.timeout(self._timings.wait_seconds):
-                await self._keys.settled()
                 while True:
                     live = await self._load(key)
                     if live is None:
                         return None
+                    await self._keys.settled(live.grant)
                     if not await self._must_wait(live.grant, min_life):
                         left = usable_seconds(live.grant, self._clock.now())
                         self._metrics.token_life_left.observe(left)
@@ -123,7 +123,7 @@ class Refresh:
         The hot path: no await, no hash, no look at the store.
         """
         live = self._sessions.known(key)
-        if live is None or self._keys.in_doubt:
+        if live is None or self._keys.in_doubt(live.grant):
             return None
         live = self._saving.latest(live)
         now = self._clock.now()
@@ -152,13 +152,13 @@ class Refresh:
         """Whether what `current` gave may still be used: right before its request goes up."""
         return self._sessions.may_go_up(live)
 
-    def refused(self) -> None:
+    def refused(self, live: Live) -> None:
         """The upstream has refused a session's ID token: its key may be gone."""
-        self._keys.doubt()
+        self._keys.doubt(live.grant)
 
-    def doubts_page(self) -> bool:
+    def doubts_page(self, live: Live) -> bool:
         """Whether a page has to wait for a look at the provider's keys: `current` does."""
-        return self._keys.doubts_page()
+        return self._keys.doubts_page(live.grant)
 
     def try_again(self) -> None:
         """Forget what stood in the way: the client or the way to the provider has changed."""

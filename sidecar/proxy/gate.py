@@ -94,8 +94,8 @@ class Gate:
             RequestMalformed: a WebSocket with a session comes from another site.
         """
         passed = self._same_again(asked, memory) or self._judge_now(asked, memory)
-        is_page = asked.kind is Kind.PAGE and passed is not None and passed.live is not None
-        if is_page and self._renewals.doubts_page():
+        live = passed.live if passed is not None and asked.kind is Kind.PAGE else None
+        if live is not None and self._renewals.doubts_page(live):
             return None
         if passed is not None:
             self._count(passed.credential)
@@ -155,7 +155,7 @@ class Gate:
     def note_answer(self, passed: Pass, head: AnswerHead) -> None:
         """Learn from an answer: a refused token may be one that its provider has taken back."""
         if head.status == 401 and passed.live is not None:
-            self._renewals.refused()
+            self._renewals.refused(passed.live)
 
     def leaves_session(self, passed: Pass, head: AnswerHead) -> bool:
         """Whether a local login takes the browser over, so that its session here ends."""

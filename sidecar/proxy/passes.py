@@ -29,11 +29,11 @@ class Renewals(Protocol):
         """Whether the session is still known to be alive, right before its token goes up."""
         ...
 
-    def refused(self) -> None:
+    def refused(self, live: Live) -> None:
         """The upstream has answered 401 to a session's token."""
         ...
 
-    def doubts_page(self) -> bool:
+    def doubts_page(self, live: Live) -> bool:
         """Whether `current` has to be asked for a page's token, though one is at hand."""
         ...
 
@@ -89,10 +89,10 @@ class NoLogins:
         """False: there is none."""
         return False
 
-    def refused(self) -> None:
+    def refused(self, live: Live) -> None:
         """Nothing to doubt."""
 
-    def doubts_page(self) -> bool:
+    def doubts_page(self, live: Live) -> bool:
         """False: there are no tokens."""
         return False
 

@@ -75,7 +75,7 @@ async def test_once_it_is_known_good_tokens_from_before_are_not_used_any_more(de
     restart(dex)
     assert dex.first.refresh.current_now(key)  # nobody has told yet
 
-    dex.first.refresh.refused()
+    dex.first.refresh.refused(await dex.live(key))
     await dex.first.tasks.idle()
 
     assert dex.first.refresh.current_now(key) is None
@@ -88,7 +88,7 @@ async def test_while_the_keys_are_looked_at_after_a_refusal_nobody_is_served_the
     key = await logged_in(dex)
     restart(dex)
 
-    dex.first.refresh.refused()
+    dex.first.refresh.refused(await dex.live(key))
 
     assert dex.first.refresh.current_now(key) is None
     assert await reason_of_end(dex.first, key) == EndReason.PROVIDER_LOST_STATE
@@ -105,8 +105,8 @@ async def test_a_login_after_the_restart_tells_of_it_too(dex: Flows) -> None:
 
 
 async def test_a_login_right_after_the_keys_were_read_finds_the_new_ones(dex: Flows) -> None:
-    await logged_in(dex)
-    dex.first.refresh.refused()
+    key = await logged_in(dex)
+    dex.first.refresh.refused(await dex.live(key))
     await dex.first.tasks.idle()
     dex.clock.advance(1)
     restart(dex)
@@ -118,25 +118,51 @@ async def test_a_page_load_asks_whether_old_keys_are_still_good_and_no_more_ofte
     dex: Flows,
 ) -> None:
     key = await logged_in(dex)
-    before = dex.provider.jwks_requests
-    assert not dex.first.refresh.doubts_page()
+    before, live = dex.provider.jwks_requests, await dex.live(key)
+    assert not dex.first.refresh.doubts_page(live)
     dex.clock.advance(10)
     restart(dex)
 
-    assert dex.first.refresh.doubts_page()
+    assert dex.first.refresh.doubts_page(live)
 
     assert await reason_of_end(dex.first, key) == EndReason.PROVIDER_LOST_STATE
-    assert not dex.first.refresh.doubts_page()
+    assert not dex.first.refresh.doubts_page(live)
     assert dex.provider.jwks_requests == before + 1
 
 
 async def test_a_page_load_at_a_provider_that_forgets_nothing_waits_for_nothing(
     here: Flows,
 ) -> None:
-    await here.logged_in()
+    live = await here.live(await here.logged_in())
     here.clock.advance(3000)
 
-    assert not here.first.refresh.doubts_page()
+    assert not here.first.refresh.doubts_page(live)
+
+
+async def test_a_refusal_at_a_provider_that_forgets_nothing_is_looked_into_seldom(
+    here: Flows,
+) -> None:
+    live = await here.live(await here.logged_in())
+    before = here.provider.jwks_requests
+    for _ in range(5):
+        here.clock.advance(20)
+        here.first.refresh.refused(live)
+        await here.first.tasks.idle()
+
+    assert here.provider.jwks_requests == before + 1
+
+
+async def test_nobody_waits_for_another_persons_doubt(dex: Flows) -> None:
+    ada = await dex.logged_in()
+    bob = await dex.logged_in()
+    dex.clock.advance(2)
+    for key in (ada, bob):
+        assert await dex.first.refresh.current(key)
+
+    dex.first.refresh.refused(await dex.live(ada))
+
+    assert dex.first.refresh.current_now(ada) is None
+    assert dex.first.refresh.current_now(bob)
 
 
 async def test_the_log_is_told_once_of_each_restart(dex: Flows) -> None:
@@ -145,7 +171,7 @@ async def test_the_log_is_told_once_of_each_restart(dex: Flows) -> None:
             keys = [await dex.logged_in() for _ in range(3)]
             dex.clock.advance(20)
             restart(dex)
-            dex.first.refresh.refused()
+            dex.first.refresh.refused(await dex.live(keys[0]))
             for key in keys:
                 assert await reason_of_end(dex.first, key) == EndReason.PROVIDER_LOST_STATE
 
@@ -182,7 +208,7 @@ async def test_a_key_that_was_only_rotated_away_costs_a_renewal_and_no_login(
     key = await logged_in(dex)
     dex.provider.rotate_keys(keep_old=False)
     dex.clock.advance(10)
-    dex.first.refresh.refused()
+    dex.first.refresh.refused(await dex.live(key))
 
     live = await dex.first.refresh.current(key)
 
@@ -202,7 +228,7 @@ async def test_a_refused_refresh_token_alone_is_no_restart(dex: Flows) -> None:
 async def test_while_a_restarting_dex_is_away_good_tokens_are_served(dex: Flows) -> None:
     key = await logged_in(dex)
     restart(dex)
-    dex.first.refresh.refused()
+    dex.first.refresh.refused(await dex.live(key))
     await dex.first.tasks.idle()
     dex.provider.available = False
 
@@ -219,7 +245,7 @@ async def test_a_token_that_another_replica_got_later_is_trusted_while_the_keys_
     key = await logged_in(dex)
     other = await dex.add()
     await other.refresh.current(key)
-    other.refresh.refused()
+    other.refresh.refused(await dex.live(key))
     await other.tasks.idle()
     dex.clock.advance(200)
     dex.provider.rotate_keys(keep_old=True)
@@ -244,7 +270,7 @@ async def test_a_session_without_a_refresh_token_ends_with_its_provider_or_with_
         dex.clock.advance(20)
         if lost:
             restart(dex)
-            dex.first.refresh.refused()
+            dex.first.refresh.refused(await dex.live(key))
         else:
             assert await dex.first.refresh.current(key)
             dex.clock.advance(300)
@@ -258,8 +284,9 @@ async def test_a_replica_looks_now_and_then_while_another_finds_out_what_became_
     other = await dex.add()
     await other.refresh.current(key)
     restart(dex)
+    live = await dex.live(key)
     for each in dex.replicas:
-        each.refresh.refused()
+        each.refresh.refused(live)
         await each.tasks.idle()
     gate = dex.provider.hold()
     asking = asyncio.ensure_future(reason_of_end(dex.first, key))

@@ -36,10 +36,10 @@ class _Nobody:
     def may_go_up(self, live: Live) -> bool:
         raise AssertionError("a made-up cookie named a session")
 
-    def refused(self) -> None:
+    def refused(self, live: Live) -> None:
         raise AssertionError("a made-up cookie named a session")
 
-    def doubts_page(self) -> bool:
+    def doubts_page(self, live: Live) -> bool:
         raise AssertionError("a made-up cookie named a session")
 
 

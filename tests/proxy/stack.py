@@ -184,11 +184,11 @@ class Renewing:
         """Whether nobody has ended it."""
         return live.session.key not in self.forbidden
 
-    def refused(self) -> None:
+    def refused(self, live: Live) -> None:
         """The upstream has refused a token."""
         self.refusals += 1
 
-    def doubts_page(self) -> bool:
+    def doubts_page(self, live: Live) -> bool:
         """Whether a page is to wait for `current`."""
         return self.doubting
 
