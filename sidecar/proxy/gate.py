@@ -7,11 +7,9 @@ Where the session is at hand nothing here waits: `pass_now` says so, and only if
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from urllib.parse import urlencode
 
 from sidecar.core.answer_heads import AnswerHead
 from sidecar.core.answers import redirect, session_ended
-from sidecar.core.authorization import origin
 from sidecar.core.cookies import (
     Crumb,
     clear_token_lines,
@@ -25,7 +23,6 @@ from sidecar.core.heads import (
     Credential,
     Fields,
     Kind,
-    clean_path,
     end_to_end,
     has_client_credential,
     head_pieces,
@@ -258,8 +255,8 @@ class Gate:
         With `at_once` a page leads to the login: but not the one of local accounts.
         """
         answer = None
-        if at_once and asked.kind is Kind.PAGE and not self._is_login_page(asked):
-            answer = redirect(self._login_here(asked.head))
+        if at_once and asked.kind is Kind.PAGE and not self._rules.is_login_page(asked.head):
+            answer = redirect(self._rules.login_back_to(asked.head))
         elif credential in (Credential.ENDED, Credential.SILENT):
             answer = session_ended(asked.kind)
         if answer is not None:
@@ -293,18 +290,6 @@ class Gate:
             lasting=_is_lasting(asked),
             rewrites=mirrors or asked.rewrites_settings or asked.kind is Kind.LOCAL_LOGIN,
         )
-
-    def _is_login_page(self, asked: Asked) -> bool:
-        """Whether a page is Argo CD's own for local accounts."""
-        path = clean_path(asked.head.target)
-        return path is not None and self._rules.paths.inner(path) == "/login"
-
-    def _login_here(self, head: RequestHead) -> str:
-        """The login that comes back to the page of this request."""
-        hosts = values(head.block.fields, "host")
-        site = origin(self._rules.sites.at(hosts[0] if hosts else ""))
-        query = urlencode({"return_url": site + head.target})
-        return f"{self._rules.paths.root}/auth/login?{query}"
 
     def _mirrored(self, fields: Fields, found: Sequence[Crumb], id_token: str) -> Fields:
         """On pages and API answers, Argo CD's own cookie, whenever the browser's is not current."""
