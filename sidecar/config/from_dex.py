@@ -59,6 +59,8 @@ class FromDex:
     def take(self) -> None:
         """The client that Argo CD makes at its Dex, and where that is."""
         dex, fields, where = self._dex, self._fields, f"{CM}: dex.config"
+        if not dex.issuer.startswith(("https://", "http://")):
+            return  # what is wrong with url is said where that is read
         self._check_redirects()
         fields.take("issuer", where, dex.issuer, values.issuer)
         fields.take("client_id", where, argocd_dex.CLIENT_ID, values.client_id)
