@@ -2,9 +2,11 @@
 
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 
 from aiohttp import ClientSession
 
+from sidecar.adapters.argocd_redis import ArgoCdRedis
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider
 from sidecar.adapters.provider_http import Way, provider_session
@@ -17,7 +19,7 @@ from sidecar.core.provider_addresses import (
     SERVER_ENDPOINTS,
     ProviderAddresses,
 )
-from sidecar.core.provider_profiles import profile_of
+from sidecar.core.provider_profiles import ProviderProfile, profile_of
 from sidecar.flows.tasks import Runtime
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock
@@ -91,8 +93,30 @@ def provider(
         clock=clock,
         metrics=metrics,
         keys_seconds=config.timings.keys_seconds,
-        profile=profile_of(config.provider),
+        profile=provider_profile(config),
     )
+
+
+def access_tokens(config: Config, random: Callable[[int], bytes]) -> ArgoCdRedis | None:
+    """Argo CD's Redis for the access tokens that it looks for there; None where it does not."""
+    seed = config.argocd.access_token_seed
+    if seed is None:
+        return None
+    return ArgoCdRedis(
+        seed.redis_url,
+        seed.server_secret,
+        key_prefix=seed.key_prefix,
+        random=random,
+        command_seconds=config.store_timeout,
+    )
+
+
+def provider_profile(config: Config) -> ProviderProfile | None:
+    """How the provider is understood; None: it is recognised. A bundled Dex says its own reuse."""
+    profile, reuse = profile_of(config.provider), config.argocd.reuse_seconds
+    if profile is None or reuse is None:
+        return profile
+    return replace(profile, reuse_window_seconds=reuse)
 
 
 def argocd(config: Config, http: ClientSession) -> ArgoCd:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sidecar.core.argocd_bundled_dex import bundled_dex
+from sidecar.core.argocd_dex import Dex
 from sidecar.core.argocd_files import (
     CM,
     PARAMS,
@@ -25,8 +27,6 @@ from sidecar.core.bounded_yaml import YamlBroken, read_yaml
 DEFAULT_REDIS = "argocd-redis:6379"
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST_SECONDS = 366 * 86400
-# What works in Argo CD and would not behind the sidecar: where its own callback has to be asked.
-_NEEDS_OWN_CALLBACK = "reads what only Argo CD's own callback stores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class ArgoCdConfig:
     url: str = ""
     additional_urls: tuple[str, ...] = ()
     oidc: Oidc | None = None
+    dex: Dex | None = None
+    """The bundled Dex, where logins go through it: not with an `oidc.config`."""
     tls_insecure_skip_verify: bool = False
     session_seconds: float | None = None
     """`users.session.duration`, where it is set."""
@@ -56,6 +58,8 @@ class ArgoCdConfig:
     insecure: bool | None = None
     """`server.insecure`; None where `argocd-cmd-params-cm` cannot be seen."""
     redis: Redis | None = None
+    redis_key_prefix: str = ""
+    """What Argo CD's keys in its Redis begin with (3.6)."""
     secret_key: bytes = field(default=b"", repr=False)
     certificate_in: str = ""
     """The Secret that Argo CD takes its certificate from; "" for one that it makes itself."""
@@ -80,8 +84,9 @@ class _Reading:
         if self._files.cm is None:
             self._find(Weight.BROKEN, CM, f"cannot be seen. {self._files.mend(CM)}")
         oidc = self._oidc() if self._files.cm is not None else None
+        dex = bundled_dex(self._files, self._cm, self._params, self._find)
         url = self._cm.get("url", "")
-        if oidc is not None and not url:
+        if (oidc or dex) is not None and not url:
             self._find(
                 Weight.BROKEN, f"{CM}: url", "is missing. Set it to where browsers see Argo CD"
             )
@@ -89,12 +94,14 @@ class _Reading:
             url=url,
             additional_urls=self._additional_urls(),
             oidc=oidc,
+            dex=dex,
             tls_insecure_skip_verify=self._cm.get("oidc.tls.insecure.skip.verify") == "true",
             session_seconds=self._session_seconds(),
             anonymous=self._cm.get("users.anonymous.enabled") == "true",
             root_path=self._root_path(),
             insecure=self._insecure(),
             redis=self._redis(),
+            redis_key_prefix=self._params.get("redis.key.prefix", ""),
             secret_key=(self._files.secret or {}).get("server.secretkey", b""),
             certificate_in=self._certificate_in(),
             findings=tuple(self._findings),
@@ -117,7 +124,12 @@ class _Reading:
     def _oidc(self) -> Oidc | None:
         text, where = self._cm.get("oidc.config", ""), f"{CM}: oidc.config"
         if not text:
-            self._say_no_oidc()
+            if not self._cm.get("dex.config"):
+                self._find(
+                    Weight.ABSENT,
+                    where,
+                    "is missing: Argo CD has no single sign-on. Set it to have logins taken over",
+                )
             return None
         try:
             oidc, unknown = read_oidc(text, References(self._files, self._find).resolve)
@@ -131,30 +143,11 @@ class _Reading:
         self._judge(oidc, where)
         return oidc
 
-    def _say_no_oidc(self) -> None:
-        if self._cm.get("dex.config", "").strip():
-            self._find(
-                Weight.ABSENT,
-                f"{CM}: dex.config",
-                "makes logins go through the bundled Dex, and the sidecar does not take those "
-                "over yet. Take it out of the pod, or put the provider into oidc.config",
-            )
-        else:
-            self._find(
-                Weight.ABSENT,
-                f"{CM}: oidc.config",
-                "is missing: Argo CD has no single sign-on. Set it to have logins taken over",
-            )
-
     def _judge(self, oidc: Oidc, where: str) -> None:
         """What Argo CD takes, and would not work here."""
         for name, value in (("issuer", oidc.issuer), ("clientID", oidc.client_id)):
             if not value:
                 self._find(Weight.BROKEN, where, f"has no {name}. Set it")
-        if oidc.enable_user_info_groups:
-            self._cannot(f"{where}: enableUserInfoGroups", _NEEDS_OWN_CALLBACK)
-        if oidc.azure.enable_user_group_overage_claim:
-            self._cannot(f"{where}: azure.enableUserGroupOverageClaim", _NEEDS_OWN_CALLBACK)
         if oidc.azure.use_workload_identity:
             self._cannot(
                 f"{where}: azure.useWorkloadIdentity", "authenticates without a client secret"
@@ -169,7 +162,8 @@ class _Reading:
             self._find(
                 Weight.NOTE,
                 f"{where}: refreshTokenThreshold",
-                "has no effect on logins through the sidecar. Take it out",
+                "has no effect on logins through the sidecar: Argo CD has no refresh token of "
+                "theirs. Take it out",
             )
         if self._cm.get("oidc.tls.insecure.skip.verify") == "true":
             self._find(

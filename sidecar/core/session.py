@@ -21,12 +21,19 @@ class EndReason(StrEnum):
     REUSE_DETECTED = "reuse_detected"
     WRONG_ANSWER = "wrong_answer"
     NO_REFRESH_TOKEN = "no_refresh_token"  # noqa: S105 - a word
+    PROVIDER_LOST_STATE = "provider_lost_its_state"
+    """It knows neither the refresh token nor the key of a token that is still good."""
     IDLE = "idle"
     ABSOLUTE = "absolute"
     LOGOUT = "logout"
     REPLACED = "replaced"
     UNREADABLE = "unreadable"
     OTHER_PROVIDER = "other_provider"
+
+    @property
+    def forces_login(self) -> bool:
+        """Whether nobody asked for it: the user logs in again, and had not logged out."""
+        return self not in (EndReason.LOGOUT, EndReason.REPLACED)
 
 
 def user_tag(issuer: str, client_id: str, subject: str) -> str:

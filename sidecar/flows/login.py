@@ -218,7 +218,8 @@ class Login:
             self._log.error(
                 "no_refresh_token",
                 mend="let the provider's client use refresh tokens (grant type refresh_token, "
-                "scope offline_access), or set SIDECAR_OFFLINE_ACCESS=consent",
+                "scope offline_access), or set SIDECAR_OFFLINE_ACCESS=consent; behind Dex: use a "
+                "connector that can refresh (docs/dex.md)",
             )
         sharing = self._provider.profile.sharing
         try:
@@ -237,6 +238,7 @@ class Login:
                 self._tasks.start(self._give_back(tokens.refresh_token), "revoke")
             raise
         await self._schedule.note(grant)
+        await self._sessions.seeding.note(grant)
         return cookie, grant.user_tag, grant.id
 
     async def _give_back(self, refresh_token: str) -> None:

@@ -25,6 +25,7 @@ from sidecar.core.authorization import AuthorizationResponse, LoginAttempt, Offl
 from sidecar.core.grant import Grant, Sharing
 from sidecar.core.id_token import IdTokenClaims, SigningKey
 from sidecar.core.provider_profiles import GENERIC, ProviderProfile
+from sidecar.core.published_keys import PublishedKeys
 from sidecar.core.refresh_policy import Background, RefreshWindow, usable_seconds
 from sidecar.core.sealing import Key, KeyRing, Label
 from sidecar.core.session import SessionKey
@@ -40,6 +41,7 @@ from sidecar.errors import (
 )
 from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.confirmations import EVERY_SECONDS, Confirmations
+from sidecar.flows.fresh import Fresh
 from sidecar.flows.joining import Joining
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
@@ -598,6 +600,13 @@ class ProviderPort(Ports):
             "provider.revoke", _TELLS, lambda: provider.revoke(self._replica, refresh_token)
         )
 
+    async def read_keys(self, *, max_age_seconds: float) -> None:
+        raise ProviderUnavailable("there are none to read")
+
+    @property
+    def published(self) -> PublishedKeys | None:
+        return None
+
     async def signing_keys(self, id_token: str, *, again: bool = False) -> Sequence[SigningKey]:
         keys = [SigningKey(None, None, _SIGNS.public_key())]
         return await self._call("provider.signing_keys", LOCAL, lambda: keys)
@@ -606,7 +615,7 @@ class ProviderPort(Ports):
 class UpstreamPort(Ports):
     """Argo CD, as one replica reaches it."""
 
-    async def log_out(self, id_token: str) -> str:
+    async def log_out(self, id_token: str, *, site: str) -> str:
         return await self._call("upstream.log_out", LOCAL, lambda: "")
 
 
@@ -642,7 +651,8 @@ class Replica:
             sessions, parts.joining, store, provider, RING, CLIENT, settings, schedule, runtime,
             prefix=PREFIX,
         )  # fmt: skip
-        logout = Logout(sessions, parts.records, provider, UpstreamPort(world, name), runtime)
+        upstream, fresh = UpstreamPort(world, name), Fresh(refresh, clock)
+        logout = Logout(sessions, parts.records, provider, upstream, fresh, runtime)
         return cls(
             name, clock, tasks, sessions, parts.joining, parts.confirmations, refresh, login, logout
         )

@@ -9,7 +9,7 @@ from tests.world import PAGE
 
 BREAKS = {
     "no_single_sign_on": lambda argocd: argocd.change("argocd-cm", {"oidc.config": None}),
-    "a_bundled_dex": lambda argocd: argocd.change(
+    "a_dex_that_does_not_start": lambda argocd: argocd.change(
         "argocd-cm", {"oidc.config": None, "dex.config": b"connectors: []"}
     ),
     "half_written_yaml": lambda argocd: argocd.oidc("issuer: [https://idp"),
@@ -18,7 +18,9 @@ BREAKS = {
     "an_issuer_that_is_none": lambda argocd: argocd.oidc("issuer: idp\nclientID: argo-cd"),
     "no_url": lambda argocd: argocd.change("argocd-cm", {"url": None}),
     "a_url_that_is_none": lambda argocd: argocd.change("argocd-cm", {"url": b"argocd"}),
-    "user_info_groups": lambda argocd: argocd.add_to_oidc("enableUserInfoGroups: true"),
+    "user_info_groups": lambda argocd: argocd.add_to_oidc(
+        "enableUserInfoGroups: true\nuserInfoPath: /userinfo"
+    ),
     "workload_identity": lambda argocd: argocd.add_to_oidc("azure: {useWorkloadIdentity: true}"),
     "a_secret_that_is_not_mounted": lambda argocd: argocd.add_to_oidc("rootCA: $elsewhere:ca"),
     "no_config_map": lambda argocd: argocd.unmount("argocd-cm"),
