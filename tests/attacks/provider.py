@@ -113,12 +113,12 @@ async def endless_answer(lab: Lab) -> bool:
 @attack(
     23, 25,
     does="Sends tokens with ever new key ids: each would be a request for the provider's keys.",
-    stopped_by=Defence("sidecar.adapters.openid_provider:ASK_AGAIN_SECONDS", becomes(0.0)),
+    stopped_by=Defence("sidecar.adapters.openid_provider:ASK_AT_ONCE_SECONDS", becomes(0.0)),
 )  # fmt: skip
 async def flood_of_key_ids(lab: Lab) -> bool:
     async with lab.world() as here:
         for _ in range(8):
-            here.clock.advance(1)
+            here.clock.advance(0.1)
             browser = await here.browser()
             callback, _ = await begun(browser)
             named = {"kid": secrets.token_hex(8)}
