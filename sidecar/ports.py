@@ -51,6 +51,17 @@ class StoredSession:
 
 
 @dataclass(frozen=True, slots=True)
+class UserSessions:
+    """A user's live sessions as the index names them, each to be checked when opened.
+
+    Those used latest come first; `count` is how many there are in all.
+    """
+
+    found: list[tuple[SessionKey, StoredSession]]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """A sealed record to be written: its version, its end (Unix seconds, the store's clock)."""
 
@@ -144,6 +155,10 @@ class Store(Protocol):
 
     async def load_grant(self, user_tag: str, grant_id: str) -> Record | None:
         """A grant's record, None where nothing is."""
+        ...
+
+    async def user_sessions(self, user_tag: str, *, limit: int) -> UserSessions:
+        """A user's live sessions with their grants, `limit` at most, those used latest first."""
         ...
 
     async def shared_grant(self, user_tag: str) -> str:
@@ -262,6 +277,37 @@ class Store(Protocol):
 
     async def redeemed(self, state_hash: str) -> bytes | None:
         """What became of a redeemed state: empty while not known, None when not redeemed."""
+        ...
+
+    async def note_provider_sid(self, sid_hash: str, user_tag: str, *, seconds: float) -> None:
+        """Note whose the provider's session is, for logouts that name nobody. A hint."""
+        ...
+
+    async def user_of_provider_sid(self, sid_hash: str) -> str:
+        """Whose the provider's session is; "" where that is not known."""
+        ...
+
+    async def note_logout_token(self, token_hash: str, *, seconds: float) -> None:
+        """Note that a logout token has done its work."""
+        ...
+
+    async def knows_logout_token(self, token_hash: str) -> bool:
+        """Whether a logout token has done its work."""
+        ...
+
+    async def queue_revocation(self, entry: bytes, *, due_at: float, limit: int) -> bool:
+        """Whether a sealed revocation is in the queue now: it takes `limit` at most."""
+        ...
+
+    async def take_revocations(self, *, now: float, limit: int, hide_seconds: float) -> list[bytes]:
+        """Revocations that are due, hidden from others for a while.
+
+        Whoever took them puts them off, or takes them out; if it dies, they are due again.
+        """
+        ...
+
+    async def put_off_revocation(self, entry: bytes, due_at: float | None) -> None:
+        """When a revocation that is in the queue is due again; None: it is taken out."""
         ...
 
     async def ping(self) -> None:

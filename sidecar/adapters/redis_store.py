@@ -27,17 +27,20 @@ from sidecar.ports import (
     RecordName,
     SaveResult,
     StoredSession,
+    UserSessions,
     Write,
     due_shard,
 )
 
 TOMBSTONE_MS = 3600 * 1000
+REVOCATIONS_MS = 7 * 24 * 3600 * 1000  # longer than anybody goes on with one
 MAX_CONNECTIONS = 64
 FORMAT = b"1"
 
 _T = TypeVar("_T")
 _SCRIPTS = (
     "attach",
+    "user_sessions",
     "shared",
     "touch",
     "save",
@@ -52,6 +55,7 @@ _SCRIPTS = (
     "put_back_end",
     "redeem",
     "set_redeemed",
+    "queue",
 )
 _RESULTS = {
     b"saved": SaveResult.SAVED,
@@ -175,6 +179,25 @@ class RedisStore:
         key = self._grant(user_tag, grant_id)
         fields = ["f", "s", "v", "w", "d", "r"]
         return _record(await self._ask(lambda: _awaitable(self._redis.hmget(key, fields))))
+
+    async def user_sessions(self, user_tag: str, *, limit: int) -> UserSessions:
+        """A user's live sessions with their grants, those used latest first."""
+        count, *listed = await self._run(
+            "user_sessions",
+            [self._index(user_tag)],
+            [self._sessions(user_tag), self._grant(user_tag, ""), limit],
+        )
+        found: list[tuple[SessionKey, StoredSession]] = []
+        grants: dict[str, Record | None] = {}
+        for digest, grant_id, fields, grant in listed:
+            session, name = _record(fields[:6]), grant_id.decode()
+            if grant is not None:  # sent once, however many have it
+                grants[name] = _record(grant)
+            if session is not None:
+                seen_at = float(fields[6] or 0) / 1000
+                stored = StoredSession(session, seen_at, name, grants[name])
+                found.append((SessionKey(user_tag, digest.decode()), stored))
+        return UserSessions(found, count)
 
     async def shared_grant(self, user_tag: str) -> str:
         """The id of the live grant that a user's sessions share; "" if they share none."""
@@ -327,6 +350,55 @@ class RedisStore:
         key, fields = self._redeemed(state_hash), ["owner", "outcome"]
         owner, outcome = await self._ask(lambda: _awaitable(self._redis.hmget(key, fields)))
         return None if owner is None else outcome or b""
+
+    async def note_provider_sid(self, sid_hash: str, user_tag: str, *, seconds: float) -> None:
+        """Note whose the provider's session is."""
+        key = self._provider_sid(sid_hash)
+        await self._ask(lambda: self._redis.set(key, user_tag, px=_ms(seconds)))
+
+    async def user_of_provider_sid(self, sid_hash: str) -> str:
+        """Whose the provider's session is; "" where that is not known."""
+        tag = await self._ask(lambda: self._redis.get(self._provider_sid(sid_hash)))
+        return cast(bytes, tag or b"").decode()
+
+    async def note_logout_token(self, token_hash: str, *, seconds: float) -> None:
+        """Note that a logout token has done its work."""
+        key = self._logout_token(token_hash)
+        await self._ask(lambda: self._redis.set(key, 1, px=_ms(seconds)))
+
+    async def knows_logout_token(self, token_hash: str) -> bool:
+        """Whether a logout token has done its work."""
+        key = self._logout_token(token_hash)
+        return await self._ask(lambda: self._redis.exists(key)) == 1
+
+    async def queue_revocation(self, entry: bytes, *, due_at: float, limit: int) -> bool:
+        """Whether a sealed revocation is in the queue now."""
+        args = [entry, _ms(due_at), limit, REVOCATIONS_MS]
+        return cast(bytes, (await self._run("queue", [self._revoke], args))[0]) == b"1"
+
+    async def take_revocations(self, *, now: float, limit: int, hide_seconds: float) -> list[bytes]:
+        """Revocations that are due, hidden from others for a while."""
+        return await self._run(
+            "take_due", [self._revoke], [_ms(now), limit, _ms(now + hide_seconds)]
+        )
+
+    async def put_off_revocation(self, entry: bytes, due_at: float | None) -> None:
+        """When a revocation that is in the queue is due again; None: it is taken out."""
+        if due_at is None:
+            await self._ask(lambda: self._redis.zrem(self._revoke, entry))
+        else:
+            later = {entry: _ms(due_at)}
+            await self._ask(lambda: self._redis.zadd(self._revoke, later, xx=True))
+
+    @property
+    def _revoke(self) -> str:
+        return f"{self._prefix}revoke"
+
+    def _provider_sid(self, sid_hash: str) -> str:
+        return f"{self._prefix}provider-sid:{sid_hash}"
+
+    def _logout_token(self, token_hash: str) -> str:
+        return f"{self._prefix}logout-token:{token_hash}"
 
     def _redeemed(self, state_hash: str) -> str:
         return f"{self._prefix}redeemed:{state_hash}"

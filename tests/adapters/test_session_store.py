@@ -1027,3 +1027,144 @@ async def test_a_use_indexes_nothing_that_does_not_live_or_has_another_grant(
     assert await store.load(PHONE) is None  # it is no session that lives
     assert await store.last_seen(USER, "grant") is None  # the index knows better
     assert await store.last_seen(USER, "another") == pytest.approx(now, abs=0.01)
+
+
+# A user's sessions
+
+
+async def test_a_users_sessions_come_with_their_grants_those_used_latest_first(
+    store: Store,
+) -> None:
+    now = await store.now()
+    await attach(store, LAPTOP)
+    await attach(store, PHONE, version=2)
+    await attach(store, TABLET, "another")
+    for key, grant_id, ago in ((TABLET, "another", 30), (LAPTOP, "grant", 20), (PHONE, "grant", 9)):
+        await store.touch(
+            key, grant_id, seen_at=now - ago, idle_ends_at=now + 600, ends_at=now + 3600
+        )
+
+    listed = await store.user_sessions(USER, limit=10)
+
+    assert listed.count == 3
+    assert [key for key, _ in listed.found] == [PHONE, LAPTOP, TABLET]
+    assert [stored.grant_id for _, stored in listed.found] == ["grant", "grant", "another"]
+    for key, stored in listed.found:
+        assert stored == await store.load(key)
+    assert listed.found[0][1].last_seen_at == pytest.approx(now - 9, abs=0.01)
+
+
+async def test_no_more_of_a_users_sessions_come_than_asked_for(store: Store) -> None:
+    for number in range(5):
+        await attach(store, SessionKey(USER, f"{number:02x}"), f"grant{number}")
+
+    listed = await store.user_sessions(USER, limit=3)
+
+    assert listed.count == 5
+    assert len(listed.found) == 3
+
+
+async def test_what_has_ended_or_idled_out_is_none_of_a_users_sessions(
+    store: Store, time: Time
+) -> None:
+    await attach(store, LAPTOP)
+    await attach(store, PHONE, "another", idle_in=SOON)
+    await attach(store, TABLET, "shared", shared=True)
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    async def only_one_is_left() -> bool:
+        return (await store.user_sessions(USER, limit=10)).count == 1
+
+    await time.until(only_one_is_left)
+
+    assert [key for key, _ in (await store.user_sessions(USER, limit=10)).found] == [TABLET]
+
+
+async def test_a_user_without_sessions_has_none_and_others_are_not_shown(store: Store) -> None:
+    await attach(store, SessionKey("b3RoZXI", "1a"))
+
+    listed = await store.user_sessions(USER, limit=10)
+
+    assert (listed.found, listed.count) == ([], 0)
+
+
+# Logouts by the provider
+
+
+async def test_a_providers_session_names_its_user_until_its_end(store: Store, time: Time) -> None:
+    assert await store.user_of_provider_sid("hash") == ""
+
+    await store.note_provider_sid("hash", "somebody", seconds=600)
+    await store.note_provider_sid("hash", USER, seconds=600)
+    await store.note_provider_sid("another", USER, seconds=SOON)
+
+    assert await store.user_of_provider_sid("hash") == USER
+
+    async def is_forgotten() -> bool:
+        return await store.user_of_provider_sid("another") == ""
+
+    await time.until(is_forgotten)
+    assert await store.user_of_provider_sid("hash") == USER
+
+
+async def test_a_logout_token_is_known_from_its_work_on_and_for_its_time(
+    store: Store, time: Time
+) -> None:
+    assert not await store.knows_logout_token("hash")
+
+    await store.note_logout_token("hash", seconds=600)
+    await store.note_logout_token("soon", seconds=SOON)
+
+    assert await store.knows_logout_token("hash")
+    assert not await store.knows_logout_token("another")
+
+    async def is_forgotten() -> bool:
+        return not await store.knows_logout_token("soon")
+
+    await time.until(is_forgotten)
+    assert await store.knows_logout_token("hash")
+
+
+# Revocations to repeat
+
+
+async def test_a_due_revocation_is_taken_by_one_and_due_again_after_a_while(store: Store) -> None:
+    entry = b"\x00sealed\xff/"
+    assert await store.queue_revocation(entry, due_at=100.0, limit=10)
+
+    early = await store.take_revocations(now=99.0, limit=10, hide_seconds=45)
+    taken = await store.take_revocations(now=100.0, limit=10, hide_seconds=45)
+    hidden = await store.take_revocations(now=144.0, limit=10, hide_seconds=45)
+    again = await store.take_revocations(now=145.0, limit=10, hide_seconds=45)
+
+    assert (early, taken, hidden, again) == ([], [entry], [], [entry])
+
+
+async def test_revocations_come_in_their_order_and_no_more_than_asked_for(store: Store) -> None:
+    for number in (3, 1, 2):
+        await store.queue_revocation(b"%d" % number, due_at=float(number), limit=10)
+
+    assert await store.take_revocations(now=9.0, limit=2, hide_seconds=45) == [b"1", b"2"]
+    assert await store.take_revocations(now=9.0, limit=2, hide_seconds=45) == [b"3"]
+
+
+async def test_a_revocation_is_put_off_or_taken_out(store: Store) -> None:
+    for entry in (b"later", b"done"):
+        await store.queue_revocation(entry, due_at=1.0, limit=10)
+
+    await store.put_off_revocation(b"later", 50.0)
+    await store.put_off_revocation(b"done", None)
+    await store.put_off_revocation(b"never queued", 1.0)
+
+    assert await store.take_revocations(now=49.0, limit=10, hide_seconds=45) == []
+    assert await store.take_revocations(now=50.0, limit=10, hide_seconds=45) == [b"later"]
+
+
+async def test_a_full_queue_takes_no_more_revocations_and_loses_none(store: Store) -> None:
+    assert await store.queue_revocation(b"first", due_at=1.0, limit=2)
+    assert await store.queue_revocation(b"second", due_at=2.0, limit=2)
+
+    assert not await store.queue_revocation(b"third", due_at=0.0, limit=2)
+    assert await store.queue_revocation(b"first", due_at=9.0, limit=2)
+
+    assert await store.take_revocations(now=2.0, limit=9, hide_seconds=45) == [b"first", b"second"]

@@ -79,11 +79,13 @@ _WRITES_GRANT = Access(writes=frozenset({"grant"}))
 _LEASE = Access(writes=frozenset({"lease"}))
 _ASKS = Access(reads=frozenset({"grant"}), writes=frozenset({"provider"}))
 _TELLS = Access(writes=frozenset({"provider"}))
+_REVOKE = Access(writes=frozenset({"revoke"}))
 _REDEEMED = Access(writes=frozenset({"redeemed"}))
 # What each call of the store touches; one that is not named here meets all that touch the grant.
 _TOUCHES = {
     "now": LOCAL, "ping": LOCAL, "load": _GRANT, "load_grant": _GRANT, "last_seen": _GRANT,
     "take_lease": _LEASE, "release_lease": _LEASE, "schedule": _DUE, "take_due": _DUE,
+    "queue_revocation": _REVOKE, "take_revocations": _REVOKE, "put_off_revocation": _REVOKE,
     "redeem": _REDEEMED, "set_redeemed": _REDEEMED, "redeemed": _REDEEMED,
 }  # fmt: skip
 _MAY_CHANGE_GRANT = ("attach", "save_grant", "end_session", "end_grant")
