@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from sidecar.config.argocd_folder import Signature
 from sidecar.config.settings import Config
+from sidecar.config.variables import VARIABLES
 from sidecar.core.argocd_files import Finding, Weight
 from sidecar.errors import ConfigurationError
 from sidecar.flows.tasks import Runtime
@@ -140,7 +141,7 @@ def _is_alarm(finding: Finding) -> bool:
 
 def _changed(before: Config, after: Config) -> list[str]:
     """The names of what has changed."""
-    names = [name for name in Config.model_fields if getattr(before, name) != getattr(after, name)]
+    names = [name for name in VARIABLES if getattr(before, name) != getattr(after, name)]
     if "client_secret" not in names and not after.has_secret_of(before):
         names.append("client_secret_file")
     return names if before.argocd == after.argocd else [*names, "argocd"]

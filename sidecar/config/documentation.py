@@ -3,7 +3,7 @@
 import math
 
 from sidecar.config.environment import variable
-from sidecar.config.settings import Config
+from sidecar.config.variables import VARIABLES
 from sidecar.core.provider_profiles import PROFILES, ErrorRow, FailureClass
 
 _CLASSES = {
@@ -17,14 +17,8 @@ _CLASSES = {
 def configuration_table() -> str:
     """A Markdown table with every variable, its default and its meaning."""
     rows = ["| Variable | Default | Meaning |", "| --- | --- | --- |"]
-    for name, field in Config.model_fields.items():
-        extra = field.json_schema_extra
-        default = extra.get("default") if isinstance(extra, dict) else None
-        if field.is_required():
-            default = "*required*"
-        elif default is None:
-            default = f"`{field.default}`" if field.default is not None else "-"
-        rows.append(f"| `{variable(name)}` | {default} | {field.description} |")
+    for name, known in VARIABLES.items():
+        rows.append(f"| `{variable(name)}` | {known.default} | {known.meaning} |")
     return "\n".join(rows) + "\n"
 
 

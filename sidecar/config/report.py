@@ -7,7 +7,8 @@ from typing import Any
 
 from sidecar.config import values
 from sidecar.config.environment import variable
-from sidecar.config.settings import Config, is_secret
+from sidecar.config.settings import Config
+from sidecar.config.variables import VARIABLES
 from sidecar.core.refresh_policy import RefreshWindow
 
 MASK = "***"
@@ -43,9 +44,9 @@ def as_json(config: Config) -> str:
 
 
 def _rows(config: Config) -> Iterator[tuple[str, str, str]]:
-    for name in Config.model_fields:
+    for name, known in VARIABLES.items():
         value = getattr(config, name)
-        hidden = is_secret(name) and value is not None
+        hidden = known.secret and value is not None
         yield name, MASK if hidden else _shown(value, name), config.source(name)
 
 

@@ -5,16 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic.fields import FieldInfo
-
 from sidecar.config import values
 from sidecar.config.argocd_folder import Folder, Signature
 from sidecar.config.environment import PREFIX, from_kubernetes, read_files, variable
 from sidecar.config.from_argocd import LOGIN, FromArgoCd, Merging
 from sidecar.config.tls import pair_faults, upstream_ca_faults
+from sidecar.config.variables import ARGOCD_CONFIG_DIR, VARIABLES, Variables
 from sidecar.core.argocd_files import AWAITED, ArgoCdFiles, Finding
-
-ARGOCD_CONFIG_DIR = Path("/etc/argocd-token-refresh/argocd")
 
 
 class ArgoCdSource(Protocol):
@@ -49,9 +46,7 @@ class NotAsked:
         raise KeyError(secret)
 
 
-def given_by(
-    environ: Mapping[str, str], fields: Mapping[str, FieldInfo]
-) -> tuple[dict[str, Any], list[str]]:
+def given_by(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     """The fields that the environment gives, and the faults of its names and files."""
     given: dict[str, Any] = {}
     faults = []
@@ -59,8 +54,8 @@ def given_by(
         if not name.startswith(PREFIX) or from_kubernetes(name, value):
             continue
         field = name.removeprefix(PREFIX).lower()
-        if field not in fields or name != variable(field):
-            faults.append(_unknown(name, fields))
+        if field not in VARIABLES or name != variable(field):
+            faults.append(_unknown(name))
         else:
             given[field] = value.strip()
     unread = list(read_files(given))
@@ -69,10 +64,10 @@ def given_by(
     return given, faults
 
 
-def _unknown(name: str, fields: Mapping[str, FieldInfo]) -> str:
+def _unknown(name: str) -> str:
     # Compared without the prefix, which alone would make everything look alike.
     given = name.removeprefix(PREFIX).lower()
-    near = difflib.get_close_matches(given, fields, n=1)
+    near = difflib.get_close_matches(given, VARIABLES, n=1)
     mend = f"Did you mean {variable(near[0])}?" if near else "See docs/configuration.md"
     return f"{name} is not known. {mend}"
 
@@ -80,18 +75,17 @@ def _unknown(name: str, fields: Mapping[str, FieldInfo]) -> str:
 def filled_by_argocd(
     given: dict[str, Any],
     environ: Mapping[str, str],
-    fields: Mapping[str, FieldInfo],
     source: ArgoCdSource | None,
 ) -> tuple[FromArgoCd, list[str]]:
     """What Argo CD gives, filled into the fields; and the faults of what is then still open."""
     source = source or _usual_source(given)
     if source is None:
-        return FromArgoCd(), [*_missing(given, fields), *_left_to_choose(given, environ)]
+        return FromArgoCd(), [*_missing(given), *_left_to_choose(given, environ)]
     files, unread = source.read()
-    lifetime = values.duration(fields["session_max_lifetime"].default)
+    lifetime = Variables().session_max_lifetime
     merged = Merging(files, unread, source.file, given, lifetime=lifetime).merged()
     given.setdefault("store_url", "memory://")  # not used: logins pass where Argo CD has none
-    return merged, list(_missing(given, fields)) if merged.takes_over_logins else []
+    return merged, list(_missing(given)) if merged.takes_over_logins else []
 
 
 def _usual_source(given: Mapping[str, Any]) -> ArgoCdSource | None:
@@ -103,10 +97,10 @@ def _usual_source(given: Mapping[str, Any]) -> ArgoCdSource | None:
     return Folder(folder) if named.startswith("/") or folder.is_dir() else None
 
 
-def _missing(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> Iterator[str]:
+def _missing(given: Mapping[str, Any]) -> Iterator[str]:
     for name in LOGIN:
         if name not in given:
-            yield f"{variable(name)} is missing. Set it: {fields[name].description}"
+            yield f"{variable(name)} is missing. Set it: {VARIABLES[name].meaning}"
 
 
 def _left_to_choose(given: dict[str, Any], environ: Mapping[str, str]) -> Iterator[str]:

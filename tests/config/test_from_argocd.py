@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sidecar.config import report
 from sidecar.config.settings import Config
+from sidecar.config.variables import VARIABLES
 from sidecar.core.argocd_files import Finding, Weight
 from sidecar.core.sealing import derived_key
 from sidecar.errors import ConfigurationError
@@ -413,7 +414,7 @@ def test_the_report_has_every_value_its_source_and_no_secret(argocd: Installatio
 
     text, data = report.as_text(config), json.loads(report.as_json(config))
 
-    assert set(data["values"]) == set(Config.model_fields)
+    assert set(data["values"]) == set(VARIABLES)
     assert data["values"]["client_secret"] == {
         "value": "***", "source": "argocd-cm: oidc.config: clientSecret"
     }  # fmt: skip

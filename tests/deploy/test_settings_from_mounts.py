@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sidecar.config.settings import Config
-from sidecar.config.sources import ARGOCD_CONFIG_DIR
+from sidecar.config.variables import ARGOCD_CONFIG_DIR
 from tests.config.mounted import STOCK, mount
 from tests.deploy.rendered import ALL, Document, Server, argocd_resource, server
 from tests.proxy.certificates import self_signed
