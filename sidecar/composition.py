@@ -136,8 +136,8 @@ class Composition:
             return line
         if replaced := line.follow(config, ring):
             self._retire(http=replaced)
-        if not set(before or ()) <= set(config.session_keys or ()):
-            self.close_all()  # what is open belongs to sessions that nobody can open any more
+        if gone := set(before or ()) - set(config.session_keys or ()):
+            line.parts.sessions.close_signed_by({key.id for key in gone})
         return line
 
     def _leave(self, line: Line) -> None:

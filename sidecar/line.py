@@ -5,6 +5,7 @@ memory alone, and a second one beside it would present the spent one.
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 
 from aiohttp import ClientSession
@@ -15,6 +16,7 @@ from sidecar.core.sealing import KeyRing
 from sidecar.core.session import SessionKey
 from sidecar.flows.assembly import session_parts
 from sidecar.flows.background import Background
+from sidecar.flows.key_reports import KeyReporter
 from sidecar.flows.outages import Outages
 from sidecar.flows.records import Client
 from sidecar.flows.refresh import Refresh
@@ -76,6 +78,8 @@ class Line:
             work["beats"] = self.parts.confirmations.beats
             work["confirmations"] = self.parts.confirmations.run
             work["outages"] = Outages(away, runtime).run
+            host = os.uname().nodename  # in Kubernetes the pod's name
+            work["keys"] = KeyReporter(self.store, self.parts.records, runtime, host=host).run
         self._work = [
             runtime.tasks.start_endless(run, name, runtime.clock) for name, run in work.items()
         ]

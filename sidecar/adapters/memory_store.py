@@ -5,8 +5,11 @@ from dataclasses import dataclass, field, replace
 
 from sidecar.core.session import SessionKey
 from sidecar.ports import (
+    KEY_REPORT_SECONDS,
+    KEY_USE_SECONDS,
     Clock,
     Ended,
+    KeyReports,
     Record,
     RecordKind,
     RecordName,
@@ -18,6 +21,7 @@ from sidecar.ports import (
 )
 
 TOMBSTONE_SECONDS = 3600.0
+_SCANNED_AT_ONCE = 100  # users
 
 
 @dataclass(slots=True)
@@ -59,6 +63,8 @@ class MemoryStore:
         self._provider_sids: dict[str, tuple[str, float]] = {}
         self._logout_tokens: dict[str, float] = {}
         self._revocations: dict[bytes, float] = {}
+        self._reports: dict[str, tuple[float, str]] = {}
+        self._keys_used_at: dict[str, float] = {}
 
     async def now(self) -> float:
         """The local time: there is no other clock."""
@@ -344,12 +350,55 @@ class MemoryStore:
             self._revocations[entry] = now + hide_seconds
         return [entry for _, entry in due]
 
+    async def queued_revocations(self, *, limit: int) -> list[bytes]:
+        """Revocations that are in the queue, due or not."""
+        return list(self._revocations)[:limit]
+
     async def put_off_revocation(self, entry: bytes, due_at: float | None) -> None:
         """When a revocation that is in the queue is due again; None: it is taken out."""
         if due_at is None:
             self._revocations.pop(entry, None)
         elif entry in self._revocations:
             self._revocations[entry] = due_at
+
+    async def scan(self, kind: RecordKind, cursor: str = "") -> tuple[str, list[RecordName]]:
+        """Some of all records' names, tombstones too, and where the next ones are; "": nowhere."""
+        tags = sorted(tag for tag in self._slots if tag > cursor)[:_SCANNED_AT_ONCE]
+        names: list[RecordName] = []
+        for tag in tags:
+            slot = self._slot(tag)
+            entries = slot.sessions if kind is RecordKind.SESSION else slot.grants
+            names += [RecordName(kind, tag, record_id) for record_id in entries]
+        return (tags[-1] if len(tags) == _SCANNED_AT_ONCE else ""), names
+
+    async def reseal(self, name: RecordName, opened: Record, sealed: bytes) -> SaveResult:
+        """Put the same content, sealed by another key, in the place of what was opened."""
+        there = self._entries(name).get(name.id)
+        if there is None:
+            return SaveResult.MISSING
+        if there.record.ended:
+            return SaveResult.ENDED
+        found, expected = there.record, (opened.version, opened.write_id)
+        if (found.version, found.write_id) != expected:
+            return SaveResult.MOVED
+        there.record = replace(found, sealed=sealed)
+        return SaveResult.SAVED
+
+    async def report_keys(self, replica: str, report: str, *, in_use: str) -> None:
+        """Say for a minute which keys a replica has, and that the key `in_use` seals there."""
+        now = self._clock.now()
+        self._reports[replica] = (now, report)
+        self._keys_used_at[in_use] = now
+
+    async def key_reports(self) -> KeyReports:
+        """What all replicas have said of their keys."""
+        now = self._clock.now()
+        lately = {
+            name: said for name, said in self._reports.items() if now - said[0] < KEY_REPORT_SECONDS
+        }
+        used = {key: at for key, at in self._keys_used_at.items() if now - at < KEY_USE_SECONDS}
+        self._reports, self._keys_used_at = lately, used
+        return KeyReports(dict(lately), dict(used))
 
     def _entries(self, name: RecordName) -> dict[str, _Entry]:
         slot = self._slot(name.user_tag)

@@ -17,13 +17,18 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from sidecar.adapters.script_batch import ScriptBatch
+from sidecar.adapters.store_listing import literally, name_at, read_key_reports
 from sidecar.core.session import SessionKey
 from sidecar.core.timings import STORE_CONNECT_SECONDS
 from sidecar.errors import StoreUnavailable
 from sidecar.ports import (
+    KEY_REPORT_SECONDS,
+    KEY_USE_SECONDS,
     Clock,
     Ended,
+    KeyReports,
     Record,
+    RecordKind,
     RecordName,
     SaveResult,
     StoredSession,
@@ -36,6 +41,7 @@ TOMBSTONE_MS = 3600 * 1000
 REVOCATIONS_MS = 7 * 24 * 3600 * 1000  # longer than anybody goes on with one
 MAX_CONNECTIONS = 64
 FORMAT = b"1"
+_SCANNED_AT_ONCE = 512
 
 _T = TypeVar("_T")
 _SCRIPTS = (
@@ -56,6 +62,9 @@ _SCRIPTS = (
     "redeem",
     "set_redeemed",
     "queue",
+    "reseal",
+    "report_keys",
+    "key_reports",
 )
 _RESULTS = {
     b"saved": SaveResult.SAVED,
@@ -382,6 +391,11 @@ class RedisStore:
             "take_due", [self._revoke], [_ms(now), limit, _ms(now + hide_seconds)]
         )
 
+    async def queued_revocations(self, *, limit: int) -> list[bytes]:
+        """Revocations that are in the queue, due or not."""
+        found = await self._ask(lambda: self._redis.zrange(self._revoke, 0, limit - 1))
+        return cast(list[bytes], found)
+
     async def put_off_revocation(self, entry: bytes, due_at: float | None) -> None:
         """When a revocation that is in the queue is due again; None: it is taken out."""
         if due_at is None:
@@ -399,6 +413,33 @@ class RedisStore:
 
     def _logout_token(self, token_hash: str) -> str:
         return f"{self._prefix}logout-token:{token_hash}"
+
+    async def scan(self, kind: RecordKind, cursor: str = "") -> tuple[str, list[RecordName]]:
+        """Some of all records' names, tombstones too, and where the next ones are; "": nowhere."""
+        at, pattern = int(cursor or 0), f"{literally(self._prefix)}{{*}}:{kind.value}:*"
+        following, keys = await self._ask(
+            lambda: self._redis.scan(at, match=pattern, count=_SCANNED_AT_ONCE)
+        )
+        found = (key.decode("utf-8", "replace") for key in cast(list[bytes], keys))
+        names = (name_at(self._prefix, kind, key) for key in found)
+        return str(following or ""), [name for name in names if name]
+
+    async def reseal(self, name: RecordName, opened: Record, sealed: bytes) -> SaveResult:
+        """Put the same content, sealed by another key, in the place of what was opened."""
+        args = [opened.version, opened.write_id, sealed]
+        answer = await self._run("reseal", [self._record(name)], args)
+        return _RESULTS[answer[0]]
+
+    async def report_keys(self, replica: str, report: str, *, in_use: str) -> None:
+        """Say for a minute which keys a replica has, and that the key `in_use` seals there."""
+        lives = [_ms(KEY_REPORT_SECONDS), _ms(KEY_USE_SECONDS)]
+        await self._run("report_keys", [f"{self._prefix}keys"], [replica, report, in_use, *lives])
+
+    async def key_reports(self) -> KeyReports:
+        """What all replicas have said of their keys."""
+        answer = await self._run("key_reports", [f"{self._prefix}keys"], [])
+        fields = [field.decode("utf-8", "replace") for field in (answer[0] if answer else ())]
+        return read_key_reports(zip(fields[::2], fields[1::2], strict=True), await self.now())
 
     def _redeemed(self, state_hash: str) -> str:
         return f"{self._prefix}redeemed:{state_hash}"

@@ -27,6 +27,7 @@ class EndReason(StrEnum):
     REPLACED = "replaced"
     UNREADABLE = "unreadable"
     OTHER_PROVIDER = "other_provider"
+    ENDED_BY_OPERATOR = "ended_by_operator"
 
 
 def user_tag(issuer: str, client_id: str, subject: str) -> str:
@@ -52,18 +53,23 @@ class Session:
     ends_at: float
     user_agent: str
     last_seen_at: float = 0.0
+    signed_by: str = ""
+    """The id of the key that signed its cookie; "": an earlier release made it."""
 
     def to_bytes(self) -> bytes:
         """The part that is sealed; `last_seen_at` is kept beside it."""
-        fields = [self.grant_id, self.created_at, self.ends_at, self.user_agent]
+        fields = [
+            self.grant_id, self.created_at, self.ends_at, self.user_agent, self.signed_by,
+        ]  # fmt: skip
         return json.dumps(fields).encode()
 
     @classmethod
     def from_bytes(cls, key: SessionKey, plain: bytes, *, last_seen_at: float) -> "Session":
         """The session whose sealed part was `plain`."""
         # What a newer release has added says nothing to this one.
-        grant_id, created_at, ends_at, user_agent, *_ = json.loads(plain)
-        return cls(key, grant_id, created_at, ends_at, user_agent, last_seen_at)
+        grant_id, created_at, ends_at, user_agent, *more = json.loads(plain)
+        signed_by = str(more[0]) if more else ""
+        return cls(key, grant_id, created_at, ends_at, user_agent, last_seen_at, signed_by)
 
 
 def new_session_cookie(tag: str, ring: KeyRing, *, random: bytes) -> tuple[str, SessionKey]:

@@ -146,12 +146,13 @@ class Joining:
         return await self._store.now() + self._sessions.lifetimes.max_seconds
 
     async def _attach(self, grant: Grant, user_agent: str) -> tuple[str, SaveResult]:
+        ring = self._records.ring
         cookie, key = new_session_cookie(
-            grant.user_tag, self._records.ring, random=self._random(SESSION_SECRET_BYTES)
+            grant.user_tag, ring, random=self._random(SESSION_SECRET_BYTES)
         )
         now = await self._store.now()
         ends_at = now + self._sessions.lifetimes.max_seconds
-        session = Session(key, grant.id, now, ends_at, user_agent, last_seen_at=now)
+        session = Session(key, grant.id, now, ends_at, user_agent, now, ring.sealing_id)
         writes = self._records.seal_session(session), self._records.seal_grant(grant)
         idle_end = min(now + self._sessions.lifetimes.idle_seconds, session.ends_at)
         asked_at = self._clock.monotonic()

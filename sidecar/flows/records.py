@@ -10,7 +10,7 @@ from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
 from sidecar.core.session import EndReason, Session, SessionKey
 from sidecar.errors import KeyUnknown, RecordBroken, RecordUnreadable, SessionOver
 from sidecar.flows.tasks import Runtime
-from sidecar.ports import Record, Write
+from sidecar.ports import Record, RecordName, Write
 
 WRITE_ID_BYTES = 16
 
@@ -80,6 +80,16 @@ class Records:
         label = self._grant_label(grant.user_tag, grant.id, grant.version)
         sealed = self._seal(grant.to_bytes(), label)
         return Write(grant.version, write_id or self.new_write_id(), sealed, grant.ends_at)
+
+    def resealed(self, name: RecordName, record: Record) -> bytes:
+        """What is in a record, sealed anew by the key that seals now; nothing else is another.
+
+        Raises:
+            KeyUnknown: it was sealed by a key that is not here.
+            RecordBroken: its key does not open it.
+        """
+        label = Label(self._prefix, name.kind, f"{name.user_tag}/{name.id}", record.version)
+        return self._seal(self.ring.open(record.sealed, label), label)
 
     def _session_label(self, key: SessionKey, version: int) -> Label:
         return Label(self._prefix, "session", f"{key.user_tag}/{key.digest}", version)

@@ -115,6 +115,7 @@ async def test_everything_that_is_stored_has_an_end(
     await store.note_provider_sid("hash", USER, seconds=60)
     await store.note_logout_token("hash", seconds=60)
     await store.queue_revocation(b"sealed", due_at=1.0, limit=1)
+    await store.report_keys("replica", "keys", in_use="1")
 
     async def left(name: str) -> float:
         return float(await redis.pttl(prefix + name)) / 1000
@@ -129,6 +130,7 @@ async def test_everything_that_is_stored_has_an_end(
     assert await left("redeemed:hash") == pytest.approx(60, abs=20)
     assert await left("provider-sid:hash") == pytest.approx(60, abs=20)
     assert await left("logout-token:hash") == pytest.approx(60, abs=20)
+    assert await left("keys") == pytest.approx(400 * 24 * 3600, abs=20)
     assert await left("revoke") == pytest.approx(7 * 24 * 3600, abs=20)
 
 

@@ -1,4 +1,5 @@
 import hashlib
+import json
 
 import pytest
 from hypothesis import given
@@ -142,15 +143,24 @@ def test_parts_of_a_tag_do_not_run_into_each_other(
     created_at=st.floats(0, 1e10),
     ends_at=st.floats(0, 1e10),
     user_agent=st.text(),
+    signed_by=st.text(),
 )
 def test_a_session_comes_back_from_storage_as_it_went(
-    grant_id: str, created_at: float, ends_at: float, user_agent: str
+    grant_id: str, created_at: float, ends_at: float, user_agent: str, signed_by: str
 ) -> None:
-    session = Session(SessionKey(TAG, "d"), grant_id, created_at, ends_at, user_agent, 5.0)
+    session = Session(
+        SessionKey(TAG, "d"), grant_id, created_at, ends_at, user_agent, 5.0, signed_by
+    )
 
     read = Session.from_bytes(session.key, session.to_bytes(), last_seen_at=5.0)
 
     assert read == session
+
+
+def test_of_a_session_of_an_earlier_release_nobody_knows_who_signed_its_cookie() -> None:
+    plain = json.dumps(["grant-1", 1.0, 2.0, "Firefox"]).encode()
+
+    assert Session.from_bytes(SessionKey(TAG, "d"), plain, last_seen_at=5.0).signed_by == ""
 
 
 def test_a_touch_changes_nothing_of_what_is_sealed() -> None:
