@@ -115,11 +115,9 @@ def of_unreadable(unreadable: Counter[str], *, ended: bool = False) -> Iterator[
             yield f"{what}. They may be anybody's: `sidecar sessions end --session` ends one"
 
 
-def of_ended(sessions: int, users: int, revoked: int) -> str:
+def of_ended(sessions: int, revoked: int) -> str:
     """How many have ended."""
-    if not sessions:
-        return "No such session; none has ended."
-    line = f"{_count(sessions, 'session')} of {_count(users, 'user')} ended."
+    line = f"{_count(sessions, 'session')} ended." if sessions else "No session has ended."
     return f"{line} {_count(revoked, 'grant')} revoked at the provider." if revoked else line
 
 

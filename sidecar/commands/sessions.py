@@ -101,7 +101,6 @@ class Ends:
         self._progress = _progress("looking at sessions", store)
         self._selecting = Selecting(store, wanted, self._progress.passed)
         self._ended = 0
-        self._users: set[str] = set()
         self._revoked: Counter[Revoked] = Counter()
         self._untold = 0
         self._left = text.Named()
@@ -115,7 +114,7 @@ class Ends:
         try:
             found = await self._end_wanted()
         except StoreUnavailable:
-            _say(text.of_ended(self._ended, len(self._users), self._revoked[Revoked.DONE]))
+            _say(text.of_ended(self._ended, self._revoked[Revoked.DONE]))
             raise
         finally:
             self._progress.close()
@@ -175,7 +174,6 @@ class Ends:
                     self._note(done, name.user_tag, user=name.user_tag, session="")
 
     def _note(self, done: Done, who: str, *, user: str, session: str) -> None:
-        self._users.add(user)
         self._revoked[done.revoked] += 1
         self._untold += done.told is False
         if done.revoked.failed:
@@ -189,7 +187,7 @@ class Ends:
         )
 
     def _say(self) -> int:
-        print(text.of_ended(self._ended, len(self._users), self._revoked[Revoked.DONE]))
+        print(text.of_ended(self._ended, self._revoked[Revoked.DONE]))
         for line in [
             *self._left.lines(),
             *text.of_untold(self._untold),
