@@ -18,6 +18,7 @@ from sidecar.flows.background import Background
 from sidecar.flows.outages import Outages
 from sidecar.flows.records import Client
 from sidecar.flows.refresh import Refresh
+from sidecar.flows.revocation import Revocations
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes
 from sidecar.flows.tasks import Runtime
@@ -62,6 +63,14 @@ class Line:
             timings=config.timings,
         )
 
+        self.revocations = Revocations(
+            store,
+            self.parts.records,
+            self.provider,
+            runtime,
+            provider_seconds=config.timings.provider_seconds,
+        )
+
     def begin(self, close_session: Callable[[SessionKey], None], *, confirms: bool) -> None:
         """Begin with the work that no request asks for."""
         sessions, runtime = self.parts.sessions, self._runtime
@@ -76,6 +85,7 @@ class Line:
             work["beats"] = self.parts.confirmations.beats
             work["confirmations"] = self.parts.confirmations.run
             work["outages"] = Outages(away, runtime).run
+            work["revocations"] = self.revocations.run
         self._work = [
             runtime.tasks.start_endless(run, name, runtime.clock) for name, run in work.items()
         ]
