@@ -20,6 +20,7 @@ from sidecar.flows.key_reports import KeyReporter
 from sidecar.flows.outages import Outages
 from sidecar.flows.records import Client
 from sidecar.flows.refresh import Refresh
+from sidecar.flows.revocation import Revocations
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes
 from sidecar.flows.tasks import Runtime
@@ -64,6 +65,14 @@ class Line:
             timings=config.timings,
         )
 
+        self.revocations = Revocations(
+            store,
+            self.parts.records,
+            self.provider,
+            runtime,
+            provider_seconds=config.timings.provider_seconds,
+        )
+
     def begin(self, close_session: Callable[[SessionKey], None], *, confirms: bool) -> None:
         """Begin with the work that no request asks for."""
         sessions, runtime = self.parts.sessions, self._runtime
@@ -78,6 +87,7 @@ class Line:
             work["beats"] = self.parts.confirmations.beats
             work["confirmations"] = self.parts.confirmations.run
             work["outages"] = Outages(away, runtime).run
+            work["revocations"] = self.revocations.run
             host = os.uname().nodename  # in Kubernetes the pod's name
             work["keys"] = KeyReporter(self.store, self.parts.records, runtime, host=host).run
         self._work = [

@@ -15,6 +15,7 @@ from sidecar.config.settings import Config
 from sidecar.core.sealing import Key, KeyRing
 from sidecar.errors import ConfigurationError, StoreUnavailable
 from sidecar.flows.records import Client, Records
+from sidecar.flows.revocation import Revocations
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.flows.walk import Walk
 from sidecar.loading import loading
@@ -35,12 +36,20 @@ class Opened:
     store: RedisStore
     records: Records
     clock: Clock
+    _runtime: Runtime
     _owned: AsyncExitStack
 
     @property
     def walk(self) -> Walk:
         """All that is in the store."""
         return Walk(self.store, self.records)
+
+    def revocations(self, provider: OpenIdProvider) -> Revocations:
+        """What the replicas are to revoke at a provider."""
+        seconds = self.config.timings.provider_seconds
+        return Revocations(
+            self.store, self.records, provider, self._runtime, provider_seconds=seconds
+        )
 
     async def provider(self) -> OpenIdProvider:
         """The provider; closed with the rest."""
@@ -75,7 +84,7 @@ async def opened(environ: Mapping[str, str], clock: Clock) -> AsyncIterator[Open
         ring, client = KeyRing(keys), Client(config.issuer, config.client_id)
         runtime = Runtime(clock, os.urandom, Tasks(no_log()), Metrics(), no_log())
         records = Records(ring, client, runtime, prefix=edges.KEY_PREFIX)
-        yield Opened(config, client, ring, store, records, clock, owned)
+        yield Opened(config, client, ring, store, records, clock, runtime, owned)
 
 
 def trouble_of(error: StoreUnavailable) -> str:

@@ -15,6 +15,7 @@ _MOST_NAMED = 20
 _COLUMNS = ("SESSION", "USER", "SIGNED IN", "LAST SEEN", "ENDS", "TOKEN ENDS", "BROWSER")
 _WIDEST = 60
 _WHY = {
+    Revoked.QUEUED: "the provider did not take it. The sidecars try again for a day",
     Revoked.AWAY: "the provider did not answer. Revoke them there, or end their sign-ins there",
     Revoked.REFUSED: "the provider refused. Look at the client's rights there",
     Revoked.NO_ENDPOINT: "the provider has no revocation endpoint. End their sign-ins there",
@@ -66,7 +67,7 @@ class Named:
         for why, count in self._counts.items():
             names = self._names[why]
             more = f" and {count - len(names)} more" if count > len(names) else ""
-            yield f"Not revoked: {', '.join(names)}{more}: {_WHY[why]}"
+            yield f"Not revoked at the provider: {', '.join(names)}{more}: {_WHY[why]}"
 
 
 def as_json(found: Found) -> str:

@@ -200,11 +200,13 @@ class Ends:
 
 async def _ending(store: Opened, given: Namespace) -> Ending:
     mirrors = store.config.cookie_mode is CookieMode.MIRROR
+    provider = await store.provider() if given.revoke else None
     return Ending(
         store.store,
         store.records,
         store.clock,
-        provider=await store.provider() if given.revoke else None,
+        provider=provider,
+        revocations=store.revocations(provider) if provider else None,
         # Browsers hold ID tokens then, which Argo CD takes until their end unless it is told.
         upstream=await store.upstream() if mirrors else None,
     )

@@ -41,10 +41,14 @@ class ProviderSettings(GrantRules):
     path: str = ""
     issuer: str = ""
     revocation_endpoint: bool = True
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    """With one, the provider offers a logout of its own (RP-Initiated Logout 1.0)."""
     shows_demo_user: bool = True
 
 
-def discovery_document(issuer: str, *, revocation_endpoint: bool) -> dict[str, object]:
+def discovery_document(
+    issuer: str, *, revocation_endpoint: bool, end_session_endpoint: bool = False
+) -> dict[str, object]:
     """The provider's metadata (OpenID Connect Discovery section 3)."""
     document: dict[str, object] = {
         "issuer": issuer,
@@ -64,6 +68,8 @@ def discovery_document(issuer: str, *, revocation_endpoint: bool) -> dict[str, o
     }
     if revocation_endpoint:
         document["revocation_endpoint"] = f"{issuer}/revoke"
+    if end_session_endpoint:
+        document["end_session_endpoint"] = f"{issuer}/logout"
     return document
 
 

@@ -8,6 +8,7 @@ from sidecar.core.session import EndReason
 from sidecar.errors import ProviderRefused, RecordUnreadable, SessionOver, TryLater
 from sidecar.flows.health import insist
 from sidecar.flows.records import Records
+from sidecar.flows.revocation import Revocations
 from sidecar.flows.walk import Found
 from sidecar.ports import (
     Clock,
@@ -28,8 +29,10 @@ class Revoked(Enum):
     NOT_ASKED = auto()
     """Nobody asked for it, or other sessions have the grant."""
     NOTHING = auto()
-    """It has no refresh token."""
+    """It has no refresh token that is good."""
     DONE = auto()
+    QUEUED = auto()
+    """The provider did not take it; the replicas try again."""
     NO_ENDPOINT = auto()
     REFUSED = auto()
     AWAY = auto()
@@ -39,9 +42,7 @@ class Revoked(Enum):
     @property
     def failed(self) -> bool:
         """Whether the provider may still take its refresh token."""
-        return self in (
-            Revoked.NO_ENDPOINT, Revoked.REFUSED, Revoked.AWAY, Revoked.UNREADABLE,
-        )  # fmt: skip
+        return self not in (Revoked.NOT_ASKED, Revoked.NOTHING, Revoked.DONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ class Done:
 class Ending:
     """Ends sessions and grants for an operator.
 
-    With a provider their refresh tokens are revoked there, with an upstream it is told of their ID
-    tokens, which browsers have in mirror mode.
+    With a provider their refresh tokens are revoked there, now or from the queue. With an upstream
+    it is told of their ID tokens, which browsers have in mirror mode.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class Ending:
         clock: Clock,
         *,
         provider: IdentityProvider | None = None,
+        revocations: Revocations | None = None,
         upstream: Upstream | None = None,
     ) -> None:
         self._store = store
         self._records = records
         self._clock = clock
         self._provider = provider
+        self._revocations = revocations
         self._upstream = upstream
 
     async def end(self, found: Found) -> Done:
@@ -138,10 +141,12 @@ class Ending:
             return Revoked.NOTHING
         try:
             told = await self._provider.revoke(grant.tokens.refresh_token)
-        except TryLater:
-            return Revoked.AWAY
-        except ProviderRefused:
-            return Revoked.REFUSED
+        except (TryLater, ProviderRefused) as error:
+            if isinstance(error, ProviderRefused) and error.over:
+                return Revoked.NOTHING
+            queued = self._revocations and await self._revocations.queue(grant)
+            failed = Revoked.AWAY if isinstance(error, TryLater) else Revoked.REFUSED
+            return Revoked.QUEUED if queued else failed
         return Revoked.DONE if told else Revoked.NO_ENDPOINT
 
     async def _tell(self, grant: Grant | None) -> bool | None:

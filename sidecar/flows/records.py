@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sidecar.core.grant import Grant
+from sidecar.core.revocation import Revocation, read_entry, to_entry
 from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
 from sidecar.core.session import EndReason, Session, SessionKey
 from sidecar.errors import KeyUnknown, RecordBroken, RecordUnreadable, SessionOver
@@ -90,6 +91,33 @@ class Records:
         """
         label = Label(self._prefix, name.kind, f"{name.user_tag}/{name.id}", record.version)
         return self._seal(self.ring.open(record.sealed, label), label)
+
+    def seal_revocation(self, revocation: Revocation) -> bytes:
+        """A revocation as it stands in the queue."""
+        label = Label(self._prefix, "revoke", revocation.name)
+        return to_entry(revocation.name, self._seal(revocation.to_bytes(), label))
+
+    def open_revocation(self, entry: bytes) -> Revocation:
+        """The revocation in an entry of the queue.
+
+        Raises:
+            SessionOver: the entry is broken.
+            RecordUnreadable: a newer release wrote it, or this replica lacks its key.
+        """
+        try:
+            name, sealed = read_entry(entry)
+        except ValueError as error:
+            raise SessionOver(EndReason.UNREADABLE) from error
+        plain = self._open(Record(0, "", sealed), Label(self._prefix, "revoke", name))
+        with _understood("revocation"):
+            return Revocation.from_bytes(name, plain)
+
+    def is_for_us(self, revocation: Revocation) -> bool:
+        """Whether a revocation's token is this client's; else it is to go nowhere from here."""
+        return (revocation.issuer, revocation.client_id) == (
+            self.client.issuer,
+            self.client.client_id,
+        )
 
     def _session_label(self, key: SessionKey, version: int) -> Label:
         return Label(self._prefix, "session", f"{key.user_tag}/{key.digest}", version)

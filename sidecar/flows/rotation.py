@@ -6,18 +6,20 @@ one that was broken off goes on when it is begun again.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 from sidecar.core.key_rotation import Tally
+from sidecar.core.revocation import read_entry
 from sidecar.core.sealing import sealed_by
 from sidecar.core.session import EndReason, SessionKey
 from sidecar.errors import KeyUnknown, RecordBroken, RecordUnreadable, SessionOver
 from sidecar.flows.records import Records
+from sidecar.flows.revocation import MOST_QUEUED
 from sidecar.flows.walk import Walk
 from sidecar.ports import Record, RecordKind, RecordName, SaveResult, Store
 
 _ATTEMPTS = 5
 _AT_ONCE = 32
-_MOST_REVOCATIONS = 10_000
 
 
 class Rotation:
@@ -46,8 +48,9 @@ class Rotation:
         async for name, record in self._live(RecordKind.SESSION):
             tally.sessions[sealed_by(record.sealed)] += 1
             self._note_signed(tally, SessionKey(name.user_tag, name.id), record)
-        for entry in await self._store.queued_revocations(limit=_MOST_REVOCATIONS):
-            tally.revocations[sealed_by(entry)] += 1
+        for entry in await self._store.queued_revocations(limit=MOST_QUEUED):
+            with suppress(ValueError):  # it is none
+                tally.revocations[sealed_by(read_entry(entry)[1])] += 1
         return tally
 
     async def reseal(self) -> AsyncIterator[int]:

@@ -33,7 +33,7 @@ from sidecar.core.heads import (
     without_renewed_token,
 )
 from sidecar.core.messages import RequestFields, RequestHead
-from sidecar.core.session import EndReason, Session
+from sidecar.core.session import LOGOUTS, EndReason, Session
 from sidecar.errors import (
     RequestMalformed,
     SessionOver,
@@ -198,10 +198,11 @@ class Gate:
     async def _ask(self, asked: Asked, seen: Seen) -> Pass:
         if seen.key is None:
             raise AssertionError("without a session there is nothing to wait for")
+        logged_out = False
         try:
             live = await self._renewals.current(seen.key, min_life=self._min_life(asked))
-        except SessionOver:
-            live = None
+        except SessionOver as over:
+            live, logged_out = None, over.reason in LOGOUTS
         except SilentLoginNeeded:
             return self._bare(asked, seen, Credential.SILENT)
         except TryLater:
@@ -209,7 +210,7 @@ class Gate:
                 return self._bare(asked, seen, Credential.NONE)
             raise
         if live is None:
-            return self._bare(asked, seen, Credential.ENDED)
+            return self._bare(asked, seen, Credential.ENDED, logged_out=logged_out)
         return self._with_session(asked, seen, live)
 
     def _min_life(self, asked: Asked) -> float:
@@ -236,13 +237,15 @@ class Gate:
         origins = values(seen.fields, "origin")
         return len(origins) == 1 and origins[0].lower() in self._rules.origins
 
-    def _bare(self, asked: Asked, seen: Seen, credential: Credential) -> Pass:
+    def _bare(
+        self, asked: Asked, seen: Seen, credential: Credential, *, logged_out: bool = False
+    ) -> Pass:
         """No credential at all, for a session without a token; where Argo CD would, an answer."""
         answer = None
         if credential is Credential.SILENT and asked.kind is Kind.PAGE:
             answer = redirect(self._login_here(asked.head))
         elif credential in (Credential.ENDED, Credential.SILENT):
-            answer = session_ended(asked.kind)
+            answer = session_ended(asked.kind, logged_out=logged_out)
         if answer is not None:
             return Pass(asked.kind, credential, seen, answer=answer)
         return self._pass(asked, seen, credential, drop_tokens=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
+from sidecar.commands.opening import opened
 from tests.commands.operator import Operator
 from tests.fakes.clock import FakeClock
 from tests.world import Browser, World, free_port, plain_http
@@ -393,9 +394,29 @@ async def test_what_could_not_be_revoked_is_said_by_name(
 
     stored.provider.available = True
     assert said.code == 1
-    assert "Not revoked: ada@example.org: the provider" in said.error
-    assert said.events[0]["revoked"] == ("away" if away else "no_endpoint")
+    assert "Not revoked at the provider: ada@example.org: the provider" in said.error
+    assert said.events[0]["revoked"] == ("queued" if away else "no_endpoint")
     assert not await lives(stored, fake_clock, browser)
+
+
+async def test_what_the_provider_did_not_take_is_revoked_by_the_replicas_once_it_is_back(
+    stored: World, operator: Operator, store_url: str
+) -> None:
+    await stored.logged_in()
+    stored.provider.available = False
+    await operator.run("sessions", "end", "--user", "ada", "--revoke")
+    stored.provider.available = True
+    queue = "argocd-token-refresh:revoke"
+    async with Redis.from_url(store_url) as redis:
+        (entry,) = await redis.zrange(queue, 0, -1)
+        assert isinstance(entry, bytes)
+        await redis.zadd(queue, {entry: 0})  # it is due
+
+    async with opened(operator.environ, operator.clock) as there:
+        replica = there.revocations(await there.provider())
+        assert await replica.tick() == 1
+
+    assert "revoked" in [event.kind for event in stored.provider.log]
 
 
 async def test_all_with_revoke_takes_grants_that_no_session_has_any_more(

@@ -56,6 +56,9 @@ class FailingStore(MemoryStore):
         self.stuck: set[str] = set()
         self.failing_releases = 0
         self.failing_looks = 0
+        self.refuses_revocations = False
+        self.order: list[str] = []
+        """Which of the two writes of a login came first."""
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def release_lease(self, user_tag: str, grant_id: str, owner: str) -> None:
@@ -71,6 +74,33 @@ class FailingStore(MemoryStore):
             self.failing_looks -= 1
             raise StoreUnavailable("told to fail")
         return await super().last_seen(user_tag, grant_id)
+
+    async def note_provider_sid(self, sid_hash: str, user_tag: str, *, seconds: float) -> None:
+        """Note it, and when that was."""
+        self.order.append("note_provider_sid")
+        await super().note_provider_sid(sid_hash, user_tag, seconds=seconds)
+
+    async def attach(
+        self,
+        key: SessionKey,
+        session: Write,
+        grant_id: str,
+        grant: Write,
+        *,
+        idle_ends_at: float,
+        shared: bool = False,
+    ) -> SaveResult:
+        """Attach, and note when that was."""
+        self.order.append("attach")
+        return await super().attach(
+            key, session, grant_id, grant, idle_ends_at=idle_ends_at, shared=shared
+        )
+
+    async def queue_revocation(self, entry: bytes, *, due_at: float, limit: int) -> bool:
+        """Take a revocation, if it may be."""
+        if self.refuses_revocations:
+            raise StoreUnavailable("told to fail")
+        return await super().queue_revocation(entry, due_at=due_at, limit=limit)
 
     async def load_grant(self, user_tag: str, grant_id: str) -> Record | None:
         """What is there; `meanwhile` happens once, before the answer arrives."""

@@ -45,6 +45,7 @@ from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
 from sidecar.flows.records import Client, Live
 from sidecar.flows.refresh import Refresh
+from sidecar.flows.revocation import Revocations
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
@@ -640,7 +641,12 @@ class Replica:
             sessions, parts.joining, store, provider, RING, CLIENT, settings, schedule, runtime,
             prefix=PREFIX,
         )  # fmt: skip
-        logout = Logout(sessions, parts.records, provider, UpstreamPort(world, name), runtime)
+        revocations = Revocations(
+            store, parts.records, provider, runtime, provider_seconds=TIMINGS.provider_seconds
+        )
+        logout = Logout(
+            sessions, parts.records, provider, revocations, UpstreamPort(world, name), runtime
+        )
         return cls(
             name, clock, tasks, sessions, parts.joining, parts.confirmations, refresh, login, logout
         )
