@@ -98,9 +98,9 @@ def _lacking(found: Status) -> Iterator[str]:
     for key_id, count in found.lacking.items():
         yield (
             f"{_count(count, 'record')} sealed by key {printable(key_id)!r}, which is not here: "
-            f"their users get 503. Write that key at the end of {found.source} again; if it is "
-            "lost, their sessions end by their own time. Leave it if it is another "
-            "installation's in the same Redis"
+            "their users log in anew, or get 503. Write that key at the end of "
+            f"{found.source} again; if it is lost, their sessions end by their own time. Leave "
+            "it if it is another installation's in the same Redis"
         )
 
 
@@ -128,9 +128,8 @@ def _next(found: Status) -> str:
             return (
                 "nothing. The key follows from Argo CD's server.secretkey: another one there ends "
                 "all sessions, here and in Argo CD. To rotate without that, have keys of your own: "
-                "write the lines of `sidecar keys derived` and, behind it, of `sidecar keys new "
-                "ID` into a Secret that SIDECAR_SESSION_KEYS_FILE names; then run `sidecar keys "
-                "rotate`"
+                "write the line of `sidecar keys derived` and, behind it, one of `sidecar keys "
+                "new ID` into SIDECAR_SESSION_KEYS; then run `sidecar keys rotate`"
             )
         case Step.WAIT_ADDED:
             return f"wait: {who} does not have key {key} yet. {_follows(found)}"
