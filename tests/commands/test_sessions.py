@@ -419,6 +419,21 @@ async def test_what_the_provider_did_not_take_is_revoked_by_the_replicas_once_it
     assert "revoked" in [event.kind for event in stored.provider.log]
 
 
+async def test_the_grant_is_the_one_that_the_sealed_record_names_whatever_the_index_says(
+    stored: World, operator: Operator, store_url: str, fake_clock: FakeClock
+) -> None:
+    laptop, phone = await stored.logged_in(), await stored.logged_in()
+    index = f"argocd-token-refresh:{{{laptop.session().split('.')[0]}}}:index"
+    async with Redis.from_url(store_url) as redis:  # somebody who may write there
+        await redis.hset(index, digest(laptop), await redis.hget(index, digest(phone)) or b"")
+
+    said = await operator.run("sessions", "end", "--session", digest(laptop)[:12], "--revoke")
+
+    assert said.events[0]["revoked"] == "done"
+    assert not await lives(stored, fake_clock, laptop)
+    assert await lives(stored, fake_clock, phone)
+
+
 async def test_all_with_revoke_takes_grants_that_no_session_has_any_more(
     stored: World, operator: Operator, store_url: str
 ) -> None:
