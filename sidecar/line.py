@@ -55,6 +55,13 @@ class Line:
             runtime.clock,
             runtime.metrics,
         )
+        self.revocations = Revocations(
+            store,
+            self.parts.records,
+            self.provider,
+            runtime,
+            provider_seconds=config.timings.provider_seconds,
+        )
         self.refresh = Refresh(
             self.parts.sessions,
             store,
@@ -63,14 +70,7 @@ class Line:
             runtime,
             window=config.refresh_window,
             timings=config.timings,
-        )
-
-        self.revocations = Revocations(
-            store,
-            self.parts.records,
-            self.provider,
-            runtime,
-            provider_seconds=config.timings.provider_seconds,
+            revocations=self.revocations,
         )
 
     def begin(self, close_session: Callable[[SessionKey], None], *, confirms: bool) -> None:

@@ -17,7 +17,8 @@ _LONGEST_NAME = 100
 class SessionView:
     """What is shown of a session. Instants are Unix seconds by the local clock.
 
-    `next_renewal_at` is None where the next request renews its token; without `renews` none can.
+    At `next_renewal_at` its token is renewed, or with the first use after that where it is not
+    renewed `unasked`; without `renews` not at all.
     """
 
     id: str
@@ -29,7 +30,8 @@ class SessionView:
     ends_at: float
     provider: str
     token_ends_at: float
-    next_renewal_at: float | None
+    next_renewal_at: float
+    unasked: bool
     renews: bool
 
 
@@ -44,7 +46,8 @@ def view(
     *,
     current: bool,
     store_is_ahead: float,
-    next_renewal_at: float | None,
+    next_renewal_at: float,
+    unasked: bool,
 ) -> SessionView:
     """A session with its grant; the store's clock is ahead of the local one by so many seconds."""
     return SessionView(
@@ -58,6 +61,7 @@ def view(
         urlsplit(grant.issuer).netloc or grant.issuer,
         grant.tokens.id_token_expires_at,
         next_renewal_at,
+        unasked,
         bool(grant.tokens.refresh_token) and grant.renews_id_token,
     )
 

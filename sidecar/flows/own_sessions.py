@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 
+from sidecar.core.refresh_policy import used_until
 from sidecar.core.session import EndReason, SessionKey, form_token, is_form_token
 from sidecar.core.session_view import SessionView, person, public_id, view
 from sidecar.errors import RecordUnreadable, SessionOver
@@ -87,8 +88,14 @@ class OwnSessions:
     def _view(self, live: Live, ahead: float, *, current: bool) -> SessionView:
         unused = self._clock.now() + ahead - live.session.last_seen_at
         due_at = self._schedule.due_at(live.grant, unused_seconds=unused)
+        used_at = used_until(live.grant, window=self._schedule.window)
         return view(
-            live.session, live.grant, current=current, store_is_ahead=ahead, next_renewal_at=due_at
+            live.session,
+            live.grant,
+            current=current,
+            store_is_ahead=ahead,
+            next_renewal_at=used_at if due_at is None else due_at,
+            unasked=due_at is not None,
         )
 
     async def end(self, own: Live, session_id: str) -> bool:

@@ -23,6 +23,7 @@ from sidecar.flows.health import ProviderHealth
 from sidecar.flows.lease import Leases
 from sidecar.flows.records import Live
 from sidecar.flows.renewal import Renewal
+from sidecar.flows.revocation import Revocations
 from sidecar.flows.saving import SAVED_BY_THEN_SECONDS, Saving
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Sessions
@@ -58,6 +59,7 @@ class Refresh:
         *,
         window: RefreshWindow,
         timings: Timings,
+        revocations: Revocations,
     ) -> None:
         self._sessions = sessions
         self._window = window
@@ -67,7 +69,7 @@ class Refresh:
         self._tasks = runtime.tasks
         self._metrics = runtime.metrics
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._saving = Saving(sessions, provider, runtime)
+        self._saving = Saving(sessions, revocations, runtime)
         self._setbacks = Setbacks(runtime)
         self._until: dict[tuple[str, int, float, float], float] = {}
         self._health = ProviderHealth(runtime)

@@ -9,7 +9,7 @@ from sidecar.flows.own_sessions import Listed
 
 # Argo CD's own colours and font (argo-ui, src/styles/config.scss), in its light and dark theme.
 STYLE = (
-    ":root{color-scheme:light dark;--back:#dee6eb;--card:#fff;--text:#363c4a;--soft:#6d7f8b;"
+    ":root{color-scheme:light dark;--back:#dee6eb;--card:#fff;--text:#363c4a;--soft:#495763;"
     "--line:#dee6eb;--link:#006f8a;--button:#007a88;--on-button:#fff;--end:#c02636;--bar:#0f2733;"
     "--note:#dff6f9}"
     "@media(prefers-color-scheme:dark){:root{--back:#100f0f;--card:#303237;--text:#fff;"
@@ -34,7 +34,7 @@ STYLE = (
     "article>div{display:flex;flex-wrap:wrap;align-items:center;gap:.4rem .75rem}"
     ".here{border:1px solid currentColor;color:var(--link);border-radius:1rem;padding:0 .6rem;"
     "font-size:.8rem}"
-    "dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.6rem 1rem;"
+    "dl{display:grid;grid-template-columns:repeat(3,1fr);gap:.6rem 1rem;"
     "margin:.75rem 0 0}"
     "dt{color:var(--soft);font-size:.8rem}"
     "dd{margin:0;overflow-wrap:anywhere}"
@@ -46,7 +46,8 @@ STYLE = (
     ".out{border-color:var(--button);background:var(--button);color:var(--on-button)}"
     "button:focus-visible,a:focus-visible{outline:3px solid var(--button);outline-offset:2px}"
     ".all{display:flex;justify-content:flex-end;margin:1rem 0 2rem}"
-    "@media(max-width:30rem){article form,article .out{margin-left:0}"
+    "@media(max-width:30rem){dl{grid-template-columns:repeat(2,1fr)}"
+    "article form,article .out{margin-left:0}"
     "article form,.all,.all form,button,.out{width:100%;text-align:center}}"
 )
 _PAGE = (
@@ -113,7 +114,8 @@ def to_json(listed: Listed, *, form_token: str) -> dict[str, object]:
                 "lastSeenAt": _iso(view.last_seen_at),
                 "endsAt": _iso(view.ends_at),
                 "tokenEndsAt": _iso(view.token_ends_at),
-                "nextRenewalAt": _iso(view.next_renewal_at) if view.next_renewal_at else None,
+                "nextRenewalAt": _iso(view.next_renewal_at) if view.renews else None,
+                "renewsUnasked": view.renews and view.unasked,
             }
             for view in listed.sessions
         ],
@@ -160,9 +162,10 @@ def _token(view: SessionView, now: float) -> str:
 def _renewal(view: SessionView, now: float) -> str:
     if not view.renews:
         return "none: sign in again when it ends"
-    if view.next_renewal_at is None:
-        return "when it is next used"
-    return _time(view.next_renewal_at, _in(view.next_renewal_at - now))
+    left = view.next_renewal_at - now
+    if view.unasked:
+        return _time(view.next_renewal_at, _in(left))
+    return _time(view.next_renewal_at, f"{_in(left)}, if used") if left > 0 else "at its next use"
 
 
 def _time(at: float, words: str) -> str:

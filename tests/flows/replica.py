@@ -28,6 +28,7 @@ from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.background import Background
 from sidecar.flows.records import Client
 from sidecar.flows.refresh import Refresh
+from sidecar.flows.revocation import Revocations
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
@@ -136,6 +137,7 @@ class Replica:
     metrics: Metrics
     runtime: Runtime
     identity: OpenIdProvider
+    revocations: Revocations
 
 
 @dataclass
@@ -181,6 +183,9 @@ class Flows:
             prefix=PREFIX,
         )
         sessions = parts.sessions
+        revocations = Revocations(
+            self.store, parts.records, identity, runtime, provider_seconds=10.0
+        )
         refresh = Refresh(
             sessions,
             self.store,
@@ -189,10 +194,20 @@ class Flows:
             runtime,
             window=RefreshWindow(),
             timings=Timings(),
+            revocations=revocations,
         )
         background = Background(sessions, self.store, refresh, schedule, runtime)
         replica = Replica(
-            parts, sessions, refresh, schedule, background, tasks, metrics, runtime, identity
+            parts,
+            sessions,
+            refresh,
+            schedule,
+            background,
+            tasks,
+            metrics,
+            runtime,
+            identity,
+            revocations,
         )
         self.replicas.append(replica)
         return replica

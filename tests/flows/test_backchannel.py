@@ -14,7 +14,6 @@ from sidecar.core.session import SessionKey, provider_sid_hash
 from sidecar.errors import RecordUnreadable, SessionOver, TokenInvalid
 from sidecar.flows.backchannel import BATCH, BackchannelLogout
 from sidecar.flows.logout import Logout
-from sidecar.flows.revocation import Revocations
 from tests.flows.replica import Flows, Replica, flows
 
 
@@ -34,14 +33,11 @@ async def there(signing_key: rsa.RSAPrivateKey) -> AsyncIterator[Flows]:
 
 def backchannel(there: Flows, replica: Replica) -> BackchannelLogout:
     parts = replica.parts
-    revocations = Revocations(
-        there.store, parts.records, replica.identity, replica.runtime, provider_seconds=10.0
-    )
     logout = Logout(
         parts.sessions,
         parts.records,
         replica.identity,
-        revocations,
+        replica.revocations,
         NoUpstream(),
         replica.runtime,
     )

@@ -41,6 +41,7 @@ from sidecar.flows.confirmations import Confirmations
 from sidecar.flows.health import ASK_EVERY_SECONDS, FAILURES
 from sidecar.flows.records import Client, Live, Records
 from sidecar.flows.refresh import Refresh, TokenMissing
+from sidecar.flows.revocation import Revocations
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
@@ -146,6 +147,9 @@ class Here:
             runtime,
             window=window,
             timings=Timings(),
+            revocations=Revocations(
+                self.store, parts.records, provider, runtime, provider_seconds=1.0
+            ),
         )
         self.replicas.append(Replica(parts, refresh, runtime))
         return self.replicas[-1]

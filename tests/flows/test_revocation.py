@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sidecar.core.grant import Grant
 from sidecar.core.revocation import GIVE_UP_SECONDS
 from sidecar.core.sealing import Key, KeyRing
+from sidecar.core.session import EndReason
 from sidecar.flows.records import Client, Records
 from sidecar.flows.revocation import BATCH, Revocations
 from tests.flows.replica import PREFIX, Flows, Replica, flows
@@ -243,3 +244,29 @@ async def test_an_entry_that_somebody_changed_in_the_store_is_sent_nowhere(there
 
     assert revoked(there) == 0
     assert await queued(there) == []
+
+
+async def test_what_a_renewal_got_for_an_ended_grant_waits_in_the_queue_too(
+    there: Flows,
+) -> None:
+    key = await there.logged_in()
+    live = await there.first.sessions.load(key)
+    assert live
+    there.clock.advance(299)
+    gate = there.provider.hold(after_commit=True)
+    renewing = there.first.refresh.renew_behind(live.grant)
+    task = there.first.tasks.start(renewing, "renewal of a test")
+    await gate.reached()
+    await there.first.sessions.end(key, live.grant.id, EndReason.LOGOUT)
+    gate.release()
+    there.provider.available = False
+    await task
+    await there.first.tasks.idle()
+
+    (entry,) = await queued(there)
+    there.provider.available = True
+    there.clock.advance(LATER)
+    await there.first.revocations.tick()
+
+    assert entry
+    assert revoked(there) == 1

@@ -8,7 +8,6 @@ from sidecar.core.session import EndReason
 from sidecar.errors import SessionOver
 from sidecar.flows.logout import Logout
 from sidecar.flows.records import Client
-from sidecar.flows.revocation import Revocations
 from tests.flows.replica import Flows
 
 
@@ -55,14 +54,11 @@ async def test_a_browser_that_leaves_during_its_logout_leaves_no_half_of_it(
 ) -> None:
     key = await here.logged_in()
     upstream, replica = SlowUpstream(), here.first
-    revocations = Revocations(
-        here.store, replica.parts.records, replica.identity, replica.runtime, provider_seconds=10.0
-    )
     logout = Logout(
         replica.sessions,
         replica.parts.records,
         replica.identity,
-        revocations,
+        replica.revocations,
         upstream,
         replica.runtime,
     )

@@ -632,18 +632,18 @@ class Replica:
         schedule = Schedule(store, RefreshWindow(), Background.ACTIVE)
         parts = session_parts(store, RING, CLIENT, schedule, _LIFETIMES, runtime, prefix=PREFIX)
         sessions = parts.sessions
+        revocations = Revocations(
+            store, parts.records, provider, runtime, provider_seconds=TIMINGS.provider_seconds
+        )
         refresh = Refresh(
             sessions, store, provider, schedule, runtime,
-            window=RefreshWindow(), timings=TIMINGS,
+            window=RefreshWindow(), timings=TIMINGS, revocations=revocations,
         )  # fmt: skip
         settings = LoginSettings(("openid",), OfflineAccess.AUTO)
         login = Login(
             sessions, parts.joining, store, provider, RING, CLIENT, settings, schedule, runtime,
             prefix=PREFIX,
         )  # fmt: skip
-        revocations = Revocations(
-            store, parts.records, provider, runtime, provider_seconds=TIMINGS.provider_seconds
-        )
         logout = Logout(
             sessions, parts.records, provider, revocations, UpstreamPort(world, name), runtime
         )

@@ -91,6 +91,16 @@ async def test_programs_get_the_same_as_json(here: World) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", other["firstSeenAt"])
     assert other["lastSeenAt"] <= other["tokenEndsAt"] <= other["endsAt"]
     assert found["more"] == 0
+    assert own["renewsUnasked"] is False  # background renewal is off here
+    assert own["lastSeenAt"] < own["nextRenewalAt"] < own["tokenEndsAt"]
+
+
+async def test_the_next_renewal_is_told_as_it_will_be(here: World) -> None:
+    browser = await here.logged_in()
+
+    assert "in 2 minutes, if used" in await (await browser.get(AT, headers=PAGE)).text()
+    here.clock.advance(290)
+    assert "at its next use" in await (await browser.get(AT, headers=PAGE)).text()
 
 
 async def test_the_page_gives_away_no_token_and_no_cookie(here: World) -> None:
