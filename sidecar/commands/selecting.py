@@ -12,7 +12,6 @@ from sidecar.ports import RecordKind
 
 SHOWN_DIGITS = 12
 FEWEST_DIGITS = 8
-_MOST_OF_ONE_USER = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +44,13 @@ class Selecting:
 
     @property
     def is_sure(self) -> bool:
-        """Whether it needs no opening to know which sessions are meant."""
+        """Whether it needs no opening to know which sessions are meant.
+
+        Not where all are: what does not open may be another installation's in the same store.
+        """
         wanted = self._wanted
-        return not (wanted.group or wanted.key or (wanted.user and not self._tag))
+        named = bool(self._tag) or bool(wanted.session and not wanted.user)
+        return named and not (wanted.group or wanted.key)
 
     async def batches(self) -> AsyncIterator[list[Found]]:
         """The sessions that are meant. What cannot be opened is among them where that is sure.
@@ -71,16 +74,13 @@ class Selecting:
         return tag if (await self._opened.store.user_sessions(tag, limit=1)).found else ""
 
     async def _keys(self) -> AsyncIterator[list[SessionKey]]:
-        if self._tag:
-            found = await self._opened.store.user_sessions(self._tag, limit=_MOST_OF_ONE_USER)
-            yield [key for key, _ in found.found if key.digest.startswith(self._wanted.session)]
-            return
+        """Of whom there is a choice; by the keys' own names, since an index may be lost."""
         async for names in self._opened.walk.names(RecordKind.SESSION):
             self._passed(len(names))
             meant = [
                 SessionKey(name.user_tag, name.id)
                 for name in names
-                if name.id.startswith(self._wanted.session)
+                if name.id.startswith(self._wanted.session) and self._tag in ("", name.user_tag)
             ]
             if meant:
                 yield meant

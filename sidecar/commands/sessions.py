@@ -220,7 +220,7 @@ async def _is_sure(store: Opened) -> bool:
     count = 0
     async for names in store.walk.names(RecordKind.SESSION):
         count += len(names)
-    _say(f"This ends all sessions, about {count:,}: everybody logs in again. Write yes:")
+    _say(f"This ends all sessions, {count:,} at most: everybody logs in again. Write yes:")
     answer: str = await asyncio.to_thread(sys.stdin.readline)
     return answer.strip() == "yes"
 

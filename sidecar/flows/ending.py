@@ -96,7 +96,7 @@ class Ending:
         return await self._after(found.key.user_tag, found.grant_id, ended.grant, found.grant)
 
     async def end_grant(self, name: RecordName) -> Done | None:
-        """End a grant that no session has, if it lives.
+        """End a grant that no session has, if it lives, opens, and is this client's.
 
         Raises:
             StoreUnavailable: after a few tries; it is not known whether it ended.
@@ -104,7 +104,7 @@ class Ending:
         write_id = self._records.new_write_id()
         for _ in range(_ATTEMPTS):
             record = await self._store.load_grant(name.user_tag, name.id)
-            if record is None or record.ended:
+            if record is None or self._opened(name.user_tag, name.id, record) is None:
                 return None
             if await self._end_at(name, record.version, write_id) is SaveResult.SAVED:
                 return await self._after(name.user_tag, name.id, record, None)

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from sidecar.commands.opening import opened
+from sidecar.errors import ConfigurationError
 from tests.commands.operator import Operator
 from tests.fakes.clock import FakeClock
 from tests.world import Browser, World, free_port, plain_http
@@ -194,6 +195,22 @@ async def test_a_users_sessions_end_for_their_browsers_and_nobody_elses(
     assert await lives(stored, fake_clock, bob)
 
 
+@pytest.mark.parametrize("all_of_it", [True, False], ids=["all of it", "one of two"])
+async def test_a_session_that_the_users_index_has_lost_ends_with_the_others(
+    stored: World, operator: Operator, fake_clock: FakeClock, store_url: str, all_of_it: bool
+) -> None:
+    laptop, phone = await stored.logged_in(), await stored.logged_in()
+    index = f"argocd-token-refresh:{{{laptop.session().split('.')[0]}}}:index"
+    async with Redis.from_url(store_url) as redis:
+        await (redis.delete(index) if all_of_it else redis.hdel(index, digest(laptop)))
+
+    said = await operator.run("sessions", "end", "--user", "ada")
+
+    assert said.out == "2 sessions ended.\n"
+    assert not await lives(stored, fake_clock, laptop)
+    assert not await lives(stored, fake_clock, phone)
+
+
 async def test_each_end_is_an_event_that_says_by_whom(stored: World, operator: Operator) -> None:
     browser = await stored.logged_in()
 
@@ -245,6 +262,25 @@ async def test_all_sessions_end_where_it_is_said_twice(
         assert not await lives(stored, fake_clock, browser)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [{"SIDECAR_SESSION_KEYS": OTHER_KEY}, {"SIDECAR_CLIENT_ID": "another"}],
+    ids=["other keys", "another client"],
+)
+async def test_all_are_not_those_of_another_installation_in_the_same_store(
+    stored: World, operator: Operator, fake_clock: FakeClock, other: dict[str, str]
+) -> None:
+    browser = await stored.logged_in()
+
+    said = await operator.run("sessions", "end", "--all", "--yes", "--revoke", **other)
+
+    assert (said.code, said.out) == (1, "No session has ended.\n")
+    assert ("could not be opened" in said.error) == ("SIDECAR_SESSION_KEYS" in other)
+    assert await lives(stored, fake_clock, browser)
+    fake_clock.advance(301)
+    assert await lives(stored, fake_clock, browser)  # its grant is renewed
+
+
 async def test_all_is_refused_where_nobody_can_be_asked(
     stored: World, operator: Operator, fake_clock: FakeClock
 ) -> None:
@@ -278,7 +314,7 @@ async def test_who_is_asked_has_to_write_yes(
 
     said = await operator.run("sessions", "end", "--all")
 
-    assert "about 1: everybody logs in again" in said.error
+    assert "1 at most: everybody logs in again" in said.error
     assert said.code == (2 if left else 0)
     assert await lives(stored, fake_clock, browser) is left
 
@@ -482,6 +518,16 @@ async def test_in_mirror_mode_it_is_said_if_argo_cd_could_not_be_told(
 
 
 # What goes wrong
+
+
+async def test_sessions_in_the_memory_of_a_process_cannot_be_seen_from_outside(
+    operator: Operator,
+) -> None:
+    for command in (("sessions", "list"), ("sessions", "end", "--user", "ada"), ("keys", "status")):
+        with pytest.raises(ConfigurationError) as refused:
+            await operator.run(*command, SIDECAR_STORE_URL="memory://")
+
+        assert "Set SIDECAR_STORE_URL" in str(refused.value)
 
 
 async def test_a_store_that_is_away_is_an_error_with_its_variable(operator: Operator) -> None:
