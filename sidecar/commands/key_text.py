@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sidecar.core.key_rotation import Advice, KeyMark, ReplicaKeys, Step, Tally
+from sidecar.core.key_rotation import NOT_OURS, Advice, KeyMark, ReplicaKeys, Step, Tally
 from sidecar.core.person import printable
 
 _KEYS = "SIDECAR_SESSION_KEYS"
@@ -69,6 +69,7 @@ def as_json(found: Status) -> str:
             for replica in found.replicas
         ],
         "sealed_by_keys_not_here": {printable(k): count for k, count in found.lacking.items()},
+        "sealed_by_other_keys_of_the_same_id": tally.sealed(NOT_OURS),
         "cookies_of_earlier_releases": tally.signed[""],
     }
     return json.dumps(report, indent=2)
@@ -101,6 +102,12 @@ def _lacking(found: Status) -> Iterator[str]:
             "their users log in anew, or get 503. Write that key at the end of "
             f"{found.source} again; if it is lost, their sessions end by their own time. Leave "
             "it if it is another installation's in the same Redis"
+        )
+    if count := found.tally.sealed(NOT_OURS):
+        yield (
+            f"{_count(count, 'record')} not opened by the key whose id is on them: damaged, or "
+            "another installation's in the same Redis, with a key of the same id. They are left "
+            "as they are"
         )
 
 

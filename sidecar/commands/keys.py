@@ -63,7 +63,7 @@ async def _status(store: Opened) -> Status:
     own, replicas = marks(store.ring.keys), read_reports(said.replicas)
     now = await store.store.now()
     advice = next_step(own, replicas, said.used_at, tally, now=now)
-    lacking = {} if advice.step is Step.DERIVED else missing_keys(own, tally)
+    lacking = missing_keys(own, tally)
     file = store.config.session_keys_file
     source = store.config.source("session_keys_file" if file else "session_keys")
     return Status(own, replicas, said.used_at, tally, advice, lacking, source, now)

@@ -17,6 +17,8 @@ from sidecar.core.sealing import Key, is_derived, key_check
 
 # What a key sealed that is in no record, a login's state, has ended by then.
 LOGINS_END_SECONDS = ATTEMPT_LIFE_SECONDS + 60.0
+# In a tally: what does not open by the key whose id it has. It may be another installation's.
+NOT_OURS = "?"
 _MOST_KEYS = 64
 
 
@@ -141,9 +143,13 @@ def next_step(
 
 
 def missing_keys(own: Sequence[KeyMark], tally: Tally) -> dict[str, int]:
-    """How many live records a key has sealed that is not here, by its id."""
-    here = {key.id for key in own}
-    ids = {*tally.sessions, *tally.grants} - here
+    """How many live records a key has sealed that is not here, by its id.
+
+    What a derived key has replaced nobody will ever have again, and nobody misses.
+    """
+    here, derived = {key.id for key in own}, is_derived(own[0].id)
+    ids = {*tally.sessions, *tally.grants} - here - {NOT_OURS}
+    ids = {key_id for key_id in ids if not (derived and is_derived(key_id))}
     return {key_id: tally.sealed(key_id) for key_id in sorted(ids) if tally.sealed(key_id)}
 
 

@@ -89,8 +89,19 @@ class Records:
             KeyUnknown: it was sealed by a key that is not here.
             RecordBroken: its key does not open it.
         """
-        label = Label(self._prefix, name.kind, f"{name.user_tag}/{name.id}", record.version)
+        label = self._label_of(name, record.version)
         return self._seal(self.ring.open(record.sealed, label), label)
+
+    def opens(self, name: RecordName, record: Record) -> bool:
+        """Whether a key here opens a record."""
+        try:
+            self.ring.open(record.sealed, self._label_of(name, record.version))
+        except (KeyUnknown, RecordBroken):
+            return False
+        return True
+
+    def _label_of(self, name: RecordName, version: int) -> Label:
+        return Label(self._prefix, name.kind, f"{name.user_tag}/{name.id}", version)
 
     def seal_revocation(self, revocation: Revocation) -> bytes:
         """A revocation as it stands in the queue."""

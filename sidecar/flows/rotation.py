@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
-from sidecar.core.key_rotation import Tally
+from sidecar.core.key_rotation import NOT_OURS, Tally
 from sidecar.core.revocation import read_entry
 from sidecar.core.sealing import sealed_by
-from sidecar.core.session import EndReason, SessionKey
+from sidecar.core.session import SessionKey
 from sidecar.errors import KeyUnknown, RecordBroken, RecordUnreadable, SessionOver
 from sidecar.flows.records import Records
 from sidecar.flows.revocation import MOST_QUEUED
@@ -43,10 +43,10 @@ class Rotation:
             StoreUnavailable: the rest is not known.
         """
         tally = Tally()
-        async for _, record in self._live(RecordKind.GRANT):
-            tally.grants[sealed_by(record.sealed)] += 1
+        async for name, record in self._live(RecordKind.GRANT):
+            tally.grants[self._sealer(name, record)] += 1
         async for name, record in self._live(RecordKind.SESSION):
-            tally.sessions[sealed_by(record.sealed)] += 1
+            tally.sessions[self._sealer(name, record)] += 1
             self._note_signed(tally, SessionKey(name.user_tag, name.id), record)
         for entry in await self._store.queued_revocations(limit=MOST_QUEUED):
             with suppress(ValueError):  # it is none
@@ -74,27 +74,19 @@ class Rotation:
                 return False
             try:
                 sealed = self._records.resealed(name, record)
-            except KeyUnknown:
+            except (KeyUnknown, RecordBroken):
                 return False
-            except RecordBroken:
-                return await self._end(name, record)
             result = await self._store.reseal(name, record, sealed)
             if result is not SaveResult.MOVED:
                 return result is SaveResult.SAVED
             record = (await self._store.changed([(name, "")])).get(name)
         return False
 
-    async def _end(self, name: RecordName, record: Record) -> bool:
-        """End what no key will ever open, as a replica does that comes upon it."""
-        tag, write_id, reason = name.user_tag, self._records.new_write_id(), EndReason.UNREADABLE
-        if name.kind is RecordKind.SESSION:
-            key = SessionKey(tag, name.id)
-            await self._store.end_session(key, "", reason=reason, write_id=write_id)
-        else:
-            await self._store.end_grant(
-                tag, name.id, version=record.version, reason=reason, write_id=write_id
-            )
-        return False
+    def _sealer(self, name: RecordName, record: Record) -> str:
+        """The key that sealed a record, `NOT_OURS` where it only has the same id."""
+        key_id, ring = sealed_by(record.sealed), self._records.ring
+        old = key_id in {key.id for key in ring.keys[1:]}
+        return NOT_OURS if old and not self._records.opens(name, record) else key_id
 
     def _is_stale(self, record: Record) -> bool:
         ours = sealed_by(record.sealed) == self._records.ring.sealing_id

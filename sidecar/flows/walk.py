@@ -82,7 +82,10 @@ class Walk:
             grant = self._records.open_grant(key.user_tag, grant_id, record) if record else None
         except SessionOver as over:
             other = over.reason == EndReason.OTHER_PROVIDER or (record and record.ended)
-            return None if other else Found(key, grant_id, unreadable="damaged")
+            # What a key sealed that followed from Argo CD's former one is over for everybody.
+            if other or self._records.ring.has_replaced(stored.session.sealed):
+                return None
+            return Found(key, grant_id, unreadable="damaged, or under another key of the same id")
         except KeyUnknown:
             return Found(key, grant_id, unreadable=self._lacking(stored.session, record))
         except RecordUnreadable:

@@ -197,6 +197,14 @@ def test_records_of_keys_that_are_not_here_are_counted_by_key() -> None:
     assert missing_keys((NEW, OLD), found) == {"gone": 3}
 
 
+def test_what_a_derived_key_has_replaced_is_not_missed() -> None:
+    former = marks([derived_key(b"former")])[0]
+    found = tally({former.id: 3, "gone": 1})
+
+    assert missing_keys((DERIVED,), found) == {"gone": 1}
+    assert missing_keys((NEW,), found) == {former.id: 3, "gone": 1}
+
+
 # Reports
 
 

@@ -9,6 +9,7 @@ import structlog
 
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.core.grant import Sharing
+from sidecar.core.key_rotation import NOT_OURS
 from sidecar.core.sealing import Key, KeyRing, sealed_by
 from sidecar.core.session import SessionKey
 from sidecar.errors import KeyUnknown, StoreUnavailable
@@ -187,22 +188,26 @@ async def test_a_shared_grant_is_sealed_anew_once(here: Flows) -> None:
     assert await sealed_anew(here.store, here) == 3 + 1
 
 
-async def test_what_its_own_key_does_not_open_ends_as_if_a_replica_had_come_upon_it(
+async def test_what_the_key_of_its_id_does_not_open_is_left_as_it_is_and_does_not_hold_up(
     here: Flows,
 ) -> None:
+    """Another installation in the same store may have a key of the same id."""
     key, other = await here.logged_in(), await here.logged_in()
     name = await grant_of(here.store, key)
-    forged = here.store._slots[key.user_tag].grants[name.id]
-    forged.record = replace(forged.record, sealed=forged.record.sealed[:-1] + b"\0")
+    theirs = here.store._slots[key.user_tag].grants[name.id]
+    sealed = theirs.record.sealed
+    theirs.record = replace(theirs.record, sealed=sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    before = theirs.record
 
-    await sealed_anew(here.store, here)
+    assert await sealed_anew(here.store, here) == 3
 
-    stored = await here.store.load(key)
-    assert stored
-    assert stored.session.ended == "unreadable"
+    assert await here.store.load_grant(key.user_tag, name.id) == before
     lives = await here.store.load(other)
     assert lives
     assert not lives.session.ended
+    tally = await Rotation(here.store, records(here, NEW, OLD)).tally()
+    assert tally.sealed(NOT_OURS) == 1
+    assert tally.sealed(OLD.id) == 0
 
 
 async def test_what_was_sealed_by_a_key_that_is_not_here_is_left_as_it_is(here: Flows) -> None:
