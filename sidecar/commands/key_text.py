@@ -142,9 +142,9 @@ def _next(found: Status) -> str:
             return f"wait: {who} does not have key {key} yet. {_follows(found)}"
         case Step.WRITE_FIRST:
             return (
-                f"all {len(found.replicas)} replicas open by key {key}. If that is all of them "
-                f"(kubectl get pods), write its line first {write}, the others stay behind it; "
-                "then run `sidecar keys rotate`"
+                f"every replica that reports opens by key {key}. If these are all of them (kubectl "
+                f"get pods), write its line first {write}, the others behind it; then run "
+                "`sidecar keys rotate`"
             )
         case Step.WAIT_IN_USE:
             return f"wait: {who} does not seal by key {key} yet. {_follows(found)}"

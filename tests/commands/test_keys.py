@@ -287,6 +287,27 @@ async def test_a_derived_key_does_not_rotate_and_says_how_it_can_be_left(
         assert (await here.through(browser, replica).get(API)).status == 200
 
 
+async def test_what_another_secretkey_has_ended_is_not_listed_and_not_missed(
+    signing_key: rsa.RSAPrivateKey,
+    fake_clock: FakeClock,
+    store_url: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    argocd = Installation(tmp_path)
+    environment = {"SIDECAR_STORE_URL": store_url}
+    async with world(signing_key, fake_clock, installation=argocd, environment=environment) as here:
+        await here.logged_in()
+        argocd.change("argocd-secret", {"server.secretkey": b"another"})
+        operator = Operator(here.environment, fake_clock, capfd)
+
+        listed = await operator.run("sessions", "list")
+        status = await operator.run("keys", "status")
+
+        assert (listed.code, listed.out, listed.error) == (0, "No sessions.\n", "")
+        assert "which is not here" not in status.out
+
+
 async def test_keys_of_ones_own_are_no_derived_ones(rotating: Rotating) -> None:
     said = await rotating.operator.run("keys", "derived")
 
