@@ -1,6 +1,7 @@
 """Verify a token with the provider's keys, read again when they do not fit."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from sidecar.core import id_token as core
@@ -25,6 +26,7 @@ async def verified_claims(
         TokenInvalid: naming the check.
         ProviderUnavailable: the keys could not be read.
     """
+    expected = replace(expected, aliases=provider.issuer_aliases)
     return await _verified(
         provider, id_token, lambda keys: core.verify(id_token, keys, expected, now=now)
     )
@@ -44,7 +46,14 @@ async def verified_logout_token(
     return await _verified(
         provider,
         token,
-        lambda keys: core_logout.verify(token, keys, issuer=issuer, client_id=client_id, now=now),
+        lambda keys: core_logout.verify(
+            token,
+            keys,
+            issuer=issuer,
+            client_id=client_id,
+            now=now,
+            aliases=provider.issuer_aliases,
+        ),
     )
 
 
