@@ -32,6 +32,11 @@ class EndReason(StrEnum):
     UNREADABLE = "unreadable"
     OTHER_PROVIDER = "other_provider"
 
+    @property
+    def forces_login(self) -> bool:
+        """Whether nobody asked for it: the user logs in again, and had not logged out."""
+        return self not in LOGOUTS and self is not EndReason.REPLACED
+
 
 LOGOUTS = frozenset((EndReason.LOGOUT, EndReason.PROVIDER_LOGOUT, EndReason.ENDED_BY_USER))
 """Whoever has one of these behind them wants to be out: a login is offered, not begun."""
