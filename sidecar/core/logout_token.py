@@ -13,6 +13,7 @@ from sidecar.core.id_token import (
     read_header,
     signed_claims,
 )
+from sidecar.core.provider_addresses import is_issuer
 from sidecar.errors import TokenInvalid
 
 MAX_LENGTH = 16 * 1024
@@ -31,16 +32,24 @@ _TYPES = frozenset(("logout+jwt", "application/logout+jwt", "jwt"))
 class LogoutToken:
     """Whom a verified logout token logs out: a subject, one of the provider's sessions, or both.
 
-    `hash` names it, so that it does its work once.
+    `issuer` is the name by which the provider calls itself in it; `hash` names the token, so
+    that it does its work once.
     """
 
+    issuer: str
     subject: str
     provider_sid: str
     hash: str
 
 
 def verify(
-    token: str, keys: Sequence[SigningKey], *, issuer: str, client_id: str, now: float
+    token: str,
+    keys: Sequence[SigningKey],
+    *,
+    issuer: str,
+    client_id: str,
+    now: float,
+    aliases: tuple[str, ...] = (),
 ) -> LogoutToken:
     """Whom `token` logs out, once signed by one of `keys` and all its checks hold.
 
@@ -50,7 +59,9 @@ def verify(
     header = read_header(token)
     claims = signed_claims(token, header["alg"], keys)
     _check_type(header)
-    _check_audience(claims, issuer, client_id)
+    if not is_issuer(claims.get("iss"), claims.get("tid"), issuer=issuer, aliases=aliases):
+        raise TokenInvalid("iss")
+    _check_audience(claims, client_id)
     _check_time(claims, now)
     _check_event(claims)
     subject, sid = _text(claims, "sub"), _text(claims, "sid")
@@ -60,7 +71,7 @@ def verify(
     if not token_id:
         raise TokenInvalid("jti")
     named = json.dumps([issuer, client_id, token_id]).encode()
-    return LogoutToken(subject, sid, hashlib.sha256(named).hexdigest())
+    return LogoutToken(claims["iss"], subject, sid, hashlib.sha256(named).hexdigest())
 
 
 def _check_type(header: dict[str, Any]) -> None:
@@ -68,9 +79,7 @@ def _check_type(header: dict[str, Any]) -> None:
         raise TokenInvalid("typ")
 
 
-def _check_audience(claims: dict[str, Any], issuer: str, client_id: str) -> None:
-    if claims.get("iss") != issuer:
-        raise TokenInvalid("iss")
+def _check_audience(claims: dict[str, Any], client_id: str) -> None:
     audience = claims.get("aud")
     if client_id not in (audience if isinstance(audience, list) else [audience]):
         raise TokenInvalid("aud")

@@ -31,8 +31,15 @@ class EndReason(StrEnum):
     REPLACED = "replaced"
     UNREADABLE = "unreadable"
     OTHER_PROVIDER = "other_provider"
-    ENDED_BY_OPERATOR = "ended_by_operator"
 
+    @property
+    def forces_login(self) -> bool:
+        """Whether nobody asked for it: the user logs in again, and had not logged out."""
+        return self not in LOGOUTS and self is not EndReason.REPLACED
+
+
+ENDED_BY_OPERATOR = "ended_by_operator"
+"""By a command over the store: no replica does that, and no replica counts it."""
 
 LOGOUTS = frozenset((EndReason.LOGOUT, EndReason.PROVIDER_LOGOUT, EndReason.ENDED_BY_USER))
 """Whoever has one of these behind them wants to be out: a login is offered, not begun."""

@@ -120,10 +120,10 @@ class BackchannelLogout:
         return ended
 
     async def _user_tag(self, token: LogoutToken) -> str:
-        issuer, client_id = self._client.issuer, self._client.client_id
+        client_id = self._client.client_id
         if token.subject:
-            return user_tag(issuer, client_id, token.subject)
-        named = provider_sid_hash(issuer, client_id, token.provider_sid)
+            return user_tag(token.issuer, client_id, token.subject)
+        named = provider_sid_hash(self._client.issuer, client_id, token.provider_sid)
         return await self._store.user_of_provider_sid(named)
 
     async def _end_sessions(self, tag: str, token: LogoutToken) -> int:

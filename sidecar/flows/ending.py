@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from sidecar.core.grant import Grant
-from sidecar.core.session import EndReason
+from sidecar.core.session import ENDED_BY_OPERATOR
 from sidecar.errors import ProviderRefused, RecordUnreadable, SessionOver, TryLater
 from sidecar.flows.health import insist
 from sidecar.flows.records import Records
@@ -87,7 +87,7 @@ class Ending:
         write_id = self._records.new_write_id()
         ended = await insist(
             lambda: self._store.end_session(
-                found.key, found.grant_id, reason=EndReason.ENDED_BY_OPERATOR, write_id=write_id
+                found.key, found.grant_id, reason=ENDED_BY_OPERATOR, write_id=write_id
             ),
             self._clock,
         )
@@ -111,7 +111,7 @@ class Ending:
         return None
 
     async def _end_at(self, name: RecordName, version: int, write_id: str) -> SaveResult:
-        reason = EndReason.ENDED_BY_OPERATOR
+        reason = ENDED_BY_OPERATOR
         return await insist(
             lambda: self._store.end_grant(
                 name.user_tag, name.id, version=version, reason=reason, write_id=write_id

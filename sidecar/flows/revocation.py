@@ -62,25 +62,25 @@ class Revocations:
             # Replicas that started together do not look at the same moment.
             await self._clock.sleep(TICK_SECONDS * (0.5 + self._share()))
             with suppress(StoreUnavailable):
-                while await self.tick() == BATCH:
+                while await self.tick():
                     pass
 
-    async def tick(self) -> int:
-        """Try what is due, a few at most; how many those were.
+    async def tick(self) -> bool:
+        """Try what is due, a few at most; whether there may be more to try at once.
 
-        After one that finds the provider away, the others of this time are not tried.
+        After one that the provider did not take, the others of this time are not tried.
         """
         now = await self._store.now()
         entries = await self._store.take_revocations(
             now=now, limit=BATCH, hide_seconds=self.hide_seconds
         )
-        away = False
+        takes_them = True
         for entry in entries:
-            if away:
-                await self._put_off(entry)
+            if takes_them:
+                takes_them = await self._try_entry(entry)
             else:
-                away = not await self._try_entry(entry)
-        return len(entries)
+                await self._put_off(entry)
+        return takes_them and len(entries) == BATCH
 
     async def _revoke(self, grant: Grant) -> None:
         tag, refresh_token = grant.user_tag, grant.tokens.refresh_token
@@ -120,7 +120,7 @@ class Revocations:
         return b""
 
     async def _try_entry(self, entry: bytes) -> bool:
-        """False where the provider is away; an entry that is not ours to send is put off."""
+        """False where the provider did not take it; one that is not ours to send is put off."""
         try:
             revocation = self._records.open_revocation(entry)
         except SessionOver:
@@ -135,14 +135,13 @@ class Revocations:
         return await self._try_token(entry, revocation.user_tag, revocation.refresh_token)
 
     async def _try_token(self, entry: bytes, tag: str, refresh_token: str) -> bool:
-        """False where the provider is away."""
+        """False where the provider did not take it."""
         try:
             done = await self._tell(tag, refresh_token)
         except TryLater:
-            await self._put_off(entry)
-            return False
+            done = False
         await (self._take_out(entry) if done else self._put_off(entry))
-        return True
+        return done
 
     async def _tell(self, tag: str, refresh_token: str) -> bool:
         """Whether there is no more to do; False: the client was refused, somebody may mend that.

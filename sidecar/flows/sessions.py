@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from sidecar.core.grant import Grant
 from sidecar.core.session import (
-    LOGOUTS,
     EndReason,
     Session,
     SessionKey,
@@ -334,5 +333,5 @@ class Sessions:
 
     def _count_end(self, reason: EndReason) -> None:
         self._metrics.ended_sessions.labels(reason.value).inc()
-        if reason not in LOGOUTS and reason is not EndReason.REPLACED:
+        if reason.forces_login:
             self._metrics.forced_logins.labels(reason.value).inc()

@@ -46,7 +46,14 @@ async def verified_logout_token(
     return await _verified(
         provider,
         token,
-        lambda keys: core_logout.verify(token, keys, issuer=issuer, client_id=client_id, now=now),
+        lambda keys: core_logout.verify(
+            token,
+            keys,
+            issuer=issuer,
+            client_id=client_id,
+            now=now,
+            aliases=provider.issuer_aliases,
+        ),
     )
 
 

@@ -131,6 +131,20 @@ def test_a_token_of_another_type_logs_nobody_out(
     assert failed(token, signing_key) == "typ"
 
 
+def test_the_provider_may_call_itself_by_an_alias_that_is_set(
+    signing_key: rsa.RSAPrivateKey,
+) -> None:
+    alias = "https://login.example.org"
+    token = signed(signing_key, iss=alias)
+
+    found = verify(
+        token, keys(signing_key), issuer=ISSUER, client_id=CLIENT, now=NOW, aliases=(alias,)
+    )
+
+    assert found.issuer == alias
+    assert failed(token, signing_key) == "iss"
+
+
 def test_only_the_providers_keys_count(signing_key: rsa.RSAPrivateKey) -> None:
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 

@@ -234,6 +234,26 @@ async def test_while_the_providers_keys_are_away_the_provider_is_asked_to_try_ag
     assert answer.headers["Cache-Control"] == "no-store"
 
 
+async def test_the_log_names_a_logouts_user_and_check_and_has_no_token_in_it(
+    here: World, signing_key: rsa.RSAPrivateKey, capsys: pytest.CaptureFixture[str]
+) -> None:
+    browser = await here.logged_in()
+    good = logout_token(here, signing_key, sub="ada", sid=sids(here)[0])
+    bad = logout_token(here, signing_key, sub="ada", nonce="n")
+
+    await tell(browser, bad)
+    await tell(browser, good)
+    await here.settled()
+
+    said = capsys.readouterr().out
+    assert "backchannel_logout_refused" in said
+    assert "sessions=1" in said
+    assert "provider_logout" in said
+    for token in (good, bad):
+        assert not [part for part in token.split(".")[1:] if part in said]
+    assert sids(here)[0] not in said
+
+
 async def test_below_a_root_path_the_endpoint_is_there_too(
     signing_key: rsa.RSAPrivateKey, fake_clock: FakeClock
 ) -> None:

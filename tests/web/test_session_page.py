@@ -182,6 +182,16 @@ async def test_nobody_ends_anothers_session(here: World) -> None:
     assert await signed_in(bob)
 
 
+async def test_the_own_session_is_left_by_the_logout_and_not_by_this_page(here: World) -> None:
+    own = await here.logged_in()
+    (session,) = (await listed(own))["sessions"]
+
+    answer = await changed(here, own, action="end", session=session["id"])
+
+    assert answer.headers["Location"] == f"{AT}?done=gone"
+    assert await signed_in(own)
+
+
 @pytest.mark.parametrize(
     "origin",
     [
