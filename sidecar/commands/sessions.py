@@ -1,6 +1,7 @@
 """`sidecar sessions list` and `end`: who is logged in, and the end of it."""
 
 import asyncio
+import signal
 import sys
 from argparse import Namespace
 from collections import Counter
@@ -221,8 +222,16 @@ async def _is_sure(store: Opened) -> bool:
     async for names in store.walk.names(RecordKind.SESSION):
         count += len(names)
     _say(f"This ends all sessions, {count:,} at most: everybody logs in again. Write yes:")
-    answer: str = await asyncio.to_thread(sys.stdin.readline)
-    return answer.strip() == "yes"
+    return _answer().strip() == "yes"
+
+
+def _answer() -> str:
+    """What the operator types. Ctrl-C ends the command at once: a thread would go on reading."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return sys.stdin.readline()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _progress(what: str, store: Opened) -> Progress:

@@ -450,7 +450,7 @@ async def test_what_the_provider_did_not_take_is_revoked_by_the_replicas_once_it
 
     async with opened(operator.environ, operator.clock) as there:
         replica = there.revocations(await there.provider())
-        assert await replica.tick() == 1
+        await replica.tick()
 
     assert "revoked" in [event.kind for event in stored.provider.log]
 
