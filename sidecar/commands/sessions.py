@@ -222,7 +222,10 @@ async def _is_sure(store: Opened) -> bool:
     async for names in store.walk.names(RecordKind.SESSION):
         count += len(names)
     _say(f"This ends all sessions, {count:,} at most: everybody logs in again. Write yes:")
-    return _answer().strip() == "yes"
+    if _answer().strip() == "yes":
+        return True
+    _say("Nothing was done.")
+    return False
 
 
 def _answer() -> str:
