@@ -73,10 +73,9 @@ class Logout:
         if grant is None:
             return ""
         location = await self._tell_argocd(grant)
-        # What an operator wrote as Argo CD's `logoutURL` is what they want.
-        if location in ("", self._argocd_url) and self._at_provider:
-            return await self._provider_logout(grant, return_to)
-        return "" if location == self._argocd_url else location
+        if location.rstrip("/") not in ("", self._argocd_url):
+            return location  # what an operator wrote as Argo CD's `logoutURL` is what they want
+        return await self._provider_logout(grant, return_to) if self._at_provider else ""
 
     async def _end(self, live: Live, reason: EndReason) -> Grant | None:
         """The grant that has ended with its last session, None where others have it."""

@@ -60,6 +60,6 @@ def try_later(error: TryLater, login_url: str, *, request_id: str) -> web.Respon
     return rendered(answers.try_later(error, Kind.PAGE, login_url, request_id=request_id))
 
 
-def malformed() -> web.Response:
-    """400 for what cannot be understood."""
-    return rendered(answers.refused(400))
+def malformed(status: int = 400) -> web.Response:
+    """For what cannot be understood, or is more than we take."""
+    return rendered(answers.refused(status))

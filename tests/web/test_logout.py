@@ -255,6 +255,15 @@ async def test_argocds_logout_url_comes_before_the_providers(with_provider: Worl
     assert answer.headers["Location"] == "https://idp.example.org/out"
 
 
+async def test_argocds_own_address_is_no_logout_url_however_it_ends(with_provider: World) -> None:
+    with_provider.argocd.settings.url += "/"
+    browser = await with_provider.logged_in()
+
+    answer = await browser.get("/auth/logout")
+
+    assert answer.headers["Location"].startswith(f"{with_provider.provider.issuer}/logout?")
+
+
 async def test_a_provider_without_a_logout_leads_back_to_argocd(with_provider: World) -> None:
     with_provider.provider.settings.post_logout_redirect_uris = ()
     browser = await with_provider.logged_in()

@@ -256,7 +256,7 @@ async def test_a_form_that_is_too_long_is_refused(here: World) -> None:
 
     answer = await changed(here, own, action="end", session="x" * 10_000)
 
-    assert answer.status == 400
+    assert answer.status == 413
 
 
 async def test_without_a_session_the_page_offers_the_login_that_comes_back_to_it(
