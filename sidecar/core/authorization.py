@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-from sidecar.core.heads import Paths, clean_path
+from sidecar.core.heads import OwnPath, Paths, clean_path
 from sidecar.core.provider_profiles import ProviderProfile
 from sidecar.core.sealing import KeyRing, Label
 from sidecar.errors import LoginRefused, RecordBroken, SilentLoginRefused, StoreUnavailable
@@ -252,7 +252,7 @@ def safe_return_url(given: str, bases: Sequence[str], paths: Paths) -> str:
 
     An address is ours when scheme, host and port are a base's, its path lies in the base's
     on an exact boundary, and it is none of the sidecar's own endpoints. A path alone is
-    taken below the first base's origin.
+    taken below the first base's origin. The page of one's sessions may be asked for.
 
     Raises:
         LoginRefused: for any other address, or one that parsers could read differently.
@@ -271,7 +271,7 @@ def safe_return_url(given: str, bases: Sequence[str], paths: Paths) -> str:
         raw = re.split("[?#]", rest, maxsplit=1)[0] or "/"
         path = clean_path(raw)
         base_path = urlsplit(base).path.rstrip("/")
-        if path is None or paths.own(path) is not None or _DOTS.search(raw):
+        if path is None or paths.own(path) not in (None, OwnPath.SESSIONS) or _DOTS.search(raw):
             continue
         # A browser leaves `//` and `%61` as they are, and so may what chooses a server by the path.
         if all(p == base_path or p.startswith(base_path + "/") for p in (path, raw)):
