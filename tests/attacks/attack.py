@@ -24,6 +24,7 @@ CLASSES = {
     8: "Forged and foreign tokens at a login",
     9: "Forged and foreign tokens at a refresh",
     10: "What is left after a logout",
+    11: "Logout by others",
     12: "Cookies: tossed, doubled, odd, too many",
     13: "Cross-site requests",
     14: "Cross-site WebSockets",

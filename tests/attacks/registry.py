@@ -3,6 +3,7 @@
 from tests.attacks import (  # noqa: F401 - each enters its own into the list
     cookies,
     logins,
+    logouts,
     pages,
     provider,
     redirects,

@@ -6,7 +6,7 @@ from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, 
 
 from sidecar.demo.grants import OAuthError
 from sidecar.demo.misbehaviour import Change
-from tests.attacks.attack import Defence, attack, does_nothing, is_always
+from tests.attacks.attack import Defence, attack, is_always
 from tests.attacks.lab import API, VICTIM, Lab, cookies_upstream, named, who, whoever_has
 from tests.attacks.tokens import payload
 from tests.world import World, eventually
@@ -84,10 +84,10 @@ async def _rest(events: Any, here: World) -> bytes:
 
 
 def _clears_a_cookie_only(_: Any) -> Any:
-    async def end(_logout: Any, _live: Any, *_args: Any, **_named: Any) -> str:
+    async def leave(*_: Any) -> str:
         return ""
 
-    return end
+    return leave
 
 
 async def _use_without_end(lab: Lab) -> None:
@@ -103,7 +103,7 @@ async def _use_without_end(lab: Lab) -> None:
 @attack(
     10,
     does="Goes on with a session cookie that was stolen before the logout.",
-    stopped_by=Defence("sidecar.flows.logout:Logout._end", _clears_a_cookie_only),
+    stopped_by=Defence("sidecar.flows.logout:Logout._leave", _clears_a_cookie_only),
     use=_use_without_end,
 )
 async def stolen_cookie_after_logout(lab: Lab) -> bool:
@@ -120,7 +120,7 @@ async def stolen_cookie_after_logout(lab: Lab) -> bool:
     10,
     does="Goes on with a refresh token that was stolen (from a backup of the store, with its key) "
     "before the logout.",
-    stopped_by=Defence("sidecar.flows.logout:Logout._revoke", does_nothing),
+    stopped_by=Defence("sidecar.flows.revocation:Revocations.begin", is_always(None)),
 )
 async def stolen_refresh_token_after_logout(lab: Lab) -> bool:
     async with lab.world() as here:

@@ -37,7 +37,7 @@ def payload(id_token: str) -> Claims:
     return dict(found)
 
 
-def _unchecked(original: Any) -> Any:
+def unchecked(original: Any) -> Any:
     return lambda id_token, alg, keys: payload(id_token)
 
 
@@ -67,9 +67,9 @@ def _hmac(key: bytes, text: str) -> str:
 
 ANY_ALGORITHM = (
     Defence("sidecar.core.id_token:ALGORITHMS", lambda known: known | {"none", "HS256"}),
-    Defence("sidecar.core.id_token:_signed_claims", _as_its_header_says),
+    Defence("sidecar.core.id_token:signed_claims", _as_its_header_says),
 )
-SIGNATURE = Defence("sidecar.core.id_token:_signed_claims", _unchecked)
+SIGNATURE = Defence("sidecar.core.id_token:signed_claims", unchecked)
 
 
 def _without_check_of(claim: str, good: Callable[[Any, float], Any]) -> Defence:
@@ -239,7 +239,7 @@ async def copied_token(lab: Lab) -> bool:
 @attack(
     21,
     does="Gives a token an end in some million years, so that it is never renewed.",
-    stopped_by=Defence("sidecar.core.id_token:_LATEST_INSTANT", becomes(10**18)),
+    stopped_by=Defence("sidecar.core.id_token:LATEST_INSTANT", becomes(10**18)),
 )
 async def endless_token(lab: Lab) -> bool:
     return await _login_gets(lab, Change(claims={"exp": 10**15}))
@@ -269,7 +269,7 @@ _JWE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 @attack(
     26,
     does="Sends encrypted tokens (RSA1_5) with good and bad padding, and looks for a difference.",
-    stopped_by=Defence("sidecar.core.id_token:_header", _decrypting(_JWE_KEY)),
+    stopped_by=Defence("sidecar.core.id_token:read_header", _decrypting(_JWE_KEY)),
 )
 async def padding_oracle(lab: Lab) -> bool:
     good = _JWE_KEY.public_key().encrypt(b"k" * 32, padding.PKCS1v15())
