@@ -1,10 +1,13 @@
 """Attacks by what comes back: pages in frames, secrets in addresses, answers and metrics."""
 
+import logging
 from typing import Any
+
+from aiohttp import web
 
 from tests.attacks.attack import Defence, attack
 from tests.attacks.lab import API, Lab, begun, metrics
-from tests.web.raw import raw_upstream
+from tests.web.raw import http, raw_upstream
 from tests.world import PAGE
 
 
@@ -84,3 +87,40 @@ async def made_up_errors(lab: Lab) -> bool:
         await browser.get(f"{callback}&error=planted_secret")
 
         return "planted_secret" in await metrics(here)
+
+
+class _Written(logging.Handler):
+    """What the libraries log, as it would be written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text += self.format(record)
+
+
+@attack(
+    18,
+    does="Breaks a request in the middle of a form, so that the error quotes it, in the log too.",
+    stopped_by=Defence(
+        "sidecar.web.server:_Connection.handle_error",
+        lambda _: web.RequestHandler.handle_error,
+    ),
+)
+async def secret_in_an_error(lab: Lab) -> bool:
+    written = _Written()
+    logging.getLogger("aiohttp.server").addHandler(written)
+    try:
+        async with lab.world() as here:
+            answer = await http(
+                here,
+                "POST /auth/backchannel-logout HTTP/1.1\r\nHost: x\r\n"
+                "Content-Type: application/x-www-form-urlencoded\r\n"
+                "Transfer-Encoding: chunked\r\n\r\nplanted_secret\r\n\r\n",
+            )
+    finally:
+        logging.getLogger("aiohttp.server").removeHandler(written)
+    assert answer.status == 400
+    assert written.text
+    return b"planted_secret" in answer.body or "planted_secret" in written.text

@@ -2,15 +2,22 @@
 
 import json
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jwt
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import RawTestServer
 
+from sidecar.config.tls import server_tls
 from sidecar.demo import oauth, provider
 from sidecar.demo.misbehaviour import Answer, Change
-from tests.attacks.attack import Defence, attack, becomes
+from tests.attacks.attack import Defence, attack, becomes, is_always
 from tests.attacks.lab import Lab, begun
+from tests.proxy.certificates import self_signed
 from tests.web.raw import raw_upstream
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
@@ -126,3 +133,42 @@ async def flood_of_key_ids(lab: Lab) -> bool:
             here.provider.script.append(Change(members={"id_token": id_token}))
             await browser.get(callback)
         return here.provider.jwks_requests > 4
+
+
+@asynccontextmanager
+async def led_to_http(folder: Path) -> AsyncIterator[tuple[str, str]]:
+    """An issuer with TLS whose metadata are redirected to where there is none; its authority."""
+    pair = self_signed(folder, "localhost")
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.secure:
+            raise web.HTTPFound(f"http://127.0.0.1:{plain.port}/metadata")
+        issuer = f"https://localhost:{tls.port}"
+        names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+        return web.json_response({"issuer": issuer, **dict.fromkeys(names, f"{issuer}/evil")})
+
+    async with RawTestServer(answer, host="127.0.0.1") as plain:
+        tls = RawTestServer(answer, host="127.0.0.1")
+        await tls.start_server(ssl=server_tls(*pair, http2=False))
+        try:
+            yield f"https://localhost:{tls.port}", pair[0]
+        finally:
+            await tls.close()
+
+
+@attack(
+    23,
+    does="Redirects the request for the provider's metadata from https to http, where anybody may "
+    "have written them.",
+    stopped_by=Defence("sidecar.adapters.provider_http:gives_up_tls", is_always(False)),
+)
+async def metadata_without_tls(lab: Lab) -> bool:
+    with TemporaryDirectory() as folder:
+        async with led_to_http(Path(folder)) as (issuer, authority), lab.world() as here:
+            misled = await here.start_sidecar(
+                SIDECAR_LISTEN="127.0.0.1:0",
+                SIDECAR_ISSUER=issuer,
+                SIDECAR_PROVIDER_CA_FILE=authority,
+            )
+            start = await (await here.browser(misled)).get("/auth/login")
+            return start.status == 303 and "/evil" in start.headers["Location"]

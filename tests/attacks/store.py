@@ -10,8 +10,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from redis.asyncio import Redis
 
 from sidecar.core.session import user_tag
+from sidecar.demo.misbehaviour import Change
 from tests.attacks.attack import Defence, attack, becomes, is_always
-from tests.attacks.lab import VICTIM, Lab, begun, cookies_upstream, named, who, whoever_has
+from tests.attacks.lab import API, VICTIM, Lab, begun, cookies_upstream, named, who, whoever_has
+from tests.attacks.sessions import groups_in
 from tests.world import Browser, Replica, World
 
 ANY_PLACE = Defence("sidecar.core.sealing:Label.encode", is_always(b""))
@@ -223,6 +225,46 @@ async def flipped_bits(lab: Lab) -> bool:
             if await redis.pttl(record) > 7_200_000:
                 return True
         return False
+
+
+@attack(
+    24, 19,
+    does="Was taken out of a group, and writes the grant from before in the place of the new one.",
+    stopped_by=ANY_PLACE,
+)  # fmt: skip
+async def old_record_for_a_new_one(lab: Lab) -> bool:
+    async with lab.stored() as (here, redis):
+        attacker = await here.logged_in()
+        grant = await key_of(redis, "grant", tag_of(here, "ada"))
+        before = cast(bytes, await redis.hget(grant, "d"))
+        here.provider.script.append(Change(claims={"groups": []}))
+        here.clock.advance(250)
+        await who(attacker)
+        await here.settled()
+        assert await redis.hget(grant, "d") != before
+        await redis.hset(grant, "d", before)
+        replica = await fresh(here)
+
+        cookie = named(here, attacker.session())
+        sent = await cookies_upstream(await here.browser(replica), headers={"Cookie": cookie})
+        return "developers" in groups_in(sent)
+
+
+@attack(
+    16, 24,
+    does="Cuts a victim's record short, so that replicas break at it (500) and do not end it.",
+    stopped_by=Defence("sidecar.core.sealing:InvalidTag", becomes(ZeroDivisionError)),
+)  # fmt: skip
+async def cut_record(lab: Lab) -> bool:
+    async with two_users(lab) as (here, redis, victim, _):
+        grant = await key_of(redis, "grant", tag_of(here, "ada"))
+        sealed = cast(bytes, await redis.hget(grant, "d"))
+        await redis.hset(grant, "d", sealed[:-20])
+        browser = await here.browser(await fresh(here))
+
+        answer = await browser.get(API, headers={"Cookie": named(here, victim.session())})
+
+        return answer.status == 500
 
 
 @attack(
