@@ -1,18 +1,18 @@
 """Verify a token with the provider's keys, read again when they do not fit."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from typing import TypeVar
 
 from sidecar.core import id_token as core
 from sidecar.core import logout_token as core_logout
-from sidecar.core.id_token import Expected, IdTokenClaims
+from sidecar.core.id_token import Expected, IdTokenClaims, SigningKey
 from sidecar.core.logout_token import LogoutToken
 from sidecar.errors import TokenInvalid
 from sidecar.ports import IdentityProvider
 
-STRANGERS_SECONDS = 10.0  # between two looks at the keys for tokens that anybody may send
+_T = TypeVar("_T")
+_FOR_STRANGERS_SECONDS = 10.0
 
 
 async def verified_claims(
@@ -28,11 +28,12 @@ async def verified_claims(
         ProviderUnavailable: the keys could not be read.
     """
     expected = replace(expected, aliases=provider.issuer_aliases)
-    keys = await provider.signing_keys(id_token)
-    with _unless_its_key_has_changed():
-        return core.verify(id_token, keys, expected, now=now)
-    keys = await provider.signing_keys(id_token, again=True)
-    return core.verify(id_token, keys, expected, now=now)
+    return await _verified(
+        provider,
+        id_token,
+        lambda keys: core.verify(id_token, keys, expected, now=now),
+        lambda: provider.signing_keys(id_token, again=True),
+    )
 
 
 async def verified_logout_token(
@@ -46,26 +47,37 @@ async def verified_logout_token(
     """
     if len(token) > core_logout.MAX_LENGTH:
         raise TokenInvalid("length")
-    verify = partial(
-        core_logout.verify,
+
+    async def read_again() -> Sequence[SigningKey]:
+        # Anybody can send one: it must not have the keys read as often as a refresh may.
+        await provider.read_keys(max_age_seconds=_FOR_STRANGERS_SECONDS)
+        return await provider.signing_keys(token)
+
+    return await _verified(
+        provider,
         token,
-        issuer=issuer,
-        client_id=client_id,
-        now=now,
-        aliases=provider.issuer_aliases,
+        lambda keys: core_logout.verify(
+            token,
+            keys,
+            issuer=issuer,
+            client_id=client_id,
+            now=now,
+            aliases=provider.issuer_aliases,
+        ),
+        read_again,
     )
-    with _unless_its_key_has_changed():
-        return verify(await provider.signing_keys(token))
-    # Anybody may send one, and is not to make us ask the provider each time.
-    await provider.read_keys(max_age_seconds=STRANGERS_SECONDS)
-    return verify(await provider.signing_keys(token))
 
 
-@contextmanager
-def _unless_its_key_has_changed() -> Iterator[None]:
-    """Goes on behind the block where the keys that are known do not fit."""
+async def _verified(
+    provider: IdentityProvider,
+    token: str,
+    verify: Callable[[Sequence[SigningKey]], _T],
+    read_again: Callable[[], Awaitable[Sequence[SigningKey]]],
+) -> _T:
+    keys = await provider.signing_keys(token)
     try:
-        yield
+        return verify(keys)
     except TokenInvalid as invalid:
         if invalid.check != "signature":
             raise
+    return verify(await read_again())

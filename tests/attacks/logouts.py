@@ -109,7 +109,7 @@ async def old_logout_token(lab: Lab) -> bool:
 @attack(
     23, 25,
     does="Sends made-up logout tokens in numbers: each would be a request for the provider's keys.",
-    stopped_by=Defence("sidecar.flows.verification:STRANGERS_SECONDS", becomes(0.0)),
+    stopped_by=Defence("sidecar.flows.verification:_FOR_STRANGERS_SECONDS", becomes(0.0)),
 )  # fmt: skip
 async def flood_of_logout_tokens(lab: Lab) -> bool:
     async with lab.world() as here:
