@@ -51,6 +51,8 @@ class Defence:
     defined is replaced wherever it was imported; else in the named module alone.
     """
 
+    what: str
+    """The rule that it keeps."""
     name: str
     instead: Callable[[Any], Any]
     """Makes, of the original, what takes its place."""

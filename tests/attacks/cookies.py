@@ -44,7 +44,11 @@ def _any_bytes(_: Any) -> Any:
     12,
     does="Plants `argocd.token` cookies from a sibling site, so that a victim works in the "
     "attacker's account.",
-    stopped_by=Defence("sidecar.core.heads:without", _tokens_stay),
+    stopped_by=Defence(
+        "with a session all `argocd.token*` of the browser are dropped",
+        "sidecar.core.heads:without",
+        _tokens_stay,
+    ),
 )
 async def tossed_token(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -74,7 +78,11 @@ def _pair(part: str) -> tuple[str, str]:
 @attack(
     12,
     does='Hides a cookie in another one\'s quotes: `a="x; argocd.token=evil"`, which Go splits.',
-    stopped_by=Defence("sidecar.proxy.gate:crumbs", _quotes_hide),
+    stopped_by=Defence(
+        "cookies are split at `;` as Go does it, whatever stands in quotes",
+        "sidecar.proxy.gate:crumbs",
+        _quotes_hide,
+    ),
 )
 async def quoted_cookie(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -89,7 +97,9 @@ async def quoted_cookie(lab: Lab) -> bool:
 @attack(
     12,
     does="Puts a byte into a cookie's name that is lost on the way up: `arg\\xffocd.token`.",
-    stopped_by=Defence("sidecar.core.heads:without", _any_bytes),
+    stopped_by=Defence(
+        "a cookie with bytes beyond ASCII does not go up", "sidecar.core.heads:without", _any_bytes
+    ),
 )
 async def disguised_cookie(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -117,11 +127,16 @@ def _as_many_as_it_says(_: Any) -> Any:
 
 
 @attack(
-    12, 25,
+    12,
+    25,
     does="Says that a token has two million chunks (CVE-2024-24814).",
-    stopped_by=Defence("sidecar.core.cookies:join_token", _as_many_as_it_says),
+    stopped_by=Defence(
+        "no more chunks than Argo CD itself would take",
+        "sidecar.core.cookies:join_token",
+        _as_many_as_it_says,
+    ),
     use=mirrored_use,
-)  # fmt: skip
+)
 async def chunk_bomb(lab: Lab) -> bool:
     async with lab.world(environment=MIRROR) as here:
         browser = await here.logged_in()
@@ -140,7 +155,11 @@ def _first_only(original: Any) -> Any:
 @attack(
     12,
     does="Plants a worthless session cookie before the victim's, to lock the victim out.",
-    stopped_by=Defence("sidecar.flows.sessions:Sessions.read_cookies", _first_only),
+    stopped_by=Defence(
+        "the first genuine session cookie counts, wherever it stands",
+        "sidecar.flows.sessions:Sessions.read_cookies",
+        _first_only,
+    ),
 )
 async def cookie_lockout(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -167,10 +186,15 @@ def a_browser_takes(name: str, *, domain: str, path: str, secure: bool) -> bool:
 
 
 @attack(
-    12, 3,
+    12,
+    3,
     does="From a sibling site, plants an own session for `/api`, which browsers send first.",
-    stopped_by=Defence("sidecar.core.cookies:CookieJar.__init__", _plain_name),
-)  # fmt: skip
+    stopped_by=Defence(
+        "`__Host-`: a browser takes such a cookie from this host alone",
+        "sidecar.core.cookies:CookieJar.__init__",
+        _plain_name,
+    ),
+)
 async def tossed_session(lab: Lab) -> bool:
     async with behind_tls(lab) as here:
         _, ada = await log_in_by_hand(here)
@@ -186,7 +210,9 @@ async def tossed_session(lab: Lab) -> bool:
 @attack(
     18,
     does="Reads the session cookie behind the sidecar: an extension's backend, Argo CD's log.",
-    stopped_by=Defence("sidecar.core.cookies:is_ours", is_always(False)),
+    stopped_by=Defence(
+        "the sidecar's cookies never go up", "sidecar.core.cookies:is_ours", is_always(False)
+    ),
 )
 async def own_cookie_upstream(lab: Lab) -> bool:
     async with lab.world() as here:

@@ -29,7 +29,10 @@ def _section(number: int, title: str) -> str:
 
 
 def _row(attack: Attack) -> str:
-    names = (d.name.removeprefix("sidecar.").replace(":", ".") for d in attack.defences)
-    stops = "; ".join(f"`{name}`" for name in names)
+    stops = "; ".join(f"{d.what}: `{_dotted(d.name)}`" for d in attack.defences)
     place = place_of(attack).removeprefix("tests/attacks/")
     return f"| {attack.does.replace('|', chr(92) + '|')} | {stops} | `{place}` |"
+
+
+def _dotted(name: str) -> str:
+    return name.removeprefix("sidecar.").replace(":", ".")

@@ -26,9 +26,16 @@ def _keep_started(cookies: dict[str, str]) -> None:
     _started[:] = [(name, value) for name, value in cookies.items() if "-login-" in name]
 
 
-OWN_BROWSER = Defence("sidecar.core.cookies:CookieJar.login_of", _whoever_started_it)
-SEALED_FOR_STATE = Defence("sidecar.core.sealing:Label.encode", is_always(b""))
+OWN_BROWSER = Defence(
+    "a state is worth something in the browser that has its attempt's cookie",
+    "sidecar.core.cookies:CookieJar.login_of",
+    _whoever_started_it,
+)
+SEALED_FOR_STATE = Defence(
+    "an attempt is sealed for its own state", "sidecar.core.sealing:Label.encode", is_always(b"")
+)
 SAME_STATE = Defence(
+    "the state in the attempt is compared, too",
     "sidecar.core.authorization:hmac",
     becomes(SimpleNamespace(compare_digest=lambda _a, _b: True)),
 )
@@ -95,7 +102,11 @@ async def swapped_tabs(lab: Lab) -> bool:
 @attack(
     3,
     does="Comes back with a login that was begun an hour ago.",
-    stopped_by=Defence("sidecar.core.authorization:ATTEMPT_LIFE_SECONDS", becomes(1e9)),
+    stopped_by=Defence(
+        "an attempt is good for ten minutes",
+        "sidecar.core.authorization:ATTEMPT_LIFE_SECONDS",
+        becomes(1e9),
+    ),
 )
 async def late_callback(lab: Lab) -> bool:
     async with lab.world(provider_settings={"code_seconds": 1e9}) as here:
@@ -112,7 +123,11 @@ async def late_callback(lab: Lab) -> bool:
 @attack(
     4,
     does="Lets an answer come from another provider than was asked (RFC 9207).",
-    stopped_by=Defence("sidecar.core.authorization:check_authorization_response", _whatever_iss),
+    stopped_by=Defence(
+        "`iss` is the issuer that was asked",
+        "sidecar.core.authorization:check_authorization_response",
+        _whatever_iss,
+    ),
 )
 async def mix_up(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -128,7 +143,11 @@ async def mix_up(lab: Lab) -> bool:
 @attack(
     4,
     does="Has one provider's login end at another: the sidecar got another client meanwhile.",
-    stopped_by=Defence("sidecar.flows.login:user_tag", is_always("any")),
+    stopped_by=Defence(
+        "an attempt is sealed for its issuer and client",
+        "sidecar.flows.login:user_tag",
+        is_always("any"),
+    ),
 )
 async def attempt_of_another_client(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -149,8 +168,16 @@ async def attempt_of_another_client(lab: Lab) -> bool:
     5,
     does="Ends an own login with a code that was stolen from a victim before its use.",
     stopped_by=(
-        Defence("sidecar.core.authorization:new_attempt", _one_verifier),
-        Defence("sidecar.flows.login:Expected", _without_nonce),
+        Defence(
+            "PKCE: each attempt has a verifier of its own",
+            "sidecar.core.authorization:new_attempt",
+            _one_verifier,
+        ),
+        Defence(
+            "each attempt has a nonce of its own, which the ID token repeats",
+            "sidecar.flows.login:Expected",
+            _without_nonce,
+        ),
     ),
 )
 async def injected_code(lab: Lab) -> bool:
@@ -185,7 +212,9 @@ async def stolen_callback(lab: Lab) -> bool:
     5,
     does="Has a victim's browser repeat its callback, so that the provider sees a code twice and "
     "ends the grant (RFC 6749 4.1.2).",
-    stopped_by=Defence("sidecar.flows.login:Login._is_first", lambda _: _yes),
+    stopped_by=Defence(
+        "a state is redeemed once", "sidecar.flows.login:Login._is_first", lambda _: _yes
+    ),
 )
 async def repeated_callback(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -206,7 +235,11 @@ async def _yes(*_: Any) -> bool:
 @attack(
     22,
     does="Adds a second `code` to an answer: of two readers each may take another one.",
-    stopped_by=Defence("sidecar.core.authorization:read_authorization_response", _last_wins),
+    stopped_by=Defence(
+        "a parameter that comes twice is refused",
+        "sidecar.core.authorization:read_authorization_response",
+        _last_wins,
+    ),
 )
 async def repeated_parameter(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -222,7 +255,11 @@ async def repeated_parameter(lab: Lab) -> bool:
     2,
     does="Plants a session of their own in a victim's browser, and looks what it is worth after "
     "the victim has logged in.",
-    stopped_by=Defence("sidecar.flows.login:Login.end_previous", does_nothing),
+    stopped_by=Defence(
+        "a login ends the session that the browser had before",
+        "sidecar.flows.login:Login.end_previous",
+        does_nothing,
+    ),
 )
 async def planted_session(lab: Lab) -> bool:
     async with lab.world() as here:

@@ -32,7 +32,9 @@ async def _logs_out(lab: Lab, make: Callable[[World, str], str]) -> bool:
 @attack(
     11,
     does="Signs a logout token with a key of their own.",
-    stopped_by=Defence("sidecar.core.logout_token:signed_claims", unchecked),
+    stopped_by=Defence(
+        "the signature is the provider's", "sidecar.core.logout_token:signed_claims", unchecked
+    ),
 )
 async def forged_logout_token(lab: Lab) -> bool:
     return await _logs_out(lab, lambda here, _: logout_token(here, _OWN_KEY, sub="ada"))
@@ -41,7 +43,9 @@ async def forged_logout_token(lab: Lab) -> bool:
 @attack(
     11,
     does="Brings a logout token that the provider made for another client.",
-    stopped_by=Defence("sidecar.core.logout_token:_check_audience", is_always(None)),
+    stopped_by=Defence(
+        "`aud` is our client", "sidecar.core.logout_token:_check_audience", is_always(None)
+    ),
 )
 async def logout_token_of_another_client(lab: Lab) -> bool:
     return await _logs_out(lab, lambda here, _: logout_token(here, lab.key, sub="ada", aud="x"))
@@ -50,7 +54,9 @@ async def logout_token_of_another_client(lab: Lab) -> bool:
 @attack(
     11,
     does="Brings a logout token of another issuer that has the same keys.",
-    stopped_by=Defence("sidecar.core.logout_token:is_issuer", is_always(True)),
+    stopped_by=Defence(
+        "`iss` is our issuer", "sidecar.core.logout_token:is_issuer", is_always(True)
+    ),
 )
 async def logout_token_of_another_issuer(lab: Lab) -> bool:
     def make(here: World, _: str) -> str:
@@ -62,7 +68,11 @@ async def logout_token_of_another_issuer(lab: Lab) -> bool:
 @attack(
     11,
     does="Sends an ID token, which the provider has signed too, as a logout token.",
-    stopped_by=Defence("sidecar.core.logout_token:_check_event", is_always(None)),
+    stopped_by=Defence(
+        "`events` says that it is a logout, and there is no `nonce`",
+        "sidecar.core.logout_token:_check_event",
+        is_always(None),
+    ),
 )
 async def id_token_as_a_logout_token(lab: Lab) -> bool:
     return await _logs_out(lab, lambda _, id_token: id_token)
@@ -90,7 +100,9 @@ async def _knows_none(*_: Any) -> bool:
     11,
     does="Sends a logout token a second time, after its user has logged in again.",
     stopped_by=Defence(
-        "sidecar.adapters.memory_store:MemoryStore.knows_logout_token", lambda _: _knows_none
+        "a token's `jti` is remembered as long as the token is good",
+        "sidecar.adapters.memory_store:MemoryStore.knows_logout_token",
+        lambda _: _knows_none,
     ),
 )
 async def replayed_logout_token(lab: Lab) -> bool:
@@ -100,17 +112,26 @@ async def replayed_logout_token(lab: Lab) -> bool:
 @attack(
     11,
     does="The same an hour later, when nobody remembers the token; its own end is years away.",
-    stopped_by=Defence("sidecar.core.logout_token:OLDEST_SECONDS", becomes(1e9)),
+    stopped_by=Defence(
+        "what was issued more than ten minutes ago is refused",
+        "sidecar.core.logout_token:OLDEST_SECONDS",
+        becomes(1e9),
+    ),
 )
 async def old_logout_token(lab: Lab) -> bool:
     return await _works_twice(lab, after_seconds=3600, exp=10**10)
 
 
 @attack(
-    23, 25,
+    23,
+    25,
     does="Sends made-up logout tokens in numbers: each would be a request for the provider's keys.",
-    stopped_by=Defence("sidecar.flows.verification:_FOR_STRANGERS_SECONDS", becomes(0.0)),
-)  # fmt: skip
+    stopped_by=Defence(
+        "strangers' tokens have the keys read every ten seconds at most",
+        "sidecar.flows.verification:_FOR_STRANGERS_SECONDS",
+        becomes(0.0),
+    ),
+)
 async def flood_of_logout_tokens(lab: Lab) -> bool:
     async with lab.world() as here:
         await here.logged_in()
@@ -139,13 +160,22 @@ async def _own_page(browser: Browser) -> dict[str, Any]:
 
 
 @attack(
-    13, 11,
+    13,
+    11,
     does="Has a form on another page that ends a victim's sessions, with the token of an own page.",
     stopped_by=(
-        Defence("sidecar.web.sessions:origin", lambda _: lambda _: _Whatever()),
-        Defence("sidecar.flows.own_sessions:is_form_token", is_always(True)),
+        Defence(
+            "a change has exactly one `Origin`, our own",
+            "sidecar.web.sessions:origin",
+            lambda _: lambda _: _Whatever(),
+        ),
+        Defence(
+            "a change has the token of the asking session",
+            "sidecar.flows.own_sessions:is_form_token",
+            is_always(True),
+        ),
     ),
-)  # fmt: skip
+)
 async def forged_form(lab: Lab) -> bool:
     async with lab.world() as here:
         phone, victim = await here.logged_in(), await here.logged_in()
@@ -170,7 +200,11 @@ def _of_all_users(original: Any) -> Any:
 @attack(
     11,
     does="On the page of their own sessions names another user's.",
-    stopped_by=Defence("sidecar.adapters.memory_store:MemoryStore.user_sessions", _of_all_users),
+    stopped_by=Defence(
+        "only the user's own sessions are looked at",
+        "sidecar.adapters.memory_store:MemoryStore.user_sessions",
+        _of_all_users,
+    ),
 )
 async def anothers_session_ended(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -191,7 +225,9 @@ def _without_policy(fields: Any) -> Any:
 @attack(
     13,
     does="Puts the page of one's sessions into a frame, under a button of their own.",
-    stopped_by=Defence("sidecar.web.session_page:FIELDS", _without_policy),
+    stopped_by=Defence(
+        "no page frames it (`frame-ancestors`)", "sidecar.web.session_page:FIELDS", _without_policy
+    ),
 )
 async def framed_sessions(lab: Lab) -> bool:
     async with lab.world() as here:

@@ -18,7 +18,9 @@ def _without(name: str) -> Any:
 @attack(
     18,
     does="Reads a code from the `Referer` that a page at the callback's address sends along.",
-    stopped_by=Defence("sidecar.core.answers:_PAGE_FIELDS", _without("Referrer-Policy")),
+    stopped_by=Defence(
+        "pages send no `Referer`", "sidecar.core.answers:_PAGE_FIELDS", _without("Referrer-Policy")
+    ),
 )
 async def code_in_a_referer(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -33,7 +35,11 @@ async def code_in_a_referer(lab: Lab) -> bool:
 @attack(
     13,
     does="Puts the page that asks about a logout into a frame, under a button of their own.",
-    stopped_by=Defence("sidecar.core.answers:_PAGE_FIELDS", _without("Content-Security-Policy")),
+    stopped_by=Defence(
+        "no page frames ours (`frame-ancestors`)",
+        "sidecar.core.answers:_PAGE_FIELDS",
+        _without("Content-Security-Policy"),
+    ),
 )
 async def framed_page(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -51,7 +57,11 @@ def _as_they_come(_: Any) -> Any:
 @attack(
     18,
     does="Reads, with a script in Argo CD's page, the token that Argo CD itself gives back.",
-    stopped_by=Defence("sidecar.proxy.gate:without_renewed_token", _as_they_come),
+    stopped_by=Defence(
+        "an answer for a session loses Argo CD's tokens",
+        "sidecar.proxy.gate:without_renewed_token",
+        _as_they_come,
+    ),
 )
 async def token_in_an_answer(lab: Lab) -> bool:
     answer = (
@@ -75,10 +85,15 @@ class _Everything(frozenset[str]):
 
 
 @attack(
-    18, 25,
+    18,
+    25,
     does="Sends errors with made-up names to the callback: they would become a metric's labels.",
-    stopped_by=Defence("sidecar.core.authorization:_ERRORS", lambda _: _Everything()),
-)  # fmt: skip
+    stopped_by=Defence(
+        "only the standard's words become labels",
+        "sidecar.core.authorization:_ERRORS",
+        lambda _: _Everything(),
+    ),
+)
 async def made_up_errors(lab: Lab) -> bool:
     async with lab.world() as here:
         browser = await here.browser()
@@ -104,6 +119,7 @@ class _Written(logging.Handler):
     18,
     does="Breaks a request in the middle of a form, so that the error quotes it, in the log too.",
     stopped_by=Defence(
+        "an error is answered and logged by its kind alone",
         "sidecar.web.server:_Connection.handle_error",
         lambda _: web.RequestHandler.handle_error,
     ),

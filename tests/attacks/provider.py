@@ -48,7 +48,11 @@ def _following(original: Any) -> Any:
     23,
     does="Answers at the token endpoint with a redirection (307): code, verifier and the client's "
     "secret would go where it leads.",
-    stopped_by=Defence("sidecar.adapters.openid_provider:OpenIdProvider._posted", _following),
+    stopped_by=Defence(
+        "what has a secret in it follows no redirection",
+        "sidecar.adapters.openid_provider:OpenIdProvider._posted",
+        _following,
+    ),
 )
 async def redirected_exchange(lab: Lab) -> bool:
     async with raw_upstream(OK, close=True) as evil, lab.world() as here:
@@ -72,7 +76,9 @@ class _Everywhere(set[str]):
     does="Changes the provider's metadata on their way: the token endpoint is at another host, "
     "without TLS.",
     stopped_by=Defence(
-        "sidecar.core.provider_addresses:_without_tls", lambda _: lambda _: _Everywhere()
+        "without TLS only hosts that an operator has configured so",
+        "sidecar.core.provider_addresses:_without_tls",
+        lambda _: lambda _: _Everywhere(),
     ),
 )
 async def token_endpoint_elsewhere(lab: Lab) -> bool:
@@ -98,7 +104,11 @@ async def token_endpoint_elsewhere(lab: Lab) -> bool:
 @attack(
     21,
     does="Answers with megabytes, to fill the memory of all.",
-    stopped_by=Defence("sidecar.adapters.provider_http:MAX_ANSWER_BYTES", becomes(10**9)),
+    stopped_by=Defence(
+        "an answer has a mebibyte at most",
+        "sidecar.adapters.provider_http:MAX_ANSWER_BYTES",
+        becomes(10**9),
+    ),
 )
 async def endless_answer(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -118,10 +128,15 @@ async def endless_answer(lab: Lab) -> bool:
 
 
 @attack(
-    23, 25,
+    23,
+    25,
     does="Sends tokens with ever new key ids: each would be a request for the provider's keys.",
-    stopped_by=Defence("sidecar.adapters.openid_provider:ASK_AT_ONCE_SECONDS", becomes(0.0)),
-)  # fmt: skip
+    stopped_by=Defence(
+        "keys are read once a second at most, whatever tokens come",
+        "sidecar.adapters.openid_provider:ASK_AT_ONCE_SECONDS",
+        becomes(0.0),
+    ),
+)
 async def flood_of_key_ids(lab: Lab) -> bool:
     async with lab.world() as here:
         for _ in range(8):
@@ -160,7 +175,11 @@ async def led_to_http(folder: Path) -> AsyncIterator[tuple[str, str]]:
     23,
     does="Redirects the request for the provider's metadata from https to http, where anybody may "
     "have written them.",
-    stopped_by=Defence("sidecar.adapters.provider_http:gives_up_tls", is_always(False)),
+    stopped_by=Defence(
+        "no document counts that was led from https to http",
+        "sidecar.adapters.provider_http:gives_up_tls",
+        is_always(False),
+    ),
 )
 async def metadata_without_tls(lab: Lab) -> bool:
     with TemporaryDirectory() as folder:

@@ -86,7 +86,7 @@ RETURN_URL = "sidecar.core.authorization:safe_return_url"
     1,
     does=f"Sends a victim to a login that leads on to another site: {len(CORPUS)} spellings of "
     "such addresses, judged by how browsers read them.",
-    stopped_by=Defence(RETURN_URL, _any),
+    stopped_by=Defence("the address is compared, as text, with Argo CD's own", RETURN_URL, _any),
 )
 async def open_redirect(lab: Lab) -> bool:
     async with behind_tls(lab) as here:
@@ -103,7 +103,9 @@ async def open_redirect(lab: Lab) -> bool:
 @attack(
     1,
     does="Has a page beside Argo CD on the same host, and sends a victim's login there.",
-    stopped_by=Defence(RETURN_URL, _below_the_origin),
+    stopped_by=Defence(
+        "its path lies in Argo CD's, as it is and as it is cleaned", RETURN_URL, _below_the_origin
+    ),
 )
 async def neighbour_on_the_host(lab: Lab) -> bool:
     async with behind_tls(lab) as here:
@@ -115,10 +117,11 @@ async def neighbour_on_the_host(lab: Lab) -> bool:
 
 
 @attack(
-    1, 13,
+    1,
+    13,
     does="Sends a victim to a login that ends in a logout.",
-    stopped_by=Defence(RETURN_URL, _own_endpoints_too),
-)  # fmt: skip
+    stopped_by=Defence("none of the sidecar's own endpoints", RETURN_URL, _own_endpoints_too),
+)
 async def login_that_logs_out(lab: Lab) -> bool:
     async with behind_tls(lab) as here:
         led = [
@@ -129,10 +132,15 @@ async def login_that_logs_out(lab: Lab) -> bool:
 
 
 @attack(
-    1, 6,
+    1,
+    6,
     does="Names another host as `Host` and `X-Forwarded-Host`, so that codes go there.",
-    stopped_by=Defence("sidecar.core.authorization:Sites.at", _as_the_client_says),
-)  # fmt: skip
+    stopped_by=Defence(
+        "the `Host` chooses among the configured addresses",
+        "sidecar.core.authorization:Sites.at",
+        _as_the_client_says,
+    ),
+)
 async def made_up_host(lab: Lab) -> bool:
     async with lab.world() as here:
         browser = await here.browser()

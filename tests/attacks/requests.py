@@ -39,7 +39,9 @@ def spellings(path: str) -> Iterator[str]:
     6,
     does="Writes Argo CD's own login and callback in over a hundred ways, to get to them.",
     stopped_by=Defence(
-        "sidecar.core.heads:clean_path", lambda _: lambda target: target.partition("?")[0]
+        "rules go by the path as Go's mux would clean it",
+        "sidecar.core.heads:clean_path",
+        lambda _: lambda target: target.partition("?")[0],
     ),
 )
 async def spelled_otherwise(lab: Lab) -> bool:
@@ -71,6 +73,7 @@ async def _goes_up(raw: bytes, what: bytes, *, limits: Limits | None = None) -> 
     6,
     does="Puts a fragment into the target: rules by path end at `#`, another reader goes on.",
     stopped_by=Defence(
+        "a target with a fragment is refused",
         "sidecar.core.messages:_REQUEST_LINE",
         becomes(re.compile(rb"([A-Z]+) (/[\x21-\x7e]*) HTTP/1\.([01])\r\n")),
     ),
@@ -82,7 +85,11 @@ async def fragment_in_the_target(lab: Lab) -> bool:
 @attack(
     7,
     does="Writes `X_Forwarded_For`, which some take for `X-Forwarded-For` (CVE-2025-64484).",
-    stopped_by=Defence("sidecar.core.messages:_check_names", is_always(None)),
+    stopped_by=Defence(
+        "a twin of a field that matters is refused",
+        "sidecar.core.messages:_check_names",
+        is_always(None),
+    ),
 )
 async def underscored_twin(lab: Lab) -> bool:
     return await _goes_up(get("/x", "X_Forwarded_For: 127.0.0.1"), b"X_Forwarded_For")
@@ -92,7 +99,11 @@ async def underscored_twin(lab: Lab) -> bool:
     7,
     does="Names a field in `Connection` that the Ingress has set, so that it is lost on the way "
     "(CVE-2025-48865).",
-    stopped_by=Defence("sidecar.core.messages:_NOT_FOR_ONE_HOP", becomes(frozenset())),
+    stopped_by=Defence(
+        "`Connection` may name no field that was judged",
+        "sidecar.core.messages:_NOT_FOR_ONE_HOP",
+        becomes(frozenset()),
+    ),
 )
 async def field_dropped_on_the_way(lab: Lab) -> bool:
     raw = get("/x", "X-Forwarded-For: 192.0.2.1", "Connection: X-Forwarded-For")
@@ -104,10 +115,11 @@ async def field_dropped_on_the_way(lab: Lab) -> bool:
 
 
 @attack(
-    7, 20,
+    7,
+    20,
     does="Sends two `Host` fields.",
-    stopped_by=Defence("sidecar.core.messages:_check_host", is_always(None)),
-)  # fmt: skip
+    stopped_by=Defence("one usable `Host`", "sidecar.core.messages:_check_host", is_always(None)),
+)
 async def two_hosts(lab: Lab) -> bool:
     return await _goes_up(get("/x", "Host: evil.example"), b"evil.example")
 
@@ -125,8 +137,12 @@ def _length_gives_way(original: Any) -> Any:
     does="Frames one body in two ways, `Content-Length` and `Transfer-Encoding`, with a request "
     "hidden in the difference.",
     stopped_by=(
-        Defence("sidecar.core.messages:content_length", _length_gives_way),
-        Defence("sidecar.core.messages:_check_request", is_always(None)),
+        Defence(
+            "a length beside a transfer coding is refused",
+            "sidecar.core.messages:content_length",
+            _length_gives_way,
+        ),
+        Defence("llhttp refuses it, too", "sidecar.core.messages:_check_request", is_always(None)),
     ),
 )
 async def two_framings(lab: Lab) -> bool:
@@ -139,6 +155,7 @@ async def two_framings(lab: Lab) -> bool:
     20,
     does="Writes a chunk's size in a way that others read otherwise: `0x5`, `+5`, ` 5`.",
     stopped_by=Defence(
+        "a size has one spelling",
         "sidecar.core.framing:_SIZE_LINE",
         becomes(re.compile(rb"[ +]*(?:0x)?([0-9A-Fa-f]{1,15})[ ]*(;[\t\x20-\x7e]*)?\r\n")),
     ),
@@ -152,7 +169,11 @@ async def odd_chunk_sizes(lab: Lab) -> bool:
 @attack(
     20,
     does="Brings a cookie, a length or a host behind the body, as a trailer.",
-    stopped_by=Defence("sidecar.core.framing:_NO_TRAILERS", becomes(frozenset())),
+    stopped_by=Defence(
+        "fields that matter are no trailers",
+        "sidecar.core.framing:_NO_TRAILERS",
+        becomes(frozenset()),
+    ),
 )
 async def cookie_in_a_trailer(lab: Lab) -> bool:
     body = b"5\r\nhello\r\n0\r\nCookie: argocd.token=evil\r\n\r\n"
@@ -160,23 +181,31 @@ async def cookie_in_a_trailer(lab: Lab) -> bool:
 
 
 @attack(
-    20, 25,
+    20,
+    25,
     does="Sends a head that goes on and on.",
     stopped_by=(
-        Defence("sidecar.core.messages:check_length", is_always(None)),
-        Defence("sidecar.proxy.watched:Watched._hold_if_full", is_always(None)),
+        Defence("a head has 64 KiB at most", "sidecar.core.messages:check_length", is_always(None)),
+        Defence(
+            "nothing more is read while so much waits",
+            "sidecar.proxy.watched:Watched._hold_if_full",
+            is_always(None),
+        ),
     ),
-)  # fmt: skip
+)
 async def endless_head(lab: Lab) -> bool:
     raw = get("/x", *(f"A{i}: {'a' * 8000}" for i in range(60)))
     return await _goes_up(raw, b"A59: ", limits=Limits(head_seconds=0.2))
 
 
 @attack(
-    20, 25,
+    20,
+    25,
     does="Sends trailers without an end (CVE-2026-22815).",
-    stopped_by=Defence("sidecar.core.framing:MAX_TRAILERS", becomes(10**9)),
-)  # fmt: skip
+    stopped_by=Defence(
+        "trailers have 16 KiB at most", "sidecar.core.framing:MAX_TRAILERS", becomes(10**9)
+    ),
+)
 async def endless_trailers(lab: Lab) -> bool:
     trailers = b"".join(b"A%d: %s\r\n" % (i, b"a" * 900) for i in range(40))
     body = b"0\r\n" + trailers + b"\r\n"
@@ -203,7 +232,11 @@ def _as_the_one_before(original: Any) -> Any:
 @attack(
     17,
     does="Comes over the connection of an Ingress right behind a user, without a cookie.",
-    stopped_by=Defence("sidecar.core.messages:RequestReader.read", _as_the_one_before),
+    stopped_by=Defence(
+        "fields count for the request that they came with",
+        "sidecar.core.messages:RequestReader.read",
+        _as_the_one_before,
+    ),
 )
 async def borrowed_session(lab: Lab) -> bool:
     async with stack() as here:

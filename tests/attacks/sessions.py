@@ -17,7 +17,11 @@ STREAM = "/api/v1/stream/applications"
 @attack(
     14,
     does="Opens a terminal with a victim's cookie from another site, a sibling's, or from no page.",
-    stopped_by=Defence("sidecar.proxy.gate:Gate._is_from_here", is_always(True)),
+    stopped_by=Defence(
+        "with a session the `Origin` is our own",
+        "sidecar.proxy.gate:Gate._is_from_here",
+        is_always(True),
+    ),
 )
 async def cross_site_websocket(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -42,7 +46,11 @@ async def _still_answers(terminal: ClientWebSocketResponse) -> bool:
 @attack(
     15,
     does="Leaves a terminal and an event stream open, and goes on in them after the logout.",
-    stopped_by=Defence("sidecar.flows.sessions:Sessions._close_ended", is_always(None)),
+    stopped_by=Defence(
+        "what is open ends with its session",
+        "sidecar.flows.sessions:Sessions._close_ended",
+        is_always(None),
+    ),
 )
 async def terminal_after_logout(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -103,7 +111,11 @@ async def _use_without_end(lab: Lab) -> None:
 @attack(
     10,
     does="Goes on with a session cookie that was stolen before the logout.",
-    stopped_by=Defence("sidecar.flows.logout:Logout._leave", _clears_a_cookie_only),
+    stopped_by=Defence(
+        "the session ends in the store, not the cookie alone",
+        "sidecar.flows.logout:Logout._leave",
+        _clears_a_cookie_only,
+    ),
     use=_use_without_end,
 )
 async def stolen_cookie_after_logout(lab: Lab) -> bool:
@@ -120,7 +132,11 @@ async def stolen_cookie_after_logout(lab: Lab) -> bool:
     10,
     does="Goes on with a refresh token that was stolen (from a backup of the store, with its key) "
     "before the logout.",
-    stopped_by=Defence("sidecar.flows.revocation:Revocations.begin", is_always(None)),
+    stopped_by=Defence(
+        "the refresh token is revoked",
+        "sidecar.flows.revocation:Revocations.begin",
+        is_always(None),
+    ),
 )
 async def stolen_refresh_token_after_logout(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -147,7 +163,9 @@ def _keeps_tokens(original: Any) -> Any:
 @attack(
     10,
     does="After a session's end brings an old ID token, which Argo CD 3.4.6 and later may renew.",
-    stopped_by=Defence("sidecar.proxy.gate:Gate._pass", _keeps_tokens),
+    stopped_by=Defence(
+        "an ended session sends no token up", "sidecar.proxy.gate:Gate._pass", _keeps_tokens
+    ),
 )
 async def expired_token_goes_up(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -195,8 +213,16 @@ async def _use_without_renewal(lab: Lab) -> None:
     19,
     does="Was taken out of a group, and goes on with the token that still names it.",
     stopped_by=(
-        Defence("sidecar.proxy.gate:Gate._same_again", _the_same_as_ever),
-        Defence("sidecar.proxy.gate:Gate.may_go_up", is_always(True)),
+        Defence(
+            "a request is the same again with the same token only",
+            "sidecar.proxy.gate:Gate._same_again",
+            _the_same_as_ever,
+        ),
+        Defence(
+            "right before it goes up, the session and its token are looked at once more",
+            "sidecar.proxy.gate:Gate.may_go_up",
+            is_always(True),
+        ),
     ),
     use=_use_without_renewal,
 )
@@ -225,7 +251,11 @@ def _without_sec_fetch_site(original: Any) -> Any:
 @attack(
     13,
     does="Has a picture on another page, or on a sibling site's, whose address is the logout.",
-    stopped_by=Defence("sidecar.web.auth:AuthEndpoints._end_session", _without_sec_fetch_site),
+    stopped_by=Defence(
+        "what another site asks for gets a page that asks back (`Sec-Fetch-Site`)",
+        "sidecar.web.auth:AuthEndpoints._end_session",
+        _without_sec_fetch_site,
+    ),
 )
 async def cross_site_logout(lab: Lab) -> bool:
     async with lab.world() as here:

@@ -16,8 +16,12 @@ from tests.attacks.lab import API, VICTIM, Lab, begun, cookies_upstream, named, 
 from tests.attacks.sessions import groups_in
 from tests.world import Browser, Replica, World
 
-ANY_PLACE = Defence("sidecar.core.sealing:Label.encode", is_always(b""))
-ANY_MAC = Defence("sidecar.core.sealing:KeyRing.signed", is_always(True))
+ANY_PLACE = Defence(
+    "a record is sealed for its place and version",
+    "sidecar.core.sealing:Label.encode",
+    is_always(b""),
+)
+ANY_MAC = Defence("a cookie has a MAC", "sidecar.core.sealing:KeyRing.signed", is_always(True))
 
 
 class _Plain:
@@ -96,10 +100,11 @@ async def raw_of(redis: Redis) -> bytes:
 
 
 @attack(
-    24, 18,
+    24,
+    18,
     does="Reads the whole store, and looks for tokens.",
-    stopped_by=Defence("sidecar.core.sealing:AESGCM", becomes(_Plain)),
-)  # fmt: skip
+    stopped_by=Defence("records are sealed", "sidecar.core.sealing:AESGCM", becomes(_Plain)),
+)
 async def tokens_in_the_store(lab: Lab) -> bool:
     async with two_users(lab) as (here, redis, _, _):
         known = [*here.provider._grants._families, *here.provider._grants._access]
@@ -116,7 +121,14 @@ def _keeps_the_secret(_: Any) -> Any:
 @attack(
     24,
     does="Reads the store, and makes a victim's cookie out of the name of its record.",
-    stopped_by=(Defence("sidecar.core.session:_key", _keeps_the_secret), ANY_MAC),
+    stopped_by=(
+        Defence(
+            "the store knows a hash of the cookie's secret",
+            "sidecar.core.session:_key",
+            _keeps_the_secret,
+        ),
+        ANY_MAC,
+    ),
 )
 async def cookie_out_of_the_store(lab: Lab) -> bool:
     async with two_users(lab) as (here, redis, _, _):
@@ -126,10 +138,11 @@ async def cookie_out_of_the_store(lab: Lab) -> bool:
 
 
 @attack(
-    24, 16,
+    24,
+    16,
     does="Writes a victim's sealed grant into the place of their own.",
     stopped_by=ANY_PLACE,
-)  # fmt: skip
+)
 async def swapped_grants(lab: Lab) -> bool:
     async with two_users(lab) as (here, redis, _, attacker):
         theirs = await key_of(redis, "grant", tag_of(here, "ada"))
@@ -157,11 +170,19 @@ def _of_whoever_asks(original: Any) -> Any:
 
 
 @attack(
-    24, 16,
+    24,
+    16,
     does="Where a user's sessions share a grant (Dex), points the own user tag at a copy of a "
     "victim's grant, logs in, and has the own refresh token refused: the victim's is tried next.",
-    stopped_by=(ANY_PLACE, Defence("sidecar.flows.joining:Joining._shared", _of_whoever_asks)),
-)  # fmt: skip
+    stopped_by=(
+        ANY_PLACE,
+        Defence(
+            "a shared grant is the login's own subject's",
+            "sidecar.flows.joining:Joining._shared",
+            _of_whoever_asks,
+        ),
+    ),
+)
 async def pointed_user_tag(lab: Lab) -> bool:
     dex = {"SIDECAR_PROVIDER": "dex"}
     async with lab.stored(environment=dex) as (here, redis):
@@ -183,11 +204,12 @@ async def pointed_user_tag(lab: Lab) -> bool:
 
 
 @attack(
-    24, 16,
+    24,
+    16,
     does="Writes the outcome of a victim's login into an own one's place, and repeats the "
     "callback.",
     stopped_by=ANY_PLACE,
-)  # fmt: skip
+)
 async def swapped_outcomes(lab: Lab) -> bool:
     async with lab.stored() as (here, redis):
         await here.logged_in()
@@ -205,10 +227,13 @@ async def swapped_outcomes(lab: Lab) -> bool:
 
 
 @attack(
-    24, 16,
+    24,
+    16,
     does="Flips bits in an own sealed session, whose form is known, so that it ends years later.",
-    stopped_by=Defence("sidecar.core.sealing:AESGCM", becomes(_WithoutTag)),
-)  # fmt: skip
+    stopped_by=Defence(
+        "GCM: what was changed does not open", "sidecar.core.sealing:AESGCM", becomes(_WithoutTag)
+    ),
+)
 async def flipped_bits(lab: Lab) -> bool:
     short = {"SIDECAR_SESSION_MAX_LIFETIME": "1h", "SIDECAR_SESSION_IDLE_TIMEOUT": "1000h"}
     async with two_users(lab, environment=short) as (here, redis, _, attacker):
@@ -228,10 +253,11 @@ async def flipped_bits(lab: Lab) -> bool:
 
 
 @attack(
-    24, 19,
+    24,
+    19,
     does="Was taken out of a group, and writes the grant from before in the place of the new one.",
     stopped_by=ANY_PLACE,
-)  # fmt: skip
+)
 async def old_record_for_a_new_one(lab: Lab) -> bool:
     async with lab.stored() as (here, redis):
         attacker = await here.logged_in()
@@ -251,10 +277,15 @@ async def old_record_for_a_new_one(lab: Lab) -> bool:
 
 
 @attack(
-    16, 24,
+    16,
+    24,
     does="Cuts a victim's record short, so that replicas break at it (500) and do not end it.",
-    stopped_by=Defence("sidecar.core.sealing:InvalidTag", becomes(ZeroDivisionError)),
-)  # fmt: skip
+    stopped_by=Defence(
+        "what does not open ends the session",
+        "sidecar.core.sealing:InvalidTag",
+        becomes(ZeroDivisionError),
+    ),
+)
 async def cut_record(lab: Lab) -> bool:
     async with two_users(lab) as (here, redis, victim, _):
         grant = await key_of(redis, "grant", tag_of(here, "ada"))
@@ -268,10 +299,15 @@ async def cut_record(lab: Lab) -> bool:
 
 
 @attack(
-    24, 10,
+    24,
+    10,
     does="Copies an own session before its end, and writes it back afterwards.",
-    stopped_by=Defence("sidecar.flows.cache:Cache.note_end", is_always(None)),
-)  # fmt: skip
+    stopped_by=Defence(
+        "who has seen a session end does not take it back",
+        "sidecar.flows.cache:Cache.note_end",
+        is_always(None),
+    ),
+)
 async def session_written_back(lab: Lab) -> bool:
     async with two_users(lab) as (here, redis, victim, _):
         tag = tag_of(here, "ada")
@@ -290,10 +326,11 @@ async def session_written_back(lab: Lab) -> bool:
 
 
 @attack(
-    25, 12,
+    25,
+    12,
     does="Sends forged session cookies in numbers: each would be a trip to the store.",
     stopped_by=ANY_MAC,
-)  # fmt: skip
+)
 async def flood_of_forged_cookies(lab: Lab) -> bool:
     async with two_users(lab) as (here, redis, _, _):
         await redis.config_resetstat()
@@ -306,7 +343,11 @@ async def flood_of_forged_cookies(lab: Lab) -> bool:
 @attack(
     25,
     does="Sends a browser to the login again and again, until its cookies are too many (431).",
-    stopped_by=Defence("sidecar.web.auth:MAX_LOGINS_IN_FLIGHT", becomes(10**6)),
+    stopped_by=Defence(
+        "a browser keeps five unfinished logins",
+        "sidecar.web.auth:MAX_LOGINS_IN_FLIGHT",
+        becomes(10**6),
+    ),
 )
 async def pile_of_login_cookies(lab: Lab) -> bool:
     async with lab.world() as here:

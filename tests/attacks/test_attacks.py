@@ -55,7 +55,7 @@ def test_every_class_of_attack_is_tried() -> None:
 
 def test_a_defence_is_back_after_it_was_taken_out() -> None:
     before = vars(authorization)["safe_return_url"]
-    defence = Defence("sidecar.core.authorization:safe_return_url", is_always("elsewhere"))
+    defence = Defence("x", "sidecar.core.authorization:safe_return_url", is_always("elsewhere"))
 
     with defence.taken_out():
         taken_out = [vars(m)["safe_return_url"] for m in (authorization, auth)]
@@ -67,7 +67,7 @@ def test_a_defence_is_back_after_it_was_taken_out() -> None:
 def test_a_function_may_be_taken_out_in_one_place_alone() -> None:
     before = session.user_tag
 
-    with Defence("sidecar.flows.login:user_tag", is_always("x")).taken_out():
+    with Defence("x", "sidecar.flows.login:user_tag", is_always("x")).taken_out():
         assert vars(login)["user_tag"] is not before
         assert vars(joining)["user_tag"] is before
 
@@ -75,6 +75,6 @@ def test_a_function_may_be_taken_out_in_one_place_alone() -> None:
 def test_a_defence_that_is_not_there_any_more_is_not_taken_for_one() -> None:
     with (
         pytest.raises(KeyError),
-        Defence("sidecar.core.authorization:renamed", is_always(None)).taken_out(),
+        Defence("x", "sidecar.core.authorization:renamed", is_always(None)).taken_out(),
     ):
         pass

@@ -66,10 +66,22 @@ def _hmac(key: bytes, text: str) -> str:
 
 
 ANY_ALGORITHM = (
-    Defence("sidecar.core.id_token:ALGORITHMS", lambda known: known | {"none", "HS256"}),
-    Defence("sidecar.core.id_token:signed_claims", _as_its_header_says),
+    Defence(
+        "a fixed list of asymmetric algorithms",
+        "sidecar.core.id_token:ALGORITHMS",
+        lambda known: known | {"none", "HS256"},
+    ),
+    Defence(
+        "a key is used for its own kind of signature",
+        "sidecar.core.id_token:signed_claims",
+        _as_its_header_says,
+    ),
 )
-SIGNATURE = Defence("sidecar.core.id_token:signed_claims", unchecked)
+SIGNATURE = Defence(
+    "the signature is checked before any claim is read",
+    "sidecar.core.id_token:signed_claims",
+    unchecked,
+)
 
 
 def _without_check_of(claim: str, good: Callable[[Any, float], Any]) -> Defence:
@@ -81,7 +93,9 @@ def _without_check_of(claim: str, good: Callable[[Any, float], Any]) -> Defence:
 
         return check
 
-    return Defence("sidecar.core.id_token:_check_registered_claims", instead)
+    return Defence(
+        f"`{claim}` is checked", "sidecar.core.id_token:_check_registered_claims", instead
+    )
 
 
 async def _login_gets(lab: Lab, change: Change) -> bool:
@@ -177,6 +191,7 @@ async def expired_token(lab: Lab) -> bool:
     8,
     does="Puts another access token beside a good ID token (`at_hash`).",
     stopped_by=Defence(
+        "`at_hash` belongs to the access token",
         "sidecar.flows.login:Expected",
         lambda original: lambda **named: original(**{**named, "access_token": ""}),
     ),
@@ -192,7 +207,9 @@ def _any_subject(original: Any) -> Any:
 @attack(
     9,
     does="Has the provider answer a refresh with another user's token (OpenID Connect Core 12.2).",
-    stopped_by=Defence("sidecar.flows.renewal:Expected", _any_subject),
+    stopped_by=Defence(
+        "a refreshed token has the login's subject", "sidecar.flows.renewal:Expected", _any_subject
+    ),
 )
 async def anothers_token_at_a_refresh(lab: Lab) -> bool:
     async with lab.world() as here:
@@ -222,11 +239,16 @@ async def forged_token_at_a_refresh(lab: Lab) -> bool:
 
 
 @attack(
-    8, 10,
+    8,
+    10,
     does="Takes the copy of the token that browsers have in mirror mode, and leaves the session.",
-    stopped_by=Defence("sidecar.core.cookies:says_local", is_always(True)),
+    stopped_by=Defence(
+        "without a session only Argo CD's own tokens go up in mirror mode",
+        "sidecar.core.cookies:says_local",
+        is_always(True),
+    ),
     use=mirrored_use,
-)  # fmt: skip
+)
 async def copied_token(lab: Lab) -> bool:
     async with lab.world(environment=MIRROR) as here:
         browser, thief = await here.logged_in(), await here.browser()
@@ -239,7 +261,9 @@ async def copied_token(lab: Lab) -> bool:
 @attack(
     21,
     does="Gives a token an end in some million years, so that it is never renewed.",
-    stopped_by=Defence("sidecar.core.id_token:LATEST_INSTANT", becomes(10**18)),
+    stopped_by=Defence(
+        "an instant has a bound", "sidecar.core.id_token:LATEST_INSTANT", becomes(10**18)
+    ),
 )
 async def endless_token(lab: Lab) -> bool:
     return await _login_gets(lab, Change(claims={"exp": 10**15}))
@@ -269,7 +293,11 @@ _JWE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 @attack(
     26,
     does="Sends encrypted tokens (RSA1_5) with good and bad padding, and looks for a difference.",
-    stopped_by=Defence("sidecar.core.id_token:read_header", _decrypting(_JWE_KEY)),
+    stopped_by=Defence(
+        "a token has three parts and a signature; nothing is decrypted",
+        "sidecar.core.id_token:read_header",
+        _decrypting(_JWE_KEY),
+    ),
 )
 async def padding_oracle(lab: Lab) -> bool:
     good = _JWE_KEY.public_key().encrypt(b"k" * 32, padding.PKCS1v15())
