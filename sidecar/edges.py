@@ -12,6 +12,7 @@ from sidecar.adapters.redis_store import RedisStore
 from sidecar.adapters.upstream import ArgoCd
 from sidecar.config.settings import Config
 from sidecar.config.tls import provider_tls, server_tls, upstream_tls
+from sidecar.core.client_authentication import Credentials
 from sidecar.core.provider_profiles import profile_of
 from sidecar.flows.tasks import Runtime
 from sidecar.metrics import Metrics
@@ -53,14 +54,18 @@ def provider_tls_context(config: Config) -> ssl.SSLContext | None:
 
 
 def provider(
-    config: Config, http: ClientSession, secret: Callable[[], str], clock: Clock, metrics: Metrics
+    config: Config,
+    http: ClientSession,
+    credentials: Callable[[], Credentials],
+    clock: Clock,
+    metrics: Metrics,
 ) -> OpenIdProvider:
     """The provider."""
     return OpenIdProvider(
         http,
         config.issuer,
         config.client_id,
-        secret,
+        credentials,
         clock=clock,
         metrics=metrics,
         keys_seconds=config.timings.keys_seconds,

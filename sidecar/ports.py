@@ -280,6 +280,7 @@ class ProviderEndpoints:
     revocation_endpoint: str = ""
     end_session_endpoint: str = ""
     token_endpoint_auth_methods: tuple[str, ...] = ("client_secret_basic",)
+    token_endpoint_auth_algorithms: tuple[str, ...] = ()
     scopes_supported: tuple[str, ...] = ()
     iss_parameter_supported: bool = False
 

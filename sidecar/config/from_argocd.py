@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlsplit
 
 from sidecar.config import values
+from sidecar.config.environment import AZURE_TOKEN_FILE
 from sidecar.config.tls import pair_faults, provider_tls
 from sidecar.core.argocd_config import ArgoCdConfig, Redis, read_argocd_config
 from sidecar.core.argocd_files import (
@@ -21,6 +22,7 @@ from sidecar.core.argocd_files import (
     Finding,
     Weight,
 )
+from sidecar.core.client_authentication import ClientAuth
 from sidecar.core.sealing import derived_key
 
 LOGIN = ("public_url", "issuer", "client_id")
@@ -63,6 +65,7 @@ class Merging:
         given: dict[str, str],
         *,
         lifetime: float,
+        assertion_file: str = "",
     ) -> None:
         self._argocd = read_argocd_config(files)
         self._files = files
@@ -70,6 +73,7 @@ class Merging:
         self._given = given
         self._set = frozenset(given)
         self._lifetime = lifetime
+        self._assertion_file = assertion_file
         self._findings = [*unread, *self._argocd.findings]
         self._sources: dict[str, str] = {}
 
@@ -146,10 +150,29 @@ class Merging:
         self._take("client_id", f"{where}: clientID", oidc.client_id, values.client_id)
         scopes = " ".join(oidc.requested_scopes)
         self._take("scopes", f"{where}: requestedScopes", scopes, values.scopes)
+        if oidc.azure.use_workload_identity:
+            self._take_workload_identity(f"{where}: azure.useWorkloadIdentity")
         own_secret = {"client_secret", "client_secret_file"} & self._set
         if oidc.client_secret and not own_secret and self._given.get("client_id") == oidc.client_id:
             self._put("client_secret", f"{where}: clientSecret", oidc.client_secret)
         return True
+
+    def _take_workload_identity(self, where: str) -> None:
+        """The token that Argo CD itself would show; a method of our own wins."""
+        if {"client_auth", "client_key_file"} & self._set:
+            return
+        if not ("client_assertion_file" in self._set or self._assertion_file):
+            self._find(
+                Weight.BROKEN,
+                where,
+                f"needs the file that {AZURE_TOKEN_FILE} names, and nothing sets it here. Label "
+                'the pod azure.workload.identity/use: "true", and do not have the webhook skip '
+                "the sidecar's container",
+            )
+            return
+        self._put("client_auth", where, ClientAuth.WORKLOAD_IDENTITY)
+        if "client_assertion_file" not in self._set:
+            self._put("client_assertion_file", AZURE_TOKEN_FILE, self._assertion_file)
 
     def _provider_ca(self) -> str:
         """`rootCA`; one that is none is passed over, as Argo CD does it."""

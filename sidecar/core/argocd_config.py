@@ -155,10 +155,6 @@ class _Reading:
             self._cannot(f"{where}: enableUserInfoGroups", _NEEDS_OWN_CALLBACK)
         if oidc.azure.enable_user_group_overage_claim:
             self._cannot(f"{where}: azure.enableUserGroupOverageClaim", _NEEDS_OWN_CALLBACK)
-        if oidc.azure.use_workload_identity:
-            self._cannot(
-                f"{where}: azure.useWorkloadIdentity", "authenticates without a client secret"
-            )
         if oidc.client_id and oidc.client_id not in oidc.audiences:
             self._find(
                 Weight.BROKEN,

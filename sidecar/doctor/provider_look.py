@@ -1,6 +1,7 @@
 """The provider as it shows itself: its documents, and two questions that change nothing there."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from sidecar.core.authorization import (
     new_attempt,
     requested_scope,
 )
+from sidecar.core.client_authentication import ClientAuth
 from sidecar.core.provider_profiles import GENERIC, ProviderProfile, profile_of, recognised
 from sidecar.doctor.fetch import Page, fetch
 from sidecar.errors import ProviderRefused, ProviderUnavailable
@@ -39,6 +41,8 @@ class ProviderSeen:
     authorization: Page | None = None
     token_error: str | None = None
     """The token endpoint's word for a made-up code; "" where it had none; None: not asked."""
+    client_auth: ClientAuth | None = None
+    """How the client authenticated then."""
     token_problem: str = ""
     """Why the token endpoint gave no usable answer."""
 
@@ -74,9 +78,12 @@ async def look_at_provider(
     asked = _authorization_request(config, document, profile, clock.now())
     if asked:
         seen = replace(seen, authorization=await get(asked))
-    provider = edges.provider(config, http, config.read_client_secret, clock, metrics)
+    provider = edges.provider(config, http, config.read_credentials, clock, metrics)
     error, problem = await _present_no_code(provider, redirect_uri(config))
-    return replace(seen, token_error=error, token_problem=problem)
+    seen = replace(seen, token_error=error, token_problem=problem)
+    with suppress(OSError, ValueError, ProviderUnavailable):
+        return replace(seen, client_auth=await provider.client_auth())
+    return seen
 
 
 def _authorization_request(

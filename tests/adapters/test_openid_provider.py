@@ -18,6 +18,7 @@ from sidecar.adapters.openid_provider import ASK_AGAIN_SECONDS, OpenIdProvider
 from sidecar.adapters.provider_http import provider_session
 from sidecar.adapters.remembered import DOCUMENT_AGE_SECONDS, RETRY_SECONDS
 from sidecar.config.tls import provider_tls
+from sidecar.core.client_authentication import Credentials
 from sidecar.core.id_token import Expected, verify
 from sidecar.core.provider_profiles import (
     GENERIC,
@@ -85,7 +86,7 @@ def make_openid(http: ClientSession, clock: FakeClock) -> MakeOpenId:
             session,
             issuer,
             client_id,
-            lambda: secret,
+            lambda: Credentials(secret=secret),
             clock=clock,
             metrics=Metrics(),
             keys_seconds=5,
@@ -334,7 +335,7 @@ async def test_metadata_that_does_not_come_is_waited_for_no_longer_than_configur
     ):
         issuer = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         openid = OpenIdProvider(
-            http, issuer, "argo-cd", lambda: "", clock=clock, metrics=Metrics(), keys_seconds=0.1
+            http, issuer, "argo-cd", Credentials, clock=clock, metrics=Metrics(), keys_seconds=0.1
         )
 
         with pytest.raises(ProviderUnavailable):
@@ -765,7 +766,7 @@ async def test_a_secret_that_has_changed_is_used_at_once(
 ) -> None:
     secrets = [SECRET]
     openid = OpenIdProvider(
-        http, provider.issuer, "argo-cd", lambda: secrets[-1],
+        http, provider.issuer, "argo-cd", lambda: Credentials(secret=secrets[-1]),
         clock=clock, metrics=Metrics(), keys_seconds=5,
     )  # fmt: skip
     renewed = await openid.refresh(
@@ -783,8 +784,9 @@ async def test_a_secret_that_cannot_be_read_now_is_an_outage_that_has_spent_noth
     http: ClientSession, provider: DemoProvider, clock: FakeClock, tmp_path: Path
 ) -> None:
     """As when Kubernetes has taken the file away: the sessions must not suffer."""
+    file = tmp_path / "gone"
     openid = OpenIdProvider(
-        http, provider.issuer, "argo-cd", (tmp_path / "gone").read_text,
+        http, provider.issuer, "argo-cd", lambda: Credentials(secret=file.read_text()),
         clock=clock, metrics=Metrics(), keys_seconds=5,
     )  # fmt: skip
 

@@ -291,7 +291,6 @@ def test_oidc_config_goes_before_dex() -> None:
     [
         "enableUserInfoGroups: true",
         "azure: {enableUserGroupOverageClaim: true}",
-        "azure: {useWorkloadIdentity: true}",
     ],
 )
 def test_what_works_only_with_argo_cds_own_login_stays_with_it(line: str) -> None:

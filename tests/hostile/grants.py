@@ -9,6 +9,7 @@ from typing import Any
 from sidecar.demo.grants import Code, Grant, Grants, Issued, OAuthError
 from sidecar.demo.oauth import ProviderSettings
 from tests.hostile.answers import DEX_CLAIMED
+from tests.hostile.clients import ClientRules
 from tests.hostile.log import CommitLog, Entry, Kind, sha256
 
 KEPT_GENERATIONS = 200  # of a grant; what is older is as unknown as what was never given
@@ -16,7 +17,7 @@ REPLACED = "replaced by a later login of the same user"
 
 
 @dataclass(kw_only=True)
-class HostileSettings(ProviderSettings):
+class HostileSettings(ProviderSettings, ClientRules):
     """The demo's settings, and how strange the provider is; may be changed while it runs.
 
     With `one_token_per_user` a login ends the user's earlier grants. With `speaks_as_dex` refusals
@@ -32,6 +33,7 @@ class Caller:
     """The request that is being answered: who sent it, for whom, its rules, its entries."""
 
     replica: str = ""
+    method: str = ""
     peer_port: int = 0
     user: str = ""
     grant: int = 0
@@ -220,5 +222,7 @@ class HostileGrants(Grants):
 
     def _enter(self, kind: Kind, **what: Any) -> None:
         by = caller.get(None) or Caller()
-        entry = self._log.add(kind, replica=by.replica, peer_port=by.peer_port, **what)
+        entry = self._log.add(
+            kind, replica=by.replica, method=by.method, peer_port=by.peer_port, **what
+        )
         by.entries.append(entry)

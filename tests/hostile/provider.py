@@ -13,9 +13,10 @@ from aiohttp import web
 
 from sidecar.demo.grants import Authorization, OAuthError, User
 from sidecar.demo.misbehaviour import Change
-from sidecar.demo.oauth import client_credentials, same
+from sidecar.demo.oauth import same
 from sidecar.demo.provider import NO_STORE, DemoProvider
 from tests.hostile.answers import answer as answer_named
+from tests.hostile.clients import ClientCheck
 from tests.hostile.grants import Caller, HostileGrants, HostileSettings, caller
 from tests.hostile.log import CommitLog
 from tests.hostile.rules import HONEST, Endpoint, Occasion, Script, Treatment
@@ -59,6 +60,8 @@ class HostileProvider(DemoProvider):
         self.grants = HostileGrants(settings, self.commits, now=now)
         self._grants = self.grants
         self._replicas = replicas
+        self._hostile = settings
+        self._clients = ClientCheck(settings)
         self._answering: set[asyncio.BaseTransport] = set()
         self._runner: web.AppRunner | None = None
         self._site: web.SockSite | None = None
@@ -186,7 +189,9 @@ class HostileProvider(DemoProvider):
         if request.method == "POST":
             form = await _form(request)
             with contextlib.suppress(OAuthError):
-                _, secret = client_credentials(form, request.headers.get("Authorization"))
+                header = request.headers.get("Authorization")
+                _, secret = self._clients.secret(form, header)
+                by.method = self._clients.method(form, header)
                 by.replica = self._replica(secret) or ""
         return by
 
@@ -215,6 +220,31 @@ class HostileProvider(DemoProvider):
 
     def _is_secret(self, secret: str) -> bool:
         return self._replica(secret) is not None
+
+    async def _authenticated_form(self, request: web.Request) -> dict[str, str]:
+        """The demo's look at the client, or a stricter one where methods are named."""
+        taken = self._hostile.client_auth
+        if not taken:
+            return await super()._authenticated_form(request)
+        form, header = await _form(request), request.headers.get("Authorization")
+        method = self._clients.method(form, header)
+        client_id = self.settings.client_id
+        wrong = OAuthError("invalid_client", f"The client may not use {method}.", status=401)
+        if method == "assertion" and {"private-key-jwt", "workload-identity"} & set(taken):
+            endpoint = f"{self._address}{request.path}"
+            places = {"issuer": self.issuer, "endpoint": endpoint}
+            self._clients.check_assertion(form, client_id, places, self._now())
+        elif method == "none":
+            if "none" not in taken or form.get("client_id") != client_id:
+                raise wrong
+        elif not any(each.startswith(method) for each in taken):
+            raise wrong
+        elif not self._is_client(self._clients.secret(form, header)):
+            raise OAuthError("invalid_client", "Client or secret is wrong.", status=401)
+        return form
+
+    def _is_client(self, pair: tuple[str, str]) -> bool:
+        return same(pair[0], self.settings.client_id) and self._is_secret(pair[1])
 
     async def _login(self, request: web.Request, asked: Authorization) -> web.Response:
         """The demo's form; `access_type=offline` asks for a refresh token, as at Google."""

