@@ -175,3 +175,5 @@ class Rules:
     """The sites whose pages may open a WebSocket that uses a session."""
     mirror: bool
     min_token_life: float
+    most_mirrored: int = 56 * 1024
+    """How long a token may be that a browser is to send back: a longer one would shut it out."""

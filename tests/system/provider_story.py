@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import ClientSession, ClientTimeout, CookieJar
+from aiohttp import ClientSession, ClientTimeout
 
 from sidecar.app import running
 from sidecar.config.settings import Config
@@ -16,7 +16,7 @@ from tests.config.mounted import Installation
 from tests.hostile.client import Hostile, hostile_provider, log_in
 from tests.hostile.log import Entry
 from tests.system.asking import Asking
-from tests.world import KEYS, Browser, free_port, system_now
+from tests.world import KEYS, Browser, BrowserJar, free_port, system_now
 
 TOKEN_SECONDS = 2
 ADA = "ada"
@@ -77,7 +77,7 @@ async def story(
         )
         http = await owned.enter_async_context(
             ClientSession(
-                cookie_jar=CookieJar(unsafe=True),
+                cookie_jar=BrowserJar(unsafe=True),
                 timeout=ClientTimeout(total=30),
                 max_field_size=131072,
                 max_line_size=131072,
