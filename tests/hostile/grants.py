@@ -11,13 +11,14 @@ from sidecar.demo.oauth import ProviderSettings
 from tests.hostile.answers import DEX_CLAIMED
 from tests.hostile.clients import ClientRules
 from tests.hostile.log import CommitLog, Entry, Kind, sha256
+from tests.hostile.manners import Manners
 
 KEPT_GENERATIONS = 200  # of a grant; what is older is as unknown as what was never given
 REPLACED = "replaced by a later login of the same user"
 
 
 @dataclass(kw_only=True)
-class HostileSettings(ProviderSettings, ClientRules):
+class HostileSettings(ProviderSettings, ClientRules, Manners):
     """The demo's settings, and how strange the provider is; may be changed while it runs.
 
     With `one_token_per_user` a login ends the user's earlier grants. With `speaks_as_dex` refusals
@@ -135,6 +136,8 @@ class HostileGrants(Grants):
     def _refresh(self, refresh_token: str, given: _Given, presented: Mapping[str, Any]) -> Issued:
         grant = given.grant
         spent = refresh_token != grant.refresh_token
+        if spent and self._ruling.previous_only and refresh_token != list(grant.spent_at)[-1]:
+            self._ruling.reuse_window_seconds = 0
         window_ends_at = grant.spent_at.get(refresh_token, 0) + self._ruling.reuse_window_seconds
         reuse = spent and (grant.ended or self._now() >= window_ends_at)
         if reuse:
@@ -181,7 +184,8 @@ class HostileGrants(Grants):
             self._write("refused", grant, **presented, detail="dismissed")
             if self._ruling.speaks_as_dex:
                 raise OAuthError("invalid_request", "", status=500)
-            raise OAuthError("invalid_grant", "User disabled")
+            status, error, text = self._ruling.refuses_with
+            raise OAuthError(error, text, status=status)
 
     def _in_its_words(self, error: OAuthError) -> OAuthError:
         """Dex has one text for a token that is spent, ended or unknown."""

@@ -13,12 +13,13 @@ from aiohttp import web
 
 from sidecar.demo.grants import Authorization, OAuthError, User
 from sidecar.demo.misbehaviour import Change
-from sidecar.demo.oauth import same
+from sidecar.demo.oauth import discovery_document, same
 from sidecar.demo.provider import NO_STORE, DemoProvider
 from tests.hostile.answers import answer as answer_named
 from tests.hostile.clients import ClientCheck
 from tests.hostile.grants import Caller, HostileGrants, HostileSettings, caller
 from tests.hostile.log import CommitLog
+from tests.hostile.manners import claims_of, granted
 from tests.hostile.rules import HONEST, Endpoint, Occasion, Script, Treatment
 
 HOST = "127.0.0.1"
@@ -151,7 +152,12 @@ class HostileProvider(DemoProvider):
         """What the demo's provider does and answers, changed as the script says."""
         if request.path != f"{self.settings.path}/token":
             return await super()._answer(request)
-        change = Change(claims=treatment.claims, members=treatment.members, forged=treatment.forged)
+        refreshed = (await _form(request)).get("grant_type") == "refresh_token"
+        members = dict(treatment.members)
+        if refreshed and not (self._hostile.rotates or self._hostile.answers_same_token):
+            members.setdefault("refresh_token", None)
+        claims = {**claims_of(self._hostile, refreshed=refreshed), **treatment.claims}
+        change = Change(claims=claims, members=members, forged=treatment.forged)
         return await self._token_answer(request, change)
 
     def _verbatim(self, treatment: Treatment) -> web.Response:
@@ -247,15 +253,28 @@ class HostileProvider(DemoProvider):
         return same(pair[0], self.settings.client_id) and self._is_secret(pair[1])
 
     async def _login(self, request: web.Request, asked: Authorization) -> web.Response:
-        """The demo's form; `access_type=offline` asks for a refresh token, as at Google."""
-        if request.query.get("access_type") == "offline":
-            asked = replace(asked, scope=(*asked.scope, "offline_access"))
-        return await super()._login(request, asked)
+        """The demo's form, with the scopes that this provider grants."""
+        scope = granted(asked, request.query, self._hostile)
+        return await super()._login(request, replace(asked, scope=scope))
+
+    @property
+    def issuer(self) -> str:
+        """The issuer, with a slash at its end where this provider has one."""
+        return f"{super().issuer}/" if self._hostile.issuer_slash else super().issuer
+
+    async def _discovery(self, request: web.Request) -> web.Response:
+        """The demo's metadata, with what this provider says otherwise."""
+        base, lists = self.issuer.rstrip("/"), self._hostile.lists_scopes
+        document = discovery_document(base, revocation_endpoint=self.settings.revocation_endpoint)
+        changes = {"issuer": self.issuer} | ({"scopes_supported": lists} if lists else {})
+        return web.json_response({**document, **changes})
 
     def _user(self, name: str, password: str) -> User | None:
         if not name or not same(name, password):
             return None
-        return User(name=name, password=name, email=f"{name}@example.org", groups=("developers",))
+        return User(
+            name=name, password=name, email=f"{name}@example.org", groups=self._hostile.groups
+        )
 
     def _note(self, kind: str, user: str, detail: str) -> None:
         """The demo's own log grows without end; ours says more."""

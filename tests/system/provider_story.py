@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout
@@ -29,8 +29,19 @@ class Story(Asking):
     address: str
     hostile: Hostile
     argocd: Argocd
+    upstream: str
     http: ClientSession
     browser: Browser
+    owned: AsyncExitStack
+    user: str = ADA
+
+    async def with_user(self, name: str) -> "Story":
+        """The same place, for somebody else, who has logged in with a browser of their own."""
+        http = await self.owned.enter_async_context(_browser())
+        other = replace(self, http=http, browser=Browser(http, self.address), user=name)
+        async with asyncio.timeout(20):
+            await log_in(other.browser, name)
+        return other
 
     async def lives_through(self, tokens: int) -> None:
         """Load a page in each of so many tokens' lives; none is refused."""
@@ -47,7 +58,7 @@ class Story(Asking):
 
     async def entries(self, *kinds: str) -> list[Entry]:
         """What the provider did for this person, of these kinds."""
-        return [e for e in await self.hostile.log(user=ADA) if e.kind in kinds]
+        return [e for e in await self.hostile.log(user=self.user) if e.kind in kinds]
 
 
 @asynccontextmanager
@@ -75,14 +86,7 @@ async def story(
                 redirect_uris=[f"{address}/auth/callback"], client_id=client_id, **provider
             )
         )
-        http = await owned.enter_async_context(
-            ClientSession(
-                cookie_jar=BrowserJar(unsafe=True),
-                timeout=ClientTimeout(total=30),
-                max_field_size=131072,
-                max_line_size=131072,
-            )
-        )
+        http = await owned.enter_async_context(_browser())
         settings = {
             "issuer": hostile.issuer,
             "client_id": client_id,
@@ -90,11 +94,12 @@ async def story(
             "event_seconds": None,
             **(argocd or {}),
         }
-        upstream = Argocd(ArgocdSettings(**settings), now=lambda: system_now() - 1)
+        stand_in = Argocd(ArgocdSettings(**settings), now=lambda: system_now() - 1)
+        upstream = await owned.enter_async_context(stand_in.running())
         variables = {
             "SIDECAR_LISTEN": f"127.0.0.1:{port}",
             "SIDECAR_ADMIN_LISTEN": "127.0.0.1:0",
-            "SIDECAR_UPSTREAM": await owned.enter_async_context(upstream.running()),
+            "SIDECAR_UPSTREAM": upstream,
             "SIDECAR_PUBLIC_URL": address,
             "SIDECAR_ISSUER": hostile.issuer,
             "SIDECAR_CLIENT_ID": client_id,
@@ -109,8 +114,17 @@ async def story(
             installation.change("argocd-cm", {"url": address.encode()})
             installation.oidc(oidc.replace("{issuer}", hostile.issuer))
         await owned.enter_async_context(running(Config.load(variables)))
-        here = Story(address, hostile, upstream, http, Browser(http, address))
+        here = Story(address, hostile, stand_in, upstream, http, Browser(http, address), owned)
         if login:
             async with asyncio.timeout(20):
                 await log_in(here.browser, ADA)
         yield here
+
+
+def _browser() -> ClientSession:
+    return ClientSession(
+        cookie_jar=BrowserJar(unsafe=True),
+        timeout=ClientTimeout(total=30),
+        max_field_size=131072,
+        max_line_size=131072,
+    )
