@@ -123,8 +123,8 @@ def _imported(text: str, jwk: dict[str, Any]) -> RSAKey | ECKey:
 def _from_pem(text: str) -> Any:
     loaded = load_pem_private_key(text.encode(), password=None)
     if isinstance(loaded, rsa.RSAPrivateKey):
-        return RSAKey.import_key(text)
-    return ECKey.import_key(text) if isinstance(loaded, ec.EllipticCurvePrivateKey) else None
+        return RSAKey.import_key(loaded)
+    return ECKey.import_key(loaded) if isinstance(loaded, ec.EllipticCurvePrivateKey) else None
 
 
 def _thumbprint(text: str) -> str:

@@ -255,7 +255,7 @@ def with_certificate() -> tuple[str, str]:
         .sign(RSA, SHA256())
     )
     digest = sha256(certificate.public_bytes(Encoding.DER)).digest()
-    text = pem(RSA) + certificate.public_bytes(Encoding.PEM).decode()
+    text = certificate.public_bytes(Encoding.PEM).decode() + pem(RSA)
     return text, base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 

@@ -139,3 +139,36 @@ issuer: {issuer}
 clientID: argo-cd
 azure: {useWorkloadIdentity: true}
 """
+
+
+async def test_what_shows_the_client_is_in_no_log_whatever_the_provider_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, file = rsa_key(), tmp_path / "token"
+    write_pod_token(file, key)
+    environment = {
+        **NO_SECRET,
+        "SIDECAR_CLIENT_AUTH": "workload-identity",
+        "SIDECAR_CLIENT_ASSERTION_FILE": str(file),
+        "SIDECAR_LOG_LEVEL": "debug",
+    }
+    async with story(environment, **azure(key)) as here:
+        faults: tuple[dict[str, str], ...] = (
+            {"answer": "generic/invalid_client"},
+            {"drop": "before"},
+        )
+        for number, fault in enumerate(faults, start=1):
+            await here.hostile.add(on="refresh", times=1, **fault)
+            async with asyncio.timeout(20):
+                while len(await here.entries("scripted")) < number:
+                    await here.load()
+                    await asyncio.sleep(0.1)
+        async with asyncio.timeout(20):
+            while await here.load() != 200:
+                await asyncio.sleep(0.1)
+        await here.log_out()
+        await here.hostile.logged("revoked", user="ada")
+
+    written = "".join(capsys.readouterr())
+    assert "login" in written
+    assert not [part for part in file.read_text().split(".") if part in written]
