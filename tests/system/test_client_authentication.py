@@ -164,7 +164,7 @@ async def test_what_shows_the_client_is_in_no_log_whatever_the_provider_does(
                     await here.load()
                     await asyncio.sleep(0.1)
         async with asyncio.timeout(20):
-            while await here.load() != 200:
+            while await here.load() != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         await here.log_out()
         await here.hostile.logged("revoked", user="ada")

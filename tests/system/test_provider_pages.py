@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
-from sidecar.core.provider_profiles import Provider
+from sidecar.core.provider_profiles import Provider, recognised
 from tests.config.mounted import Installation
 from tests.hostile.log import Entry
 from tests.hostile.manners import MANNERS
@@ -215,6 +215,21 @@ async def test_every_page_has_a_provider_that_behaves_so_and_the_same_headings()
     assert {f"{provider}.md" for provider in MANNERS} == {page.name for page in PAGES.iterdir()}
     for provider in MANNERS:
         assert headings(text_of(provider)) == HEADINGS
+
+
+@pytest.mark.parametrize("name", WAYS)
+async def test_the_provider_of_a_page_is_recognised_without_being_named(name: str) -> None:
+    way = WAYS[name]
+    issuer = str(way.known["issuer"])
+    # On hosts of one's own the metadata tell it.
+    metadata = {
+        Provider.KEYCLOAK: {"token_endpoint": f"{issuer}/protocol/openid-connect/token"},
+        Provider.AUTHENTIK: {
+            "token_endpoint": "https://authentik.example.com/application/o/token/"
+        },
+    }
+
+    assert recognised(issuer, metadata.get(way.provider, {})).provider is way.provider
 
 
 @every_way
