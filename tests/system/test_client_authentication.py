@@ -49,8 +49,15 @@ async def test_a_public_client_shows_its_id_alone() -> None:
         await told_by(here, "none")
 
 
-@pytest.mark.parametrize("alg", ["RS256", "PS256", "ES256"])
-@pytest.mark.parametrize("audience", ["{issuer}", "{endpoint}"])
+@pytest.mark.parametrize(
+    ("alg", "audience"),
+    [
+        ("RS256", "{issuer}"),
+        ("PS256", "{issuer}"),
+        ("ES256", "{issuer}"),
+        ("ES256", "{endpoint}"),
+    ],
+)
 async def test_a_key_signs_an_assertion_for_every_request(
     tmp_path: Path, alg: str, audience: str
 ) -> None:
