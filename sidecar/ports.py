@@ -279,6 +279,7 @@ class ProviderEndpoints:
     jwks_uri: str
     revocation_endpoint: str = ""
     end_session_endpoint: str = ""
+    userinfo_endpoint: str = ""
     token_endpoint_auth_methods: tuple[str, ...] = ("client_secret_basic",)
     token_endpoint_auth_algorithms: tuple[str, ...] = ()
     scopes_supported: tuple[str, ...] = ()
@@ -295,6 +296,11 @@ class IdentityProvider(Protocol):
     @property
     def profile(self) -> ProviderProfile:
         """What this provider does differently, as far as it is known by now."""
+        ...
+
+    @property
+    def issuer_aliases(self) -> tuple[str, ...]:
+        """Other values of `iss` that its tokens may have, as they are set."""
         ...
 
     async def endpoints(self) -> ProviderEndpoints:

@@ -10,18 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, quote_plus, urlsplit
 
+import jwt
 import pytest
 from aiohttp import ClientSession, TraceConfig, web
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sidecar.adapters.openid_provider import ASK_AGAIN_SECONDS, OpenIdProvider
-from sidecar.adapters.provider_http import provider_session
+from sidecar.adapters.provider_http import Way, provider_session
 from sidecar.adapters.remembered import DOCUMENT_AGE_SECONDS, RETRY_SECONDS
 from sidecar.config.tls import provider_tls
-from sidecar.core.client_authentication import Credentials
+from sidecar.core.client_assertion import read_assertion_key
+from sidecar.core.client_authentication import ClientAuth, Credentials
 from sidecar.core.id_token import Expected, verify
+from sidecar.core.provider_addresses import ProviderAddresses
 from sidecar.core.provider_profiles import (
     GENERIC,
+    AssertionAudience,
     Provider,
     ProviderProfile,
     SecretPlace,
@@ -29,7 +33,7 @@ from sidecar.core.provider_profiles import (
 )
 from sidecar.demo.jwks import SigningKeys
 from sidecar.demo.misbehaviour import Answer, Behaviour, Drop
-from sidecar.demo.oauth import ProviderSettings
+from sidecar.demo.oauth import ProviderSettings, discovery_document
 from sidecar.demo.provider import DemoProvider
 from sidecar.errors import ProviderRefused, ProviderUnavailable, SidecarError, TokenInvalid
 from sidecar.metrics import Metrics
@@ -40,6 +44,7 @@ from tests.demo.client import REDIRECT_URI, VERIFIER, Client
 from tests.fakes.clock import FakeClock
 from tests.fakes.discovery import tls_issuer
 from tests.proxy.certificates import self_signed
+from tests.system.client_keys import ec_key, pem
 
 DISCOVERY = "/.well-known/openid-configuration"
 SECRET = "demo-secret"
@@ -84,7 +89,7 @@ def make_openid(http: ClientSession, clock: FakeClock) -> MakeOpenId:
     ) -> OpenIdProvider:
         return OpenIdProvider(
             session,
-            issuer,
+            ProviderAddresses(issuer),
             client_id,
             lambda: Credentials(secret=secret),
             clock=clock,
@@ -114,8 +119,7 @@ async def test_a_provider_behind_an_egress_proxy_is_reached_through_it(
     make_openid: MakeOpenId, front: Front, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
     outside = "http://idp.example"
-    front.document["issuer"] = outside
-    front.document["token_endpoint"] = f"{outside}/token"
+    front.document = discovery_document(outside, revocation_endpoint=False)
     front.answers["/token"] = lambda: web.json_response({"access_token": "a"})
     monkeypatch.setenv("HTTP_PROXY", written.format(front.issuer))
 
@@ -127,7 +131,7 @@ async def test_a_provider_behind_an_egress_proxy_is_reached_through_it(
 async def test_a_proxy_may_be_written_without_its_scheme(
     make_openid: MakeOpenId, front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    front.document["issuer"] = "http://idp.example"
+    front.document = discovery_document("http://idp.example", revocation_endpoint=False)
     monkeypatch.setenv("HTTP_PROXY", front.issuer.removeprefix("http://"))
 
     assert (await make_openid("http://idp.example").endpoints()).issuer == "http://idp.example"
@@ -184,6 +188,7 @@ async def test_the_provider_is_asked_for_its_metadata_when_first_needed_and_then
         token_endpoint=f"{provider.issuer}/token",
         jwks_uri=f"{provider.issuer}/jwks",
         revocation_endpoint=f"{provider.issuer}/revoke",
+        userinfo_endpoint=f"{provider.issuer}/userinfo",
         token_endpoint_auth_methods=("client_secret_basic", "client_secret_post"),
         scopes_supported=("openid", "profile", "email", "groups", "offline_access"),
         iss_parameter_supported=True,
@@ -335,8 +340,9 @@ async def test_metadata_that_does_not_come_is_waited_for_no_longer_than_configur
     ):
         issuer = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         openid = OpenIdProvider(
-            http, issuer, "argo-cd", Credentials, clock=clock, metrics=Metrics(), keys_seconds=0.1
-        )
+            http, ProviderAddresses(issuer), "argo-cd", Credentials,
+            clock=clock, metrics=Metrics(), keys_seconds=0.1,
+        )  # fmt: skip
 
         with pytest.raises(ProviderUnavailable):
             await openid.endpoints()
@@ -471,6 +477,44 @@ async def test_a_profile_says_where_the_secret_goes_and_it_never_goes_into_two_p
     seen = front.seen[-1]
     assert ("Authorization" in seen.headers) == in_header
     assert ("client_secret" in parse_qs(seen.body)) == (not in_header)
+
+
+@pytest.mark.parametrize(
+    ("audience", "expected"),
+    [
+        (AssertionAudience.ISSUER, "http://outside.example"),
+        (AssertionAudience.TOKEN_ENDPOINT, "http://outside.example/token"),
+        (AssertionAudience.ENDPOINT, "http://outside.example/token"),
+    ],
+)
+async def test_an_assertion_names_the_provider_as_it_calls_itself_wherever_it_is_asked(
+    http: ClientSession,
+    front: Front,
+    clock: FakeClock,
+    audience: AssertionAudience,
+    expected: str,
+) -> None:
+    behind = discovery_document(front.issuer, revocation_endpoint=False)
+    front.document = {**behind, "issuer": "http://outside.example"}
+    front.answers["/token"] = lambda: web.json_response({"access_token": "a"})
+    key = read_assertion_key(pem(ec_key()))
+    openid = OpenIdProvider(
+        http, ProviderAddresses("http://outside.example", front.issuer), "argo-cd",
+        lambda: Credentials(ClientAuth.PRIVATE_KEY_JWT, key=key),
+        clock=clock, metrics=Metrics(), keys_seconds=5,
+        profile=replace(GENERIC, assertion_audience=audience),
+    )  # fmt: skip
+
+    for _ in range(2):
+        await openid.refresh("a", send_before=float("inf"))
+
+    seen = [parse_qs(each.body) for each in front.seen if each.path == "/token"]
+    claims = [
+        jwt.decode(each["client_assertion"][0], options={"verify_signature": False})
+        for each in seen
+    ]
+    assert [each["aud"] for each in claims] == [expected] * 2
+    assert claims[0]["jti"] != claims[1]["jti"]
 
 
 # Keys
@@ -766,7 +810,10 @@ async def test_a_secret_that_has_changed_is_used_at_once(
 ) -> None:
     secrets = [SECRET]
     openid = OpenIdProvider(
-        http, provider.issuer, "argo-cd", lambda: Credentials(secret=secrets[-1]),
+        http,
+        ProviderAddresses(provider.issuer),
+        "argo-cd",
+        lambda: Credentials(secret=secrets[-1]),
         clock=clock, metrics=Metrics(), keys_seconds=5,
     )  # fmt: skip
     renewed = await openid.refresh(
@@ -786,7 +833,10 @@ async def test_a_secret_that_cannot_be_read_now_is_an_outage_that_has_spent_noth
     """As when Kubernetes has taken the file away: the sessions must not suffer."""
     file = tmp_path / "gone"
     openid = OpenIdProvider(
-        http, provider.issuer, "argo-cd", lambda: Credentials(secret=file.read_text()),
+        http,
+        ProviderAddresses(provider.issuer),
+        "argo-cd",
+        lambda: Credentials(secret=file.read_text()),
         clock=clock, metrics=Metrics(), keys_seconds=5,
     )  # fmt: skip
 
@@ -1197,7 +1247,7 @@ async def test_a_provider_with_its_own_authority_is_reached_with_that_and_named_
         with pytest.raises(ProviderUnavailable, match="certificate is not trusted"):
             await make_openid(issuer).endpoints()
         for way in ways:
-            async with provider_session(total_seconds=5, tls=way) as session:
+            async with provider_session(total_seconds=5, way=Way(way)) as session:
                 openid = make_openid(issuer)
                 openid.use(session)
                 assert (await openid.endpoints()).issuer == issuer
