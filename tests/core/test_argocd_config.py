@@ -287,17 +287,6 @@ def test_oidc_config_goes_before_dex() -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
-    [
-        "enableUserInfoGroups: true",
-        "azure: {enableUserGroupOverageClaim: true}",
-    ],
-)
-def test_what_works_only_with_argo_cds_own_login_stays_with_it(line: str) -> None:
-    assert finding(read(OIDC + line)).weight is Weight.ABSENT
-
-
-@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("clientID: a", "has no issuer"),
