@@ -102,6 +102,13 @@ class HostileProvider(DemoProvider):
             self._site = web.SockSite(self._runner, _bound(self._port), backlog=1024)
             await self._site.start()
 
+    async def restart(self) -> None:
+        """Come back as a Dex with storage in memory does: other keys, and nothing from before."""
+        await self.go_away(abort=True)
+        self.rotate_keys(keep_old=False)
+        self.grants.forget()
+        await self.come_back()
+
     @property
     def is_away(self) -> bool:
         """Whether it refuses connections."""
@@ -255,7 +262,12 @@ class HostileProvider(DemoProvider):
     async def _login(self, request: web.Request, asked: Authorization) -> web.Response:
         """The demo's form, with the scopes that this provider grants."""
         scope = granted(asked, request.query, self._hostile)
-        return await super()._login(request, replace(asked, scope=scope))
+        asked = replace(asked, scope=scope)
+        known = self._user(self.grants.knows, self.grants.knows)
+        if request.method == "GET" and known is not None:
+            code = self.grants.new_code(known, asked)
+            return self._back(asked.redirect_uri, {"code": code}, asked.state)
+        return await super()._login(request, asked)
 
     @property
     def issuer(self) -> str:
