@@ -1,6 +1,7 @@
 """docs/providers/: the settings of each page, at a provider that behaves as the page says."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -182,12 +183,13 @@ async def logging_out(here: Story, way: Way) -> Logout:
     await here.load()
     token = await token_at_argocd(here)
     location = await here.log_out()
-    wanted = way.known.get("logoutURL", "").replace("{{token}}", token)
+    wanted = way.known.get("logoutURL", "")
     copy = await asked_past_the_sidecar(here, token)
     if MANNERS[way.provider].get("revocation_endpoint", True):
         await here.hostile.logged("revoked", user=here.user)
     return Logout(
-        location,
+        # The token in it may be a newer one than Argo CD was asked with last.
+        re.sub(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", "{{token}}", location).rstrip("/"),
         wanted.replace("{{logoutRedirectURL}}", here.address) or here.address,
         await here.load(),
         copy,
