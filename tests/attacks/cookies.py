@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from sidecar.core.cookies import CookieJar, Crumb, is_ours, is_token
-from tests.attacks.attack import Defence, attack, is_always
+from sidecar.core.heads import Kind
+from tests.attacks.attack import Defence, attack, becomes, is_always
 from tests.attacks.lab import (
     ATTACKER,
     MIRROR,
@@ -220,3 +221,22 @@ async def own_cookie_upstream(lab: Lab) -> bool:
         await browser.get("/auth/login")
 
         return "argocd-token-refresh" in await cookies_upstream(browser)
+
+
+@attack(
+    18,
+    does="Reads, at the bundled Dex behind Argo CD, the tokens of those who log in there.",
+    stopped_by=Defence(
+        "what goes to the bundled Dex has no token with it",
+        "sidecar.proxy.gate:_WITHOUT_LOGIN",
+        becomes((Kind.LOGOUT,)),
+    ),
+)
+async def token_to_dex(lab: Lab) -> bool:
+    async with lab.world() as here:
+        browser = await here.logged_in()
+        here.argocd.seen.cookie_names.clear()
+
+        await browser.get("/api/dex/auth")
+
+        return "argocd.token" in here.argocd.seen.cookie_names
