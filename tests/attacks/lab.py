@@ -127,6 +127,11 @@ async def begun(browser: Browser, *, user: str = "ada") -> tuple[str, dict[str, 
     return done.headers["Location"], asked
 
 
+def login_cookies(browser: Browser) -> dict[str, str]:
+    """The cookies of a browser's unfinished logins."""
+    return {name: value for name, value in browser.cookies().items() if "-login-" in name}
+
+
 def parameters(url: str) -> dict[str, str]:
     """The query of an address."""
     return dict(parse_qsl(urlsplit(url).query))

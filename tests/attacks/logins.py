@@ -7,7 +7,17 @@ from typing import Any
 from sidecar.core.authorization import AuthorizationResponse
 from sidecar.core.cookies import Crumb
 from tests.attacks.attack import Defence, attack, becomes, does_nothing, is_always
-from tests.attacks.lab import ATTACKER, VICTIM, Lab, begun, parameters, who, whoever_has
+from tests.attacks.lab import (
+    ATTACKER,
+    VICTIM,
+    Lab,
+    begun,
+    login_cookies,
+    parameters,
+    who,
+    whoever_has,
+)
+from tests.world import Browser
 
 _started: list[tuple[str, str]] = []
 """Login cookies, as a server would keep them that does not leave an attempt to its browser."""
@@ -22,8 +32,8 @@ def _whoever_started_it(original: Any) -> Any:
     return login_of
 
 
-def _keep_started(cookies: dict[str, str]) -> None:
-    _started[:] = [(name, value) for name, value in cookies.items() if "-login-" in name]
+def _keep_started(browser: Browser) -> None:
+    _started[:] = login_cookies(browser).items()
 
 
 OWN_BROWSER = Defence(
@@ -72,7 +82,7 @@ async def login_csrf(lab: Lab) -> bool:
     async with lab.world() as here:
         attacker, victim = await here.browser(), await here.browser()
         callback = await attacker.sign_in(user="mallory")
-        _keep_started(attacker.cookies())
+        _keep_started(attacker)
 
         await victim.get(callback)
 
@@ -89,9 +99,9 @@ async def swapped_tabs(lab: Lab) -> bool:
     async with lab.world() as here:
         browser = await here.browser()
         await browser.get("/auth/login")
-        (other,) = browser.cookies().values()
+        (other,) = login_cookies(browser).values()
         callback = await browser.sign_in()
-        mine = next(name for name, value in browser.cookies().items() if value != other)
+        mine = next(name for name, value in login_cookies(browser).items() if value != other)
 
         victim = await here.browser()
         await victim.get(callback, headers={"Cookie": f"{mine}={other}"})
@@ -200,7 +210,7 @@ async def stolen_callback(lab: Lab) -> bool:
     async with lab.world() as here:
         victim, thief = await here.browser(), await here.browser()
         callback = await victim.sign_in()
-        _keep_started(victim.cookies())
+        _keep_started(victim)
         await victim.get(callback)
 
         await thief.get(callback)

@@ -12,7 +12,17 @@ from redis.asyncio import Redis
 from sidecar.core.session import user_tag
 from sidecar.demo.misbehaviour import Change
 from tests.attacks.attack import Defence, attack, becomes, is_always
-from tests.attacks.lab import API, VICTIM, Lab, begun, cookies_upstream, named, who, whoever_has
+from tests.attacks.lab import (
+    API,
+    VICTIM,
+    Lab,
+    begun,
+    cookies_upstream,
+    login_cookies,
+    named,
+    who,
+    whoever_has,
+)
 from tests.attacks.sessions import groups_in
 from tests.world import Browser, Replica, World
 
@@ -355,4 +365,4 @@ async def pile_of_login_cookies(lab: Lab) -> bool:
         for _ in range(12):
             here.clock.advance(1)
             await browser.get("/auth/login")
-        return len(browser.cookies()) > 5
+        return len(login_cookies(browser)) > 5
