@@ -28,6 +28,7 @@ from sidecar.core.heads import (
     head_pieces,
     upstream_fields,
     values,
+    without_our_cookies,
     without_renewed_token,
 )
 from sidecar.core.messages import RequestFields, RequestHead
@@ -141,7 +142,7 @@ class Gate:
 
     def answer_fields(self, passed: Pass, head: AnswerHead) -> Fields:
         """An answer's fields, less what a browser must not see, plus the cookies it needs."""
-        fields = end_to_end(head.fields)
+        fields = without_our_cookies(end_to_end(head.fields))
         if passed.live is None or self.leaves_session(passed, head):
             return fields
         fields = without_renewed_token(fields)

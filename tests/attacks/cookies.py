@@ -22,6 +22,7 @@ from tests.attacks.lab import (
     who,
 )
 from tests.web.raw import http as raw_http
+from tests.web.raw import raw_upstream
 from tests.world import World
 
 
@@ -240,3 +241,29 @@ async def token_to_dex(lab: Lab) -> bool:
         await browser.get("/api/dex/auth")
 
         return "argocd.token" in here.argocd.seen.cookie_names
+
+
+@attack(
+    2,
+    12,
+    does="Is the backend of an extension, and sets an own session's cookie in a victim's browser.",
+    stopped_by=Defence(
+        "nothing behind the sidecar sets its cookies",
+        "sidecar.proxy.gate:without_our_cookies",
+        lambda _: list,
+    ),
+)
+async def cookie_from_behind(lab: Lab) -> bool:
+    async with lab.world() as here:
+        planted = named(here, (await here.logged_in(user="mallory")).session())
+        lines = "".join(f"Set-Cookie: {odd}; Path=/\r\n" for odd in (planted, f"={planted}"))
+        answer = f"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{lines}\r\n"
+        async with raw_upstream(answer.encode()) as extension:
+            behind = await here.start_sidecar(
+                SIDECAR_LISTEN="127.0.0.1:0", SIDECAR_UPSTREAM=extension.address
+            )
+            victim = await here.browser(behind)
+
+            got = await victim.get("/extensions/x/")
+
+        return bool(victim.session()) or planted in str(got.headers)
