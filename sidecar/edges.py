@@ -9,17 +9,20 @@ from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider
 from sidecar.adapters.provider_http import provider_session
 from sidecar.adapters.redis_store import RedisStore
-from sidecar.adapters.upstream import ArgoCd
+from sidecar.adapters.upstream import ArgoCd, NobodyToTell
 from sidecar.config.settings import Config
 from sidecar.config.tls import provider_tls, server_tls, upstream_tls
+from sidecar.core.cookies import TokenCookie
 from sidecar.core.provider_profiles import profile_of
+from sidecar.core.upstream_kinds import UpstreamKind, upstream_profile
 from sidecar.flows.tasks import Runtime
 from sidecar.metrics import Metrics
-from sidecar.ports import Clock
+from sidecar.ports import Clock, Upstream
 from sidecar.proxy.certificate import Certificate
 from sidecar.proxy.pool import Pool, UpstreamAddress, UpstreamTls
 from sidecar.proxy.site import Limits
 
+_DEX_SECONDS = 30.0  # its connector may ask others, and the upstream waits as long as it likes
 KEY_PREFIX = "argocd-token-refresh:"
 
 
@@ -78,6 +81,12 @@ def argocd(config: Config, http: ClientSession) -> ArgoCd:
     )
 
 
+def told_of_logouts(config: Config, http: ClientSession) -> Upstream:
+    """Who behind the sidecar is told that a login has ended."""
+    devtron = config.upstream_kind is UpstreamKind.DEVTRON
+    return NobodyToTell() if devtron else argocd(config, http)
+
+
 def upstream_way(config: Config) -> tuple[str, bool, str | None, str | None]:
     """How the upstream is reached, all that counts for it."""
     return (
@@ -106,7 +115,37 @@ def upstream_pool(config: Config, tls: UpstreamTls | None, clock: Clock) -> Pool
     address = UpstreamAddress.from_url(
         config.upstream, tls, server_name=config.upstream_tls_server_name or ""
     )
-    return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep)
+    name = upstream_profile(config.upstream_kind).title
+    return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep, name=name)
+
+
+def dex_http(config: Config) -> ClientSession:
+    """An HTTP client for the token requests of an upstream that has the sidecar as its Dex."""
+    return provider_session(total_seconds=_DEX_SECONDS, tls=dex_context(config))
+
+
+def dex_pool(config: Config, clock: Clock) -> Pool:
+    """The connections to the real Dex."""
+    context = dex_context(config)
+    tls = UpstreamTls(context, context) if context else None
+    address = UpstreamAddress.from_url(config.dex_upstream or "", tls)
+    return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep, name="Dex")
+
+
+def dex_context(config: Config) -> ssl.SSLContext | None:
+    """How TLS is spoken to the real Dex; None where it is not."""
+    if not (config.dex_upstream or "").startswith("https:"):
+        return None
+    return upstream_tls(verify=config.dex_tls_verify, ca_file=None)
+
+
+def token_cookie(config: Config) -> TokenCookie:
+    """The upstream's own cookie, with its path and flags."""
+    secure = config.public_url.startswith("https:")
+    if not upstream_profile(config.upstream_kind).cookie_is_login:
+        return TokenCookie(config.root_path, secure)
+    lasts = config.session_max_lifetime
+    return TokenCookie("", secure, for_scripts=True, max_age_seconds=lasts)
 
 
 def certificate(config: Config, runtime: Runtime) -> Certificate | None:

@@ -72,6 +72,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.logins = self._counter("logins", "Logins by result", "result")
+        self.observed_logins = self._counter(
+            "observed_logins", "Logins of the upstream's own that passed by, by result", "result"
+        )
         self.renewals = self._counter("renewals", "Renewals by result", "result")
         self.renewal_failures = self._counter(
             "renewal_failures",

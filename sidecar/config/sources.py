@@ -9,9 +9,12 @@ from sidecar.config import values
 from sidecar.config.argocd_folder import Folder, Signature
 from sidecar.config.environment import PREFIX, from_kubernetes, read_files, variable
 from sidecar.config.from_argocd import LOGIN, FromArgoCd, Merging
+from sidecar.config.from_devtron import filled_by_devtron, kind_faults
 from sidecar.config.tls import pair_faults, upstream_ca_faults
+from sidecar.config.values import CookieMode
 from sidecar.config.variables import ARGOCD_CONFIG_DIR, VARIABLES, Variables
 from sidecar.core.argocd_files import AWAITED, ArgoCdFiles, Finding
+from sidecar.core.upstream_kinds import UpstreamKind
 
 
 class ArgoCdSource(Protocol):
@@ -78,7 +81,27 @@ def filled_by_argocd(
     source: ArgoCdSource | None,
 ) -> tuple[FromArgoCd, list[str]]:
     """What Argo CD gives, filled into the fields; and the faults of what is then still open."""
-    source = source or _usual_source(given)
+    wrong = list(kind_faults(given))
+    if given.get("upstream_kind") == UpstreamKind.DEVTRON:
+        argocd, unset = _filled_by_devtron(given, environ, source or _usual_source(given))
+        return argocd, [*wrong, *unset]
+    argocd, unset = _filled(given, environ, source or _usual_source(given))
+    return argocd, [*wrong, *unset]
+
+
+def _filled_by_devtron(
+    given: dict[str, Any], environ: Mapping[str, str], source: ArgoCdSource | None
+) -> tuple[FromArgoCd, list[str]]:
+    given.setdefault("cookie_mode", CookieMode.MIRROR)
+    files, unread = source.read() if source is not None else (ArgoCdFiles(), ())
+    found = filled_by_devtron(given, files, unread) if source is not None else FromArgoCd()
+    missing = list(_missing(given)) if found.takes_over_logins else []
+    return found, [*missing, *(_left_to_choose(given, environ) if not missing else ())]
+
+
+def _filled(
+    given: dict[str, Any], environ: Mapping[str, str], source: ArgoCdSource | None
+) -> tuple[FromArgoCd, list[str]]:
     if source is None:
         return FromArgoCd(), [*_missing(given), *_left_to_choose(given, environ)]
     files, unread = source.read()

@@ -22,7 +22,8 @@ class ArgocdSettings:
     """What the stand-in knows of itself; may be changed while it runs.
 
     `url` is Argo CD's public address, `rootpath` its folder (`argo`), `pkce` what Argo CD up to 3.0
-    tells its UI, `event_seconds` the time between two events of a stream (None: only `emit`).
+    tells its UI, `event_seconds` the time between two events of a stream (None: only `emit`). With
+    `dex_server`, the address of its bundled Dex, it makes its own logins there.
     """
 
     issuer: str
@@ -36,6 +37,8 @@ class ArgocdSettings:
     event_seconds: float | None = 1.0
     version: str = "v3.5.1"
     gzip: bool = True
+    dex_server: str = ""
+    client_secret: str = field(default="demo-secret", repr=False)
 
     @property
     def audiences(self) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sidecar.core.answers import Answer
 from sidecar.core.authorization import Sites
-from sidecar.core.cookies import CookieJar, Crumb
+from sidecar.core.cookies import CookieJar, Crumb, TokenCookie
 from sidecar.core.heads import Credential, Fields, Kind, Paths
 from sidecar.core.messages import RequestFields, RequestHead
 from sidecar.core.session import EndReason, Session, SessionKey
@@ -47,6 +47,14 @@ class KnownSessions(Protocol):
 
     def held_open(self, session: Session) -> AbstractContextManager[None]:
         """While this lasts the session is in use."""
+        ...
+
+
+class Observer(Protocol):
+    """What the gate needs of `flows.observed.ObservedLogins`."""
+
+    async def begin(self, id_token: str, *, user_agent: str) -> str | None:
+        """The cookie value of a new session for a login with this ID token; None: no session."""
         ...
 
 
@@ -164,6 +172,9 @@ class Memories:
         self._size = 0
 
 
+_PLAIN_COOKIE = TokenCookie("", secure=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the credential rules depend on besides the request."""
@@ -175,3 +186,6 @@ class Rules:
     """The sites whose pages may open a WebSocket that uses a session."""
     mirror: bool
     min_token_life: float
+    token_cookie: TokenCookie = _PLAIN_COOKIE
+    """How the upstream sets its own cookie."""
+    session_seconds: float = 0.0

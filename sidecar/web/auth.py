@@ -14,7 +14,7 @@ from sidecar.core.authorization import (
     read_authorization_response,
     safe_return_url,
 )
-from sidecar.core.cookies import CookieJar, Crumb, clear_token_lines, crumbs
+from sidecar.core.cookies import CookieJar, Crumb, TokenCookie, clear_token_lines, crumbs
 from sidecar.core.heads import OwnPath, Paths
 from sidecar.core.session import EndReason, short_user_agent
 from sidecar.errors import LoginRefused, SessionOver, SilentLoginRefused, TryLater
@@ -39,6 +39,7 @@ class AuthEndpoints:
         sites: Sites,
         *,
         session_seconds: float,
+        token_cookie: TokenCookie,
     ) -> None:
         self._sessions = sessions
         self._login = login
@@ -47,6 +48,7 @@ class AuthEndpoints:
         self._paths = paths
         self._sites = sites
         self._session_seconds = session_seconds
+        self._token_cookie = token_cookie
         self.login_url = f"{paths.root}/auth/login"
 
     def began(self, request: web.BaseRequest) -> bool:
@@ -69,7 +71,7 @@ class AuthEndpoints:
                     return await self._finish_login(request, found, request_id)
                 case OwnPath.LOGOUT:
                     return await self._end_session(request, found, request_id)
-                case OwnPath.SIDECAR:
+                case OwnPath.SIDECAR | OwnPath.DEX_TOKEN:
                     return web.Response(status=404, text="Not found\n")
         except LoginRefused as error:
             return responses.login_refused(error, self.login_url, request_id=request_id)
@@ -172,7 +174,7 @@ class AuthEndpoints:
         return responses.redirect(location or f"{here}/", lines)
 
     def _clear_tokens(self, found: Sequence[Crumb]) -> list[str]:
-        return clear_token_lines(found, root_path=self._paths.root, secure=self._jar.secure)
+        return clear_token_lines(found, self._token_cookie)
 
 
 def _crumbs(request: web.BaseRequest) -> list[Crumb]:

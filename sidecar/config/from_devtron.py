@@ -1,0 +1,126 @@
+"""What Devtron's own Secret gives to our settings, as its orchestrator reads it.
+
+`client/k8sClient.go` and `client/oidcClient.go` of Devtron's authenticator: the issuer is the
+bundled Dex behind `url`, the client `argo-cd`, its secret follows from `server.secretkey`.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sidecar.config import values
+from sidecar.config.from_argocd import LOGIN, FromArgoCd
+from sidecar.core.argocd_files import ArgoCdFiles, Finding, Weight
+from sidecar.core.sealing import derived_key
+
+SECRET = "devtron-secret"  # noqa: S105 - a name
+CLIENT_ID = "argo-cd"
+_LONGEST_DERIVED = 40
+
+
+def filled_by_devtron(
+    given: dict[str, Any], files: ArgoCdFiles, unread: Sequence[Finding]
+) -> FromArgoCd:
+    """The fields that the environment leaves open, filled in; with what is wrong."""
+    return _Filling(given, files, unread).filled()
+
+
+def client_secret(server_secret: bytes) -> str:
+    """The secret of Dex' client, as Devtron and Argo CD both derive it."""
+    digest = hashlib.sha256(server_secret).digest()
+    return base64.urlsafe_b64encode(digest).decode()[:_LONGEST_DERIVED]
+
+
+def kind_faults(given: Mapping[str, Any]) -> Iterator[str]:
+    """What does not go together of the upstream's kind and the way logins are made."""
+    devtron = given.get("upstream_kind") == "devtron"
+    if devtron and given.get("login") != "observed":
+        yield (
+            "SIDECAR_LOGIN is not observed, and Devtron registers users in its own callback. "
+            "Set SIDECAR_LOGIN=observed beside SIDECAR_UPSTREAM_KIND=devtron"
+        )
+    if devtron and given.get("cookie_mode", "mirror") != "mirror":
+        yield (
+            "SIDECAR_COOKIE_MODE is not mirror, and Devtron's dashboard reads the cookie. "
+            "Take it out beside SIDECAR_UPSTREAM_KIND=devtron"
+        )
+    if devtron and given.get("argocd_config_source") == values.ArgoCdConfigSource.KUBERNETES:
+        yield (
+            "SIDECAR_ARGOCD_CONFIG_SOURCE is kubernetes, which is for Argo CD. "
+            f"Mount {SECRET} at {{SIDECAR_ARGOCD_CONFIG_DIR}}/secrets/{SECRET}"
+        )
+    if given.get("login") == "observed" and not given.get("dex_upstream"):
+        yield (
+            "SIDECAR_DEX_UPSTREAM is missing. With SIDECAR_LOGIN=observed, write where the real "
+            "Dex is: http://argocd-dex-server:5556"
+        )
+
+
+class _Filling:
+    def __init__(
+        self, given: dict[str, Any], files: ArgoCdFiles, unread: Sequence[Finding]
+    ) -> None:
+        self._given = given
+        self._findings = list(unread)
+        self._sources: dict[str, str] = {}
+        self._complete = set(LOGIN) <= set(given)
+        secret = files.others.get(SECRET)
+        self._secret = secret.data if secret is not None else {}
+        if secret is None and not self._complete:
+            self._find("", f"cannot be seen. {files.mend(SECRET)}")
+
+    def filled(self) -> FromArgoCd:
+        url = self._text("url").rstrip("/")
+        self._take("public_url", "url", url, values.public_url)
+        issuer = f"{url}/api/dex" if url else ""
+        own_client = "issuer" in self._given
+        self._take("issuer", "url", issuer, values.issuer)
+        if "client_id" not in self._given:
+            self._put("client_id", "", CLIENT_ID)
+        self._take_secrets(own_client)
+        return FromArgoCd(findings=tuple(self._findings), sources=self._sources)
+
+    def _take_secrets(self, own_client: bool) -> None:
+        server_secret = self._secret.get("server.secretkey", b"")
+        if self._secret and not server_secret:
+            self._find("server.secretkey", "is not there (yet). Devtron makes it when it starts")
+        if not server_secret:
+            return
+        if not own_client and not {"client_secret", "client_secret_file"} & set(self._given):
+            self._put("client_secret", "server.secretkey", client_secret(server_secret))
+        if not {"session_keys", "session_keys_file"} & set(self._given):
+            key = derived_key(server_secret)
+            text = f"{key.id}:{base64.b64encode(key.secret).decode()}"
+            self._put("session_keys", "server.secretkey", text)
+
+    def _text(self, key: str) -> str:
+        try:
+            return self._secret.get(key, b"").decode().strip()
+        except UnicodeDecodeError:
+            self._find(key, "is no UTF-8 text. Correct it")
+            return ""
+
+    def _take(self, name: str, key: str, text: str, read: Callable[[str], object]) -> None:
+        if name in self._given:
+            return
+        if not text:
+            if self._secret:
+                self._find(key, "is missing. Save the single sign-on settings in Devtron once")
+            return
+        try:
+            read(text)
+        except ValueError as error:
+            self._find(key, str(error))
+        else:
+            self._put(name, key, text)
+
+    def _put(self, name: str, key: str, text: str) -> None:
+        self._given[name] = text
+        self._sources[name] = f"{SECRET}: {key}" if key else SECRET
+
+    def _find(self, key: str, sentence: str) -> None:
+        where = f"{SECRET}: {key}" if key else SECRET
+        finding = Finding(Weight.BROKEN, where, sentence)
+        if finding not in self._findings:
+            self._findings.append(finding)
