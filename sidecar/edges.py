@@ -121,22 +121,15 @@ def upstream_pool(config: Config, tls: UpstreamTls | None, clock: Clock) -> Pool
 
 def dex_http(config: Config) -> ClientSession:
     """An HTTP client for the token requests of an upstream that has the sidecar as its Dex."""
-    return provider_session(total_seconds=_DEX_SECONDS, tls=dex_context(config))
+    return provider_session(total_seconds=_DEX_SECONDS, tls=provider_tls_context(config))
 
 
 def dex_pool(config: Config, clock: Clock) -> Pool:
     """The connections to the real Dex."""
-    context = dex_context(config)
-    tls = UpstreamTls(context, context) if context else None
+    context = provider_tls_context(config) or ssl.create_default_context()
+    tls = UpstreamTls(context, context)
     address = UpstreamAddress.from_url(config.dex_upstream or "", tls)
     return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep, name="Dex")
-
-
-def dex_context(config: Config) -> ssl.SSLContext | None:
-    """How TLS is spoken to the real Dex; None where it is not."""
-    if not (config.dex_upstream or "").startswith("https:"):
-        return None
-    return upstream_tls(verify=config.dex_tls_verify, ca_file=None)
 
 
 def token_cookie(config: Config) -> TokenCookie:

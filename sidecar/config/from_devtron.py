@@ -6,7 +6,7 @@ bundled Dex behind `url`, the client `argo-cd`, its secret follows from `server.
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar.config import values
@@ -17,6 +17,8 @@ from sidecar.core.sealing import derived_key
 SECRET = "devtron-secret"  # noqa: S105 - a name
 CLIENT_ID = "argo-cd"
 _LONGEST_DERIVED = 40
+_CLIENT_SECRET = {"client_secret", "client_secret_file"}
+_KEYS = {"session_keys", "session_keys_file"}
 
 
 def filled_by_devtron(
@@ -71,56 +73,55 @@ class _Filling:
             self._find("", f"cannot be seen. {files.mend(SECRET)}")
 
     def filled(self) -> FromArgoCd:
-        url = self._text("url").rstrip("/")
-        self._take("public_url", "url", url, values.public_url)
-        issuer = f"{url}/api/dex" if url else ""
         own_client = "issuer" in self._given
-        self._take("issuer", "url", issuer, values.issuer)
-        if "client_id" not in self._given:
-            self._put("client_id", "", CLIENT_ID)
+        self._take_url(self._url())
+        self._given.setdefault("client_id", CLIENT_ID)
         self._take_secrets(own_client)
         return FromArgoCd(findings=tuple(self._findings), sources=self._sources)
 
+    def _url(self) -> str:
+        """Devtron's own address; "" where there is none that can be used."""
+        try:
+            url = self._secret.get("url", b"").decode().strip().rstrip("/")
+            if url:
+                values.public_url(url)
+        except UnicodeDecodeError:
+            self._find("url", "is no UTF-8 text. Correct it")
+        except ValueError as error:
+            self._find("url", str(error))
+        else:
+            if not url and self._secret and not {"public_url", "issuer"} <= set(self._given):
+                self._find("url", "is missing. Save the single sign-on settings in Devtron once")
+            return url
+        return ""
+
+    def _take_url(self, url: str) -> None:
+        if url and "public_url" not in self._given:
+            self._put("public_url", "url", url)
+        if url and "issuer" not in self._given:
+            self._put("issuer", "url", f"{url}/api/dex")
+
     def _take_secrets(self, own_client: bool) -> None:
+        """The client's secret, which goes to no other issuer, and the keys."""
+        needs_client = not own_client and not _CLIENT_SECRET & set(self._given)
+        needs_keys = not _KEYS & set(self._given)
         server_secret = self._secret.get("server.secretkey", b"")
-        if self._secret and not server_secret:
-            self._find("server.secretkey", "is not there (yet). Devtron makes it when it starts")
         if not server_secret:
+            if self._secret and (needs_client or needs_keys):
+                sentence = "is not there (yet). Devtron makes it when it starts"
+                self._find("server.secretkey", sentence)
             return
-        if not own_client and not {"client_secret", "client_secret_file"} & set(self._given):
+        if needs_client:
             self._put("client_secret", "server.secretkey", client_secret(server_secret))
-        if not {"session_keys", "session_keys_file"} & set(self._given):
+        if needs_keys:
             key = derived_key(server_secret)
             text = f"{key.id}:{base64.b64encode(key.secret).decode()}"
             self._put("session_keys", "server.secretkey", text)
 
-    def _text(self, key: str) -> str:
-        try:
-            return self._secret.get(key, b"").decode().strip()
-        except UnicodeDecodeError:
-            self._find(key, "is no UTF-8 text. Correct it")
-            return ""
-
-    def _take(self, name: str, key: str, text: str, read: Callable[[str], object]) -> None:
-        if name in self._given:
-            return
-        if not text:
-            if self._secret:
-                self._find(key, "is missing. Save the single sign-on settings in Devtron once")
-            return
-        try:
-            read(text)
-        except ValueError as error:
-            self._find(key, str(error))
-        else:
-            self._put(name, key, text)
-
     def _put(self, name: str, key: str, text: str) -> None:
         self._given[name] = text
-        self._sources[name] = f"{SECRET}: {key}" if key else SECRET
+        self._sources[name] = f"{SECRET}: {key}"
 
     def _find(self, key: str, sentence: str) -> None:
         where = f"{SECRET}: {key}" if key else SECRET
-        finding = Finding(Weight.BROKEN, where, sentence)
-        if finding not in self._findings:
-            self._findings.append(finding)
+        self._findings.append(Finding(Weight.BROKEN, where, sentence))

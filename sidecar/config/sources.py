@@ -93,10 +93,11 @@ def _filled_by_devtron(
     given: dict[str, Any], environ: Mapping[str, str], source: ArgoCdSource | None
 ) -> tuple[FromArgoCd, list[str]]:
     given.setdefault("cookie_mode", CookieMode.MIRROR)
-    files, unread = source.read() if source is not None else (ArgoCdFiles(), ())
-    found = filled_by_devtron(given, files, unread) if source is not None else FromArgoCd()
-    missing = list(_missing(given)) if found.takes_over_logins else []
-    return found, [*missing, *(_left_to_choose(given, environ) if not missing else ())]
+    found = filled_by_devtron(given, *source.read()) if source is not None else FromArgoCd()
+    if not found.takes_over_logins:
+        given.setdefault("store_url", "memory://")  # not used: logins pass
+        return found, []
+    return found, [*_missing(given), *_left_to_choose(given, environ)]
 
 
 def _filled(

@@ -220,12 +220,6 @@ class Variables:
         values.dex,
         "With observed logins: where the real Dex listens, `http://` or `https://`.",
     )
-    dex_tls_verify: bool = _variable(
-        values.switch,
-        "on",
-        "Whether the certificate of an `https://` Dex is checked: `on` or `off`. The one beside "
-        "Argo CD signs its own.",
-    )
     scopes: tuple[str, ...] = _variable(
         values.scopes, "openid profile email groups", "The scopes to ask the provider for."
     )

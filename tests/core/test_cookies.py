@@ -17,6 +17,7 @@ from sidecar.core.cookies import (
     joined,
     says_local,
     token_cookie_lines,
+    token_set_by,
     without,
 )
 from sidecar.errors import RequestMalformed
@@ -242,6 +243,38 @@ def test_a_token_of_any_length_comes_back_from_its_chunks(
     assert join_token(sent_back(lines)) == token
     assert join_token(sent_back(lines)[::-1]) == token
     assert all(len(line) <= BROWSER_LIMIT for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("lines", "token"),
+    [
+        (["argocd.token=x.y.z; path=/; SameSite=lax"], "x.y.z"),
+        (["other=1", "argocd.token=2:x.y; path=/", "argocd.token-1=.z; path=/"], "x.y.z"),
+        (["argocd.token=; Max-Age=0"], ""),
+        (["argocd.oauthstate=x.y.z"], ""),
+        ([""], ""),
+        ([], ""),
+    ],
+)
+def test_an_answer_brings_the_token_of_all_its_cookies_together(
+    lines: list[str], token: str
+) -> None:
+    assert token_set_by(lines) == token
+
+
+@properties
+@given(st.integers(1, 80_000), st.booleans())
+def test_what_is_set_for_scripts_and_for_long_fits_a_browser_too(length: int, secure: bool) -> None:
+    token = (letters * (length // len(letters) + 1))[:length]
+    cookie = TokenCookie("", secure, for_scripts=True, max_age_seconds=604800.0)
+
+    lines = token_cookie_lines(token, cookie)
+
+    assert token_set_by(lines) == token
+    assert all(len(line) <= BROWSER_LIMIT for line in lines)
+    assert not any("httponly" in line.lower() for line in lines)
+    assert all(line.endswith("; Max-Age=604800") for line in lines)
+    assert all("Max-Age=604800" not in line for line in clear_token_lines(sent_back(lines), cookie))
 
 
 # Measured on a real Argo CD (3.6-dev).
