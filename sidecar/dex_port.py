@@ -37,13 +37,14 @@ async def serve_dex(
         wanted = config.offline_access is not OfflineAccess.NEVER
         return now.client_id if now is not None and wanted else ""
 
-    tokens = DexTokens(http, lambda: config.dex_upstream or "", observed, runtime.log)
+    count = runtime.metrics.dex_requests.inc
+    tokens = DexTokens(http, lambda: config.dex_upstream or "", observed, count, runtime.log)
     pages = OwnServer(tokens, config.max_head_size, config.max_header_fields)
     runner = web.ServerRunner(pages, shutdown_timeout=1)
     await runner.setup()
     owned.push_async_callback(runner.cleanup)
     way = Way(
-        DexGate(asking),
+        DexGate(asking, count),
         edges.dex_pool(config, runtime.clock),
         OpenThings(),
         HoldBack(runtime.clock.sleep),

@@ -34,7 +34,7 @@ class DexPaths(Paths):
 class DexGate(Gate):
     """Passes everything, and lets our client's authorization requests ask for a refresh token."""
 
-    def __init__(self, asking: Asking) -> None:
+    def __init__(self, asking: Asking, count: Callable[[], None]) -> None:
         here = "http://localhost"
         rules = Rules(
             CookieJar(here), DexPaths(), Sites(here), frozenset(), mirror=False, min_token_life=0.0
@@ -42,9 +42,11 @@ class DexGate(Gate):
         # Of its own: a browser's request passes the public port, too, and is counted there.
         super().__init__(NoLogins(), NoLogins(), rules, metrics=Metrics())
         self._asking = asking
+        self._came = count
 
     def pass_now(self, asked: Asked, memory: Memory) -> Pass | None:
         """How a request goes up: as it came, but for that one parameter of that one request."""
+        self._came()
         client_id, head = self._asking(), asked.head
         if client_id:
             target = with_offline_access(head.target, client_id)

@@ -43,15 +43,18 @@ class DexTokens:
         http: ClientSession,
         address: Callable[[], str],
         keeper: Callable[[], Keeper | None],
+        count: Callable[[], None],
         log: Any,
     ) -> None:
         self._http = http
         self._address = address
         self._keeper = keeper
+        self._came = count
         self._log: FilteringBoundLogger = log
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Dex' answer, the last one of its connection."""
+        self._came()
         response = await self._answer(request)
         response.force_close()
         return response

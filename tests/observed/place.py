@@ -93,6 +93,10 @@ class Place:
         """From now on Dex gives none, as with a connector that cannot refresh."""
         self.dex.rules.add(Rule(on="code", members={"refresh_token": None}))
 
+    def upstream_asks(self, dex: str) -> None:
+        """Point the upstream's Dex address elsewhere."""
+        raise NotImplementedError
+
     def long_tokens(self) -> None:
         """From now on ID tokens are 31 KiB long, as of somebody with 500 groups."""
         groups = [f"a-group-with-a-rather-long-name-{number:04}" for number in range(500)]
@@ -118,6 +122,10 @@ class DevtronPlace(Place):
 
     devtron: Devtron = field(default=None)  # type: ignore[assignment]
 
+    def upstream_asks(self, dex: str) -> None:
+        """Point the upstream's Dex address elsewhere."""
+        self.devtron.settings.dex = dex
+
     async def redeem_past_the_callback(self, browser: Browser, user: str) -> None:
         """Devtron redeems a code, and its answer to the browser is lost."""
         callback = URL(await browser.sign_in(user=user), encoded=True)
@@ -129,6 +137,10 @@ class ArgocdPlace(Place):
     """With Argo CD and its bundled Dex."""
 
     argocd: Argocd = field(default=None)  # type: ignore[assignment]
+
+    def upstream_asks(self, dex: str) -> None:
+        """Point the upstream's Dex address elsewhere."""
+        self.argocd.settings.dex_server = dex
 
 
 def dex_settings(base: str, **more: Any) -> HostileSettings:
