@@ -7,12 +7,17 @@ from aiohttp import ClientSession
 
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider
-from sidecar.adapters.provider_http import provider_session
+from sidecar.adapters.provider_http import Way, provider_session
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.adapters.upstream import ArgoCd, NobodyToTell
 from sidecar.config.settings import Config
 from sidecar.config.tls import provider_tls, server_tls, upstream_tls
 from sidecar.core.cookies import TokenCookie
+from sidecar.core.provider_addresses import (
+    BROWSER_ENDPOINTS,
+    SERVER_ENDPOINTS,
+    ProviderAddresses,
+)
 from sidecar.core.provider_profiles import profile_of
 from sidecar.core.upstream_kinds import UpstreamKind, upstream_profile
 from sidecar.flows.tasks import Runtime
@@ -38,21 +43,47 @@ def store(config: Config, clock: Clock) -> RedisStore | MemoryStore:
     )
 
 
-def provider_way(config: Config) -> tuple[str, bool]:
-    """How the provider is reached: which authorities are trusted, and whether that is checked."""
-    return config.argocd.provider_ca, config.argocd.provider_tls_verify
+def provider_way(config: Config) -> tuple[object, ...]:
+    """How the provider is reached, all that counts for it."""
+    return (
+        config.provider_ca,
+        config.provider_tls_verify,
+        config.provider_tls_server_name,
+        config.resolve,
+    )
 
 
 def provider_http(config: Config) -> ClientSession:
     """An HTTP client for the provider."""
-    tls = provider_tls_context(config)
-    return provider_session(total_seconds=config.timings.provider_seconds, tls=tls)
+    return provider_session(total_seconds=config.timings.provider_seconds, way=_to_provider(config))
+
+
+def _to_provider(config: Config) -> Way:
+    tls, server_name = provider_tls_context(config), config.provider_tls_server_name or ""
+    return Way(tls, server_name, resolved(config))
+
+
+def resolved(config: Config) -> dict[tuple[str, int], tuple[str, int]]:
+    """What to connect to in the place of hosts and ports."""
+    return {(one.host, one.port): (one.address, one.address_port) for one in config.resolve or ()}
 
 
 def provider_tls_context(config: Config) -> ssl.SSLContext | None:
     """How TLS is spoken to the provider; None: by the system's authorities."""
-    ca, verify = provider_way(config)
+    ca, verify = config.provider_ca, config.provider_tls_verify
     return provider_tls(ca, verify=verify) if ca or not verify else None
+
+
+def provider_addresses(config: Config) -> ProviderAddresses:
+    """Where the provider is."""
+    names = (*BROWSER_ENDPOINTS, *SERVER_ENDPOINTS)
+    return ProviderAddresses(
+        config.issuer,
+        config.issuer_internal_url or "",
+        config.discovery_url or "",
+        tuple((name, url) for name in names if (url := getattr(config, name))),
+        config.issuer_aliases or (),
+    )
 
 
 def provider(
@@ -61,7 +92,7 @@ def provider(
     """The provider."""
     return OpenIdProvider(
         http,
-        config.issuer,
+        provider_addresses(config),
         config.client_id,
         secret,
         clock=clock,
@@ -121,14 +152,15 @@ def upstream_pool(config: Config, tls: UpstreamTls | None, clock: Clock) -> Pool
 
 def dex_http(config: Config) -> ClientSession:
     """An HTTP client for the token requests of an upstream that has the sidecar as its Dex."""
-    return provider_session(total_seconds=_DEX_SECONDS, tls=provider_tls_context(config))
+    return provider_session(total_seconds=_DEX_SECONDS, way=_to_provider(config))
 
 
 def dex_pool(config: Config, clock: Clock) -> Pool:
     """The connections to the real Dex."""
     context = provider_tls_context(config) or ssl.create_default_context()
     tls = UpstreamTls(context, context)
-    address = UpstreamAddress.from_url(config.dex_upstream or "", tls)
+    server_name = config.provider_tls_server_name or ""
+    address = UpstreamAddress.from_url(config.dex_upstream or "", tls, server_name)
     return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep, name="Dex")
 
 

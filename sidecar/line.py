@@ -94,10 +94,13 @@ class Line:
         self.parts.sessions.lifetimes = _lifetimes(config)
         self.parts.records.ring = ring
         replaced = None
+        moved = edges.provider_addresses(before) != edges.provider_addresses(config)
+        if moved:
+            self.provider.move(edges.provider_addresses(config))
         if edges.provider_way(before) != edges.provider_way(config):
             replaced, self.http = self.http, edges.provider_http(config)
             self.provider.use(self.http)
-        if replaced is not None or not config.has_secret_of(before):
+        if moved or replaced is not None or not config.has_secret_of(before):
             self.refresh.try_again()
         return replaced
 

@@ -279,6 +279,7 @@ class ProviderEndpoints:
     jwks_uri: str
     revocation_endpoint: str = ""
     end_session_endpoint: str = ""
+    userinfo_endpoint: str = ""
     token_endpoint_auth_methods: tuple[str, ...] = ("client_secret_basic",)
     scopes_supported: tuple[str, ...] = ()
     iss_parameter_supported: bool = False
@@ -294,6 +295,11 @@ class IdentityProvider(Protocol):
     @property
     def profile(self) -> ProviderProfile:
         """What this provider does differently, as far as it is known by now."""
+        ...
+
+    @property
+    def issuer_aliases(self) -> tuple[str, ...]:
+        """Other values of `iss` that its tokens may have, as they are set."""
         ...
 
     async def endpoints(self) -> ProviderEndpoints:

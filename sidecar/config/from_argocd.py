@@ -35,8 +35,7 @@ class FromArgoCd:
     authorization: tuple[tuple[str, str], ...] = ()
     """Parameters of the authorization request: `claims`, `domain_hint`."""
     provider_ca: str = ""
-    """The authorities to trust for the provider, as PEM; "" for the system's."""
-    provider_tls_verify: bool = True
+    """`rootCA`: the authorities to trust for the provider, as PEM; "" for the system's."""
     anonymous: bool = False
     insecure: bool | None = None
     """`server.insecure`; None where it is not known."""
@@ -88,7 +87,6 @@ class Merging:
         return FromArgoCd(
             authorization=_parameters(self._argocd) if oidc else (),
             provider_ca=self._provider_ca() if oidc else "",
-            provider_tls_verify=not (oidc and self._argocd.tls_insecure_skip_verify),
             anonymous=self._argocd.anonymous,
             insecure=self._argocd.insecure,
             awaited=self._files.awaited,
@@ -149,6 +147,9 @@ class Merging:
         own_secret = {"client_secret", "client_secret_file"} & self._set
         if oidc.client_secret and not own_secret and self._given.get("client_id") == oidc.client_id:
             self._put("client_secret", f"{where}: clientSecret", oidc.client_secret)
+        own_tls = {"provider_tls_verify", "provider_ca_file"} & self._set
+        if self._argocd.tls_insecure_skip_verify and not own_tls:
+            self._put("provider_tls_verify", f"{CM}: oidc.tls.insecure.skip.verify", "off")
         return True
 
     def _provider_ca(self) -> str:

@@ -75,6 +75,5 @@ def _beside(config: Config) -> Iterator[tuple[str, str]]:
     """What Argo CD says that has no variable."""
     argocd = config.argocd
     yield "rootCA", "given" if argocd.provider_ca else "-"
-    yield "provider's certificate", "checked" if argocd.provider_tls_verify else "not checked"
     yield "anonymous users", "on" if argocd.anonymous else "off"
     yield from argocd.authorization

@@ -2,8 +2,11 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from sidecar.config import values
 from sidecar.config.argocd_folder import Folder, Signature
@@ -11,10 +14,13 @@ from sidecar.config.environment import PREFIX, from_kubernetes, read_files, vari
 from sidecar.config.from_argocd import LOGIN, FromArgoCd, Merging
 from sidecar.config.from_devtron import filled_by_devtron, kind_faults
 from sidecar.config.tls import pair_faults, upstream_ca_faults
-from sidecar.config.values import CookieMode
+from sidecar.config.values import CookieMode, LoginMode
 from sidecar.config.variables import ARGOCD_CONFIG_DIR, VARIABLES, Variables
 from sidecar.core.argocd_files import AWAITED, ArgoCdFiles, Finding
 from sidecar.core.upstream_kinds import UpstreamKind
+
+# What says by itself where the provider is asked.
+_ADDRESSES = frozenset(("issuer_internal_url", "discovery_url", "resolve", "token_endpoint"))
 
 
 class ArgoCdSource(Protocol):
@@ -81,12 +87,22 @@ def filled_by_argocd(
     source: ArgoCdSource | None,
 ) -> tuple[FromArgoCd, list[str]]:
     """What Argo CD gives, filled into the fields; and the faults of what is then still open."""
-    wrong = list(kind_faults(given))
-    if given.get("upstream_kind") == UpstreamKind.DEVTRON:
-        argocd, unset = _filled_by_devtron(given, environ, source or _usual_source(given))
-        return argocd, [*wrong, *unset]
-    argocd, unset = _filled(given, environ, source or _usual_source(given))
+    wrong, is_set = list(kind_faults(given)), frozenset(given)
+    fill = _filled_by_devtron if given.get("upstream_kind") == UpstreamKind.DEVTRON else _filled
+    argocd, unset = fill(given, environ, source or _usual_source(given))
+    if given.get("login") == LoginMode.OBSERVED and not _ADDRESSES & is_set:
+        argocd = _reached_at_dex(given, argocd)
     return argocd, [*wrong, *unset]
+
+
+def _reached_at_dex(given: dict[str, Any], argocd: FromArgoCd) -> FromArgoCd:
+    """The provider is asked at the real Dex; where the upstream has it is the sidecar itself."""
+    with suppress(ValueError):  # which is said where it is read
+        path = urlsplit(values.issuer(given.get("issuer", ""))).path.rstrip("/")
+        given["issuer_internal_url"] = values.dex(given.get("dex_upstream", "")) + path
+        sources = {**argocd.sources, "issuer_internal_url": variable("dex_upstream")}
+        return replace(argocd, sources=sources)
+    return argocd
 
 
 def _filled_by_devtron(

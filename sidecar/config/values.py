@@ -114,7 +114,7 @@ def refresh_window(text: str) -> RefreshWindow:
 
 def public_url(text: str) -> str:
     """Where browsers see Argo CD: scheme, host, port and root path, without an ending `/`."""
-    _refuse_user_name(text)
+    refuse_user_name(text)
     try:
         parts = urlsplit(text)
         bad = parts.port == 0 or not parts.hostname or parts.netloc.endswith(":")
@@ -139,7 +139,7 @@ def public_url(text: str) -> str:
 
 def issuer(text: str) -> str:
     """The provider's issuer, to the letter: tokens must name the same."""
-    _refuse_user_name(text)
+    refuse_user_name(text)
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
@@ -155,7 +155,7 @@ def issuer(text: str) -> str:
 
 def upstream(text: str) -> str:
     """Where Argo CD listens: scheme, host and port, or a Unix socket."""
-    _refuse_user_name(text)
+    refuse_user_name(text)
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
@@ -242,7 +242,7 @@ def count(text: str) -> int:
     return int(text)
 
 
-def _refuse_user_name(text: str) -> None:
+def refuse_user_name(text: str) -> None:
     """Said before a fault shows the text: what stands before an `@` may be a password."""
     if "@" in text:
         raise ValueError("must not have a user name in it. Write the address without")

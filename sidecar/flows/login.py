@@ -162,6 +162,7 @@ class Login:
             issuer=self._client.issuer,
             iss_required=endpoints.iss_parameter_supported,
             silent=attempt.silent,
+            aliases=self._provider.issuer_aliases,
         )
         if not await self._is_first(attempt):
             return await self._join_redeemed(attempt, user_agent)

@@ -257,6 +257,7 @@ class Renewal:
             access_token=response.access_token,
             nonce=asked.nonce,
             subject=asked.subject,
+            user_tag=asked.user_tag,
         )
         now = self._clock.now()
         async with asyncio.timeout(self._timings.keys_seconds):

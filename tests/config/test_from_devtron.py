@@ -58,6 +58,10 @@ def test_devtrons_own_secret_is_enough(tmp_path: Path) -> None:
     assert config.read_client_secret() == DEVTRON.client_secret
     assert config.cookie_mode is CookieMode.MIRROR
     assert config.argocd.takes_over_logins
+    assert config.issuer_internal_url == (
+        "http://argocd-dex-server.devtroncd:5556/orchestrator/api/dex"
+    )
+    assert config.source("issuer_internal_url") == "SIDECAR_DEX_UPSTREAM"
     assert config.source("public_url") == "devtron-secret: url"
     assert config.source("client_secret") == "devtron-secret: server.secretkey"
 
@@ -162,6 +166,14 @@ def test_observed_logins_need_the_real_dex_with_argo_cd_too() -> None:
     (fault,) = faults(own)
 
     assert fault.startswith("SIDECAR_DEX_UPSTREAM is missing")
+
+
+def test_an_address_that_is_set_counts_more_than_where_dex_is(tmp_path: Path) -> None:
+    internal = "http://dex.sso.svc/dex"
+
+    config = Config.load({**mounted(tmp_path), "SIDECAR_ISSUER_INTERNAL_URL": internal})
+
+    assert config.issuer_internal_url == internal
 
 
 def test_without_a_folder_all_has_to_be_said() -> None:

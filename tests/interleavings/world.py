@@ -573,6 +573,10 @@ class ProviderPort(Ports):
             lambda: ProviderEndpoints(ISSUER, f"{ISSUER}/a", f"{ISSUER}/t", f"{ISSUER}/k"),
         )
 
+    @property
+    def issuer_aliases(self) -> tuple[str, ...]:
+        return ()
+
     async def exchange(self, code: str, *, code_verifier: str, redirect_uri: str) -> TokenResponse:
         provider = self._world.provider
         return await self._call(

@@ -171,6 +171,18 @@ async def test_a_token_that_ends_is_renewed_and_nobody_logs_in_again(
     assert answer.headers["Cache-Control"] == "no-store"
 
 
+async def test_the_sidecar_asks_dex_directly_and_not_through_devtron(devtron: DevtronPlace) -> None:
+    """Devtron itself redeems its codes at the public address."""
+    browser = await devtron.logged_in()
+    devtron.clock.advance(LIFE_SECONDS + 1)
+    await browser.get(API)
+
+    paths = [each.path for each in devtron.devtron.seen if "/api/dex/" in each.path]
+
+    assert paths.count("/orchestrator/api/dex/token") == 1
+    assert devtron.dex.requests["/token"] == 2
+
+
 async def test_a_page_of_the_dashboard_brings_the_renewed_cookie_too(devtron: DevtronPlace) -> None:
     browser = await devtron.logged_in()
     first = token_of(browser)
