@@ -38,7 +38,8 @@ async def serve_dex(
         return now.client_id if now is not None and wanted else ""
 
     count = runtime.metrics.dex_requests.inc
-    tokens = DexTokens(http, lambda: config.dex_upstream or "", observed, count, runtime.log)
+    address = config.dex_upstream or ""
+    tokens = DexTokens(http, address, observed, count, runtime.tasks, runtime.log)
     pages = OwnServer(tokens, config.max_head_size, config.max_header_fields)
     runner = web.ServerRunner(pages, shutdown_timeout=1)
     await runner.setup()

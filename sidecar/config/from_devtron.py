@@ -47,6 +47,11 @@ def kind_faults(given: Mapping[str, Any]) -> Iterator[str]:
             "SIDECAR_COOKIE_MODE is not mirror, and Devtron's dashboard reads the cookie. "
             "Take it out beside SIDECAR_UPSTREAM_KIND=devtron"
         )
+    if devtron and given.get("http2", "off") != "off":
+        yield (
+            "SIDECAR_HTTP2 is not off, and is for Argo CD's CLI: nothing is looked at on such "
+            "connections. Take it out beside SIDECAR_UPSTREAM_KIND=devtron"
+        )
     if devtron and given.get("argocd_config_source") == values.ArgoCdConfigSource.KUBERNETES:
         yield (
             "SIDECAR_ARGOCD_CONFIG_SOURCE is kubernetes, which is for Argo CD. "

@@ -109,6 +109,7 @@ def _filled_by_devtron(
     given: dict[str, Any], environ: Mapping[str, str], source: ArgoCdSource | None
 ) -> tuple[FromArgoCd, list[str]]:
     given.setdefault("cookie_mode", CookieMode.MIRROR)
+    given.setdefault("http2", "off")
     found = filled_by_devtron(given, *source.read()) if source is not None else FromArgoCd()
     if not found.takes_over_logins:
         given.setdefault("store_url", "memory://")  # not used: logins pass

@@ -5,7 +5,6 @@ in the store, since the callback's answer may pass by another replica. Whoever b
 first, in the answer to a callback, has the session.
 """
 
-import asyncio
 from collections import deque
 from contextlib import suppress
 
@@ -72,12 +71,8 @@ class ObservedLogins:
     async def keep(self, response: TokenResponse) -> None:
         """Keep the refresh token of a token answer for the callback that belongs to it.
 
-        It never fails: the upstream's login goes on without a session of ours. A client that
-        leaves stops nothing, since the provider has given the token away.
+        It never fails: the upstream's login goes on without a session of ours.
         """
-        await asyncio.shield(self._tasks.start(self._keep(response), "keep observed"))
-
-    async def _keep(self, response: TokenResponse) -> None:
         if not response.refresh_token:
             self._say("no_refresh_token")
             return

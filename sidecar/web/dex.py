@@ -3,18 +3,21 @@
 Its answers are small and rare. All others are passed by the data path.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from aiohttp import ClientError, ClientSession, web
+from aiohttp import ClientError, ClientSession, StreamReader, web
 from multidict import CIMultiDict
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
-from sidecar.core.heads import end_to_end
+from sidecar.core.heads import Fields, end_to_end, values
 from sidecar.core.observing import redeems_code, without_refresh_token
 from sidecar.core.tokens import TokenResponse, read_token_response
 from sidecar.errors import ProviderUnavailable
+from sidecar.flows.tasks import Tasks
 
 MAX_FORM_BYTES = 64 * 1024
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -41,15 +44,17 @@ class DexTokens:
     def __init__(
         self,
         http: ClientSession,
-        address: Callable[[], str],
+        address: str,
         keeper: Callable[[], Keeper | None],
         count: Callable[[], None],
+        tasks: Tasks,
         log: Any,
     ) -> None:
         self._http = http
         self._address = address
         self._keeper = keeper
         self._came = count
+        self._tasks = tasks
         self._log: FilteringBoundLogger = log
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -60,45 +65,40 @@ class DexTokens:
         return response
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
-        form = await request.content.read(MAX_FORM_BYTES + 1) if request.can_read_body else b""
-        while not request.content.at_eof() and len(form) <= MAX_FORM_BYTES:
-            form += await request.content.read(MAX_FORM_BYTES + 1 - len(form))
-        if len(form) > MAX_FORM_BYTES:
+        form = await _read(request.content, MAX_FORM_BYTES)
+        if form is None:
             return web.Response(status=413, text="The request is longer than is taken here.\n")
+        # Dex commits what it was asked for: an upstream that leaves here, since its browser has
+        # left, must not leave the user's other sessions without their refresh token.
+        asked = _Asked(request.raw_path, _fields(request.raw_headers), form)
+        return await asyncio.shield(self._tasks.start(self._pass_on(asked), "token request"))
+
+    async def _pass_on(self, asked: "_Asked") -> web.Response:
         try:
-            status, fields, body = await self._ask(request, form)
+            status, fields, body = await self._ask(asked)
         except (ClientError, TimeoutError, OSError, ValueError) as error:
             # Not chained, and not told: it may show the request's headers, and so a secret.
             self._log.warning("dex_did_not_answer", error=type(error).__name__)
             return web.Response(status=502, text=_BAD_GATEWAY)
         keeper = self._keeper()
-        if keeper is not None and status == 200 and _redeems_code(request, form, keeper):
+        if keeper is not None and status == 200 and asked.redeems_code_of(keeper.client_id):
             body = await self._kept_back(keeper, body)
         return _response(status, fields, body)
 
-    async def _ask(
-        self, request: web.BaseRequest, form: bytes
-    ) -> tuple[int, list[tuple[str, str]], bytes]:
-        url = URL(self._address() + request.raw_path, encoded=True)
-        headers = CIMultiDict(
-            (name, value)
-            for name, value in end_to_end(_fields(request.raw_headers))
-            if name.lower() not in _WRITTEN_ANEW
-        )
+    async def _ask(self, asked: "_Asked") -> tuple[int, Fields, bytes]:
+        headers = CIMultiDict(_to_pass(asked.fields))
         headers["Accept-Encoding"] = "identity"
         async with self._http.post(
-            url,
-            data=form,
+            URL(self._address + asked.target, encoded=True),
+            data=asked.form,
             headers=headers,
             allow_redirects=False,
             skip_auto_headers=("User-Agent", "Content-Type", "Accept"),
         ) as answer:
-            body = await answer.content.read(MAX_ANSWER_BYTES + 1)
-            while not answer.content.at_eof() and len(body) <= MAX_ANSWER_BYTES:
-                body += await answer.content.read(MAX_ANSWER_BYTES + 1 - len(body))
-            if len(body) > MAX_ANSWER_BYTES:
+            body = await _read(answer.content, MAX_ANSWER_BYTES)
+            if body is None:
                 raise ValueError("longer than any token answer")
-            return answer.status, end_to_end(_fields(answer.raw_headers)), body
+            return answer.status, _fields(answer.raw_headers), body
 
     async def _kept_back(self, keeper: Keeper, body: bytes) -> bytes:
         """The answer as the upstream gets it, once its refresh token is where it belongs."""
@@ -109,18 +109,42 @@ class DexTokens:
         return without_refresh_token(body)
 
 
-def _redeems_code(request: web.BaseRequest, form: bytes, keeper: Keeper) -> bool:
-    return redeems_code(form, request.headers.get("Authorization", ""), keeper.client_id)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A token request, as it came."""
+
+    target: str
+    fields: Fields
+    form: bytes
+
+    def redeems_code_of(self, client_id: str) -> bool:
+        """Whether it redeems a code for this client."""
+        authorization = values(self.fields, "authorization")
+        return redeems_code(self.form, authorization[0] if authorization else "", client_id)
 
 
-def _fields(raw: tuple[tuple[bytes, bytes], ...]) -> list[tuple[str, str]]:
+async def _read(content: StreamReader, most: int) -> bytes | None:
+    """A whole body; None for one that is longer."""
+    body = b""
+    async for part in content.iter_chunked(65536):
+        body += part
+        if len(body) > most:
+            return None
+    return body
+
+
+def _fields(raw: Sequence[tuple[bytes, bytes]]) -> Fields:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw]
 
 
-def _response(status: int, fields: list[tuple[str, str]], body: bytes) -> web.Response:
+def _to_pass(fields: Fields) -> Fields:
+    """What goes on to the next hop as it came."""
+    return [(n, v) for n, v in end_to_end(fields) if n.lower() not in _WRITTEN_ANEW]
+
+
+def _response(status: int, fields: Fields, body: bytes) -> web.Response:
     response = web.Response(status=status, body=body)
     response.headers.pop("Content-Type", None)  # a response begins with one of its own
-    for name, value in fields:
-        if name.lower() not in _WRITTEN_ANEW:
-            response.headers.add(name, value)
+    for name, value in _to_pass(fields):
+        response.headers.add(name, value)
     return response

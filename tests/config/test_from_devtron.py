@@ -57,6 +57,7 @@ def test_devtrons_own_secret_is_enough(tmp_path: Path) -> None:
     assert config.client_id == "argo-cd"
     assert config.read_client_secret() == DEVTRON.client_secret
     assert config.cookie_mode is CookieMode.MIRROR
+    assert not config.http2
     assert config.argocd.takes_over_logins
     assert config.issuer_internal_url == (
         "http://argocd-dex-server.devtroncd:5556/orchestrator/api/dex"
@@ -138,6 +139,7 @@ def test_what_is_wrong_in_it_is_said_and_logins_stay_devtrons(
     [
         ({"SIDECAR_LOGIN": "own"}, "SIDECAR_LOGIN is not observed"),
         ({"SIDECAR_COOKIE_MODE": "opaque"}, "SIDECAR_COOKIE_MODE is not mirror"),
+        ({"SIDECAR_HTTP2": "on"}, "SIDECAR_HTTP2 is not off"),
         ({"SIDECAR_DEX_UPSTREAM": ""}, "SIDECAR_DEX_UPSTREAM is missing"),
         (
             {"SIDECAR_ARGOCD_CONFIG_SOURCE": "kubernetes"},

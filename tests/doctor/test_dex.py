@@ -9,10 +9,10 @@ from tests.fakes.clock import FakeClock
 from tests.observed.place import Place, argocd_place, devtron_place
 from tests.world import free_port
 
-OURS = ("dex", "upstream")
+OURS = ("dex", "upstream", "outside")
 
 
-async def found(place: Place, **changes: str) -> dict[str, Finding]:
+async def found(place: Place, *, outside: bool = False, **changes: str) -> dict[str, Finding]:
     """What the doctor says beside the sidecar that runs, of the parts that are looked at here."""
     admin = place.sidecars[0].running.admin
     variables = {
@@ -20,7 +20,7 @@ async def found(place: Place, **changes: str) -> dict[str, Finding]:
         "SIDECAR_ADMIN_LISTEN": f"{admin[0]}:{admin[1]}",
         **changes,
     }
-    findings = await examine(variables, place.clock)
+    findings = await examine(variables, place.clock, from_outside=outside)
     return {
         each.id: each
         for each in findings
@@ -162,3 +162,16 @@ async def test_doctor_finds_a_public_url_at_which_devtron_is_not(fake_clock: Fak
 
         assert "upstream.url" in complaints(findings)
         assert "/orchestrator" in findings["upstream.url"].mend
+
+
+async def test_doctor_sees_from_outside_whether_callbacks_come_here(fake_clock: FakeClock) -> None:
+    for make in (devtron_place, argocd_place):
+        async with make(fake_clock) as place:
+            here = await found(place, outside=True)
+            async with server(lambda _: web.Response(status=404, text="404")) as address:
+                base = place.base.replace(f"http://127.0.0.1:{place.sidecars[0].port}", address)
+                past = await found(place, outside=True, SIDECAR_PUBLIC_URL=base)
+
+        assert here["outside.reach"].level is Level.OK
+        assert past["outside.reach"].level is Level.FAULT
+        assert "Callbacks go past the sidecar" in past["outside.reach"].why

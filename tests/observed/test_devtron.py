@@ -1,10 +1,13 @@
 """Devtron behind the sidecar: its own login, its own cookie, and no second login."""
 
+import asyncio
+
 import pytest
 from aiohttp import ClientResponse
 from yarl import URL
 
 from tests.fakes.clock import FakeClock
+from tests.hostile.rules import Rule
 from tests.observed.place import LIFE_SECONDS, DevtronPlace, devtron_place
 from tests.world import PAGE, Browser
 
@@ -218,6 +221,32 @@ async def test_a_login_whose_callback_never_comes_does_not_end_the_users_other_s
     devtron.clock.advance(LIFE_SECONDS + 1)
 
     assert (await laptop.get(API)).status == 200
+
+
+async def test_an_upstream_that_leaves_in_the_middle_of_its_token_request_loses_no_token(
+    devtron: DevtronPlace,
+) -> None:
+    """Its browser has left; Dex has ended the refresh token of the user's other sessions."""
+    laptop, phone = await devtron.logged_in("ada"), await devtron.browser()
+    devtron.dex.rules.add(Rule(on="code", delay_after=0.3))
+    callback = URL(await phone.sign_in(user="ada"), encoded=True)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await devtron.devtron.login.redeem(callback.query["code"])
+    await devtron.settled()
+    devtron.clock.advance(LIFE_SECONDS + 1)
+
+    assert (await laptop.get(API)).status == 200
+
+
+async def test_http_2_is_not_passed_to_devtron(devtron: DevtronPlace) -> None:
+    """Nothing is looked at on such a connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", devtron.sidecars[0].port)
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+
+    assert (await reader.readline()).startswith(b"HTTP/1.1 505")
+    writer.close()
 
 
 async def test_another_replica_may_see_the_callback_and_the_requests(devtron: DevtronPlace) -> None:
