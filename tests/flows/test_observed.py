@@ -109,6 +109,31 @@ async def test_a_second_answer_with_the_same_id_token_gets_nothing(here: Flows) 
     assert third is None
 
 
+async def test_two_answers_at_once_with_the_same_id_token_get_one_session(
+    here: Flows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On two replicas, each of which has seen what is kept before the other took it."""
+    login, logins = await signed_in(here), [observed(here), observed(here, await here.add())]
+    await logins[0].keep(login.response)
+    looked, look = asyncio.Event(), here.store.redeemed
+    waiting: list[None] = []
+
+    async def together(state_hash: str) -> bytes | None:
+        found = await look(state_hash)
+        waiting.append(None)
+        if len(waiting) == 2:
+            looked.set()
+        await looked.wait()
+        return found
+
+    monkeypatch.setattr(here.store, "redeemed", together)
+    cookies = await asyncio.gather(
+        *(each.begin(login.id_token, user_agent=AGENT) for each in logins)
+    )
+
+    assert [bool(cookie) for cookie in cookies].count(True) == 1
+
+
 async def test_an_id_token_of_another_login_gets_nothing(here: Flows) -> None:
     ours, other, logins = await signed_in(here), await signed_in(here), observed(here)
     await logins.keep(ours.response)

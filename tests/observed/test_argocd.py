@@ -60,6 +60,20 @@ async def test_a_callback_that_argo_cd_refuses_begins_nothing(argocd: ArgocdPlac
     assert not other.session()
 
 
+async def test_a_login_goes_up_without_the_session_before_and_waits_for_nothing(
+    argocd: ArgocdPlace,
+) -> None:
+    browser = await argocd.logged_in("ada")
+    callback = await browser.sign_in(user="bob")
+    before = argocd.metric("requests_total", credential="session")
+
+    await browser.get(callback)
+
+    assert argocd.metric("requests_total", credential="session") == before
+    answer = await browser.get("/api/v1/session/userinfo")
+    assert (await answer.json())["username"] == "bob@example.org"
+
+
 async def test_in_mirror_mode_the_browser_has_argo_cds_own_cookie_too(
     fake_clock: FakeClock,
 ) -> None:

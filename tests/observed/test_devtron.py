@@ -347,6 +347,18 @@ async def test_api_tokens_pass_beside_a_session(devtron: DevtronPlace) -> None:
     assert devtron.devtron.tokens_at("/orchestrator" + API)[-1]["email"] == "API-TOKEN:ci"
 
 
+async def test_an_api_token_counts_though_the_session_beside_it_has_ended(
+    devtron: DevtronPlace,
+) -> None:
+    browser = await devtron.logged_in()
+    devtron.dex.grants.end_by_script(user="ada")
+    devtron.clock.advance(LIFE_SECONDS + 1)
+
+    answer = await browser.get(API, headers={"api-token": devtron.devtron.api_token()})
+
+    assert answer.status == 200
+
+
 @pytest.mark.parametrize("name", ["token", "Authorization"])
 async def test_what_devtron_passes_over_beside_its_cookie_is_no_credential(
     devtron: DevtronPlace, name: str
