@@ -94,6 +94,7 @@ class Line:
         self.parts.sessions.lifetimes = _lifetimes(config)
         self.parts.records.ring = ring
         replaced = None
+        self.provider.understand(edges.provider_profile(config))
         moved = edges.provider_addresses(before) != edges.provider_addresses(config)
         if moved:
             self.provider.move(edges.provider_addresses(config))

@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlsplit
 
-from sidecar.config import values
+from sidecar.config import provider_values, values
 from sidecar.config.tls import pair_faults, provider_tls
+from sidecar.core import argocd_dex
 from sidecar.core.argocd_config import ArgoCdConfig, Redis, read_argocd_config
+from sidecar.core.argocd_dex import Dex
 from sidecar.core.argocd_files import (
     CM,
+    DEX_TLS_SECRET,
     PARAMS,
     REDIS_SECRET,
     SECRET,
@@ -21,10 +24,14 @@ from sidecar.core.argocd_files import (
     Finding,
     Weight,
 )
+from sidecar.core.provider_profiles import Provider
 from sidecar.core.sealing import derived_key
 
 LOGIN = ("public_url", "issuer", "client_id")
 UPSTREAM_TLS = "https://127.0.0.1:8090"
+# What says by itself where the provider is reached, or how it is checked.
+ADDRESSES = frozenset(("issuer_internal_url", "discovery_url", "resolve", "token_endpoint"))
+_PROVIDER_TLS = frozenset(("provider_tls_verify", "provider_ca_file"))
 _STOPS = (Weight.BROKEN, Weight.ABSENT)
 
 
@@ -33,9 +40,11 @@ class FromArgoCd:
     """What Argo CD says that has no variable here."""
 
     authorization: tuple[tuple[str, str], ...] = ()
-    """Parameters of the authorization request: `claims`, `domain_hint`."""
+    """Parameters of the authorization request: `claims`, `domain_hint`, `connector_id`."""
     provider_ca: str = ""
     """`rootCA`: the authorities to trust for the provider, as PEM; "" for the system's."""
+    reuse_seconds: float | None = None
+    """For how long the bundled Dex takes a spent refresh token again; None: it is another."""
     anonymous: bool = False
     insecure: bool | None = None
     """`server.insecure`; None where it is not known."""
@@ -78,15 +87,16 @@ class Merging:
         self._take("public_url", f"{CM}: url", self._argocd.url, values.public_url)
         self._check_root_path()
         self._take_additional_urls()
-        oidc = self._take_client()
+        oidc, dex = self._take_client(), self._take_dex()
         self._take_lifetime()
         self._take_upstream()
         self._take_certificate()
         self._take_store()
         self._take_keys()
         return FromArgoCd(
-            authorization=_parameters(self._argocd) if oidc else (),
-            provider_ca=self._provider_ca() if oidc else "",
+            authorization=_parameters(self._argocd) if oidc or dex else (),
+            provider_ca=self._provider_ca() if oidc else self._dex_authority() if dex else "",
+            reuse_seconds=self._argocd.dex.reuse_seconds if dex and self._argocd.dex else None,
             anonymous=self._argocd.anonymous,
             insecure=self._argocd.insecure,
             awaited=self._files.awaited,
@@ -151,6 +161,68 @@ class Merging:
         if self._argocd.tls_insecure_skip_verify and not own_tls:
             self._put("provider_tls_verify", f"{CM}: oidc.tls.insecure.skip.verify", "off")
         return True
+
+    def _take_dex(self) -> bool:
+        """Whether the provider is the bundled Dex, with the client that Argo CD makes there."""
+        dex, where = self._argocd.dex, f"{CM}: dex.config"
+        if dex is None or self._own_client or self._given.get("issuer", "") != "":
+            return False
+        self._check_redirects()
+        self._take("issuer", where, dex.issuer, values.issuer)
+        self._take("client_id", where, argocd_dex.CLIENT_ID, values.client_id)
+        self._take("provider", where, Provider.DEX, values.one_of(Provider))
+        self._take("scopes", where, " ".join(argocd_dex.SCOPES), values.scopes)
+        own_secret = {"client_secret", "client_secret_file"} & self._set
+        own_client = self._given.get("client_id") != argocd_dex.CLIENT_ID
+        if dex.client_secret and not own_secret and not own_client:
+            self._put("client_secret", f"{SECRET}: server.secretkey", dex.client_secret)
+        self._take_dex_address(dex)
+        return True
+
+    def _take_dex_address(self, dex: Dex) -> None:
+        """Where Argo CD itself reaches Dex, and whether it checks who answers there."""
+        if ADDRESSES & self._set:
+            return
+        where = f"{PARAMS}: server.dex.server"
+        address = f"{dex.server}{urlsplit(dex.issuer).path}"
+        self._take("issuer_internal_url", where, address, provider_values.provider_url)
+        if not dex.server.startswith("https:") or _PROVIDER_TLS & self._set:
+            return
+        if not dex.strict_tls:
+            # Dex signs its own; Argo CD does not check it either.
+            self._put("provider_tls_verify", f"{where}.strict.tls", "off")
+        elif not self._dex_authority():
+            self._find(
+                Weight.BROKEN,
+                DEX_TLS_SECRET,
+                "has no ca.crt or tls.crt with certificates that can be seen, by which "
+                "server.dex.server.strict.tls would have Dex checked. "
+                f"{self._files.mend(DEX_TLS_SECRET)}, or set SIDECAR_PROVIDER_CA_FILE",
+            )
+
+    def _dex_authority(self) -> str:
+        """What Dex's certificate is checked by, where it is; "" for what is none."""
+        dex = self._argocd.dex
+        if dex is None or not dex.strict_tls or not dex.authority or _PROVIDER_TLS & self._set:
+            return ""
+        try:
+            provider_tls(dex.authority, verify=True)
+        except ssl.SSLError:
+            return ""
+        return dex.authority
+
+    def _check_redirects(self) -> None:
+        """Dex takes the addresses that Argo CD has written into its configuration, and no other."""
+        known = {url.rstrip("/") for url in (self._argocd.url, *self._argocd.additional_urls)}
+        here = f"{self._given.get('public_url', '')} {self._given.get('additional_urls', '')}"
+        for url in here.replace(",", " ").split():
+            if url.rstrip("/") not in known:
+                self._find(
+                    Weight.BROKEN,
+                    f"{CM}: url",
+                    f"is not {url!r}, nor is that among additionalUrls: Dex would not send anybody "
+                    "back there. Add it to additionalUrls, or take it out of the environment",
+                )
 
     def _provider_ca(self) -> str:
         """`rootCA`; one that is none is passed over, as Argo CD does it."""
@@ -272,8 +344,11 @@ def redis_url(redis: Redis) -> str:
 
 
 def _parameters(argocd: ArgoCdConfig) -> tuple[tuple[str, str], ...]:
-    oidc = argocd.oidc
-    if oidc is None:
-        return ()
-    named = (("claims", oidc.requested_id_token_claims), ("domain_hint", oidc.domain_hint))
+    """What Argo CD adds to the authorization request, where it is set."""
+    oidc, dex = argocd.oidc, argocd.dex
+    named = (
+        ("claims", oidc.requested_id_token_claims if oidc else ""),
+        ("domain_hint", oidc.domain_hint if oidc else ""),
+        ("connector_id", dex.connector_id if dex else ""),
+    )
     return tuple(pair for pair in named if pair[1])

@@ -5,18 +5,16 @@ bundled Dex behind `url`, the client `argo-cd`, its secret follows from `server.
 """
 
 import base64
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar.config import values
 from sidecar.config.from_argocd import LOGIN, FromArgoCd
+from sidecar.core import argocd_dex
 from sidecar.core.argocd_files import ArgoCdFiles, Finding, Weight
 from sidecar.core.sealing import derived_key
 
 SECRET = "devtron-secret"  # noqa: S105 - a name
-CLIENT_ID = "argo-cd"
-_LONGEST_DERIVED = 40
 _CLIENT_SECRET = {"client_secret", "client_secret_file"}
 _KEYS = {"session_keys", "session_keys_file"}
 
@@ -26,12 +24,6 @@ def filled_by_devtron(
 ) -> FromArgoCd:
     """The fields that the environment leaves open, filled in; with what is wrong."""
     return _Filling(given, files, unread).filled()
-
-
-def client_secret(server_secret: bytes) -> str:
-    """The secret of Dex' client, as Devtron and Argo CD both derive it."""
-    digest = hashlib.sha256(server_secret).digest()
-    return base64.urlsafe_b64encode(digest).decode()[:_LONGEST_DERIVED]
 
 
 def kind_faults(given: Mapping[str, Any]) -> Iterator[str]:
@@ -80,8 +72,9 @@ class _Filling:
     def filled(self) -> FromArgoCd:
         own_client = "issuer" in self._given
         self._take_url(self._url())
-        self._given.setdefault("client_id", CLIENT_ID)
+        self._given.setdefault("client_id", argocd_dex.CLIENT_ID)
         self._take_secrets(own_client)
+        self._look_at_dex()
         return FromArgoCd(findings=tuple(self._findings), sources=self._sources)
 
     def _url(self) -> str:
@@ -104,7 +97,7 @@ class _Filling:
         if url and "public_url" not in self._given:
             self._put("public_url", "url", url)
         if url and "issuer" not in self._given:
-            self._put("issuer", "url", f"{url}/api/dex")
+            self._put("issuer", "url", f"{url}{argocd_dex.ISSUER_PATH}")
 
     def _take_secrets(self, own_client: bool) -> None:
         """The client's secret, which goes to no other issuer, and the keys."""
@@ -117,11 +110,24 @@ class _Filling:
                 self._find("server.secretkey", sentence)
             return
         if needs_client:
-            self._put("client_secret", "server.secretkey", client_secret(server_secret))
+            self._put("client_secret", "server.secretkey", argocd_dex.client_secret(server_secret))
         if needs_keys:
             key = derived_key(server_secret)
             text = f"{key.id}:{base64.b64encode(key.secret).decode()}"
             self._put("session_keys", "server.secretkey", text)
+
+    def _look_at_dex(self) -> None:
+        """Whose logins will not be renewed. What is broken there stops Dex, and nothing here."""
+        try:
+            dex = argocd_dex.read_dex(self._secret.get("dex.config", b"").decode())
+        except ValueError:
+            return
+        if named := ", ".join(map(str, dex.without_refresh)):
+            sentence = (
+                f"has {named}, to which Dex gives no refresh token: such a login lasts as long as "
+                "its ID token. Use another connector (oidc, ldap, github)"
+            )
+            self._findings.append(Finding(Weight.NOTE, f"{SECRET}: dex.config", sentence))
 
     def _put(self, name: str, key: str, text: str) -> None:
         self._given[name] = text

@@ -11,16 +11,13 @@ from urllib.parse import urlsplit
 from sidecar.config import values
 from sidecar.config.argocd_folder import Folder, Signature
 from sidecar.config.environment import PREFIX, from_kubernetes, read_files, variable
-from sidecar.config.from_argocd import LOGIN, FromArgoCd, Merging
+from sidecar.config.from_argocd import ADDRESSES, LOGIN, FromArgoCd, Merging
 from sidecar.config.from_devtron import filled_by_devtron, kind_faults
 from sidecar.config.tls import pair_faults, upstream_ca_faults
 from sidecar.config.values import CookieMode, LoginMode
 from sidecar.config.variables import ARGOCD_CONFIG_DIR, VARIABLES, Variables
 from sidecar.core.argocd_files import AWAITED, ArgoCdFiles, Finding
 from sidecar.core.upstream_kinds import UpstreamKind
-
-# What says by itself where the provider is asked.
-_ADDRESSES = frozenset(("issuer_internal_url", "discovery_url", "resolve", "token_endpoint"))
 
 
 class ArgoCdSource(Protocol):
@@ -90,7 +87,7 @@ def filled_by_argocd(
     wrong, is_set = list(kind_faults(given)), frozenset(given)
     fill = _filled_by_devtron if given.get("upstream_kind") == UpstreamKind.DEVTRON else _filled
     argocd, unset = fill(given, environ, source or _usual_source(given))
-    if given.get("login") == LoginMode.OBSERVED and not _ADDRESSES & is_set:
+    if given.get("login") == LoginMode.OBSERVED and not ADDRESSES & is_set:
         argocd = _reached_at_dex(given, argocd)
     return argocd, [*wrong, *unset]
 

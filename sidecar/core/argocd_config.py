@@ -5,10 +5,13 @@ A part that is broken hides no other: it becomes a finding, and the rest counts.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from sidecar.core import argocd_dex
+from sidecar.core.argocd_dex import Connector, Dex, read_dex
 from sidecar.core.argocd_files import (
     CM,
+    DEX_TLS_SECRET,
     PARAMS,
     REDIS_SECRET,
     SECRET,
@@ -27,6 +30,7 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST_SECONDS = 366 * 86400
 # What works in Argo CD and would not behind the sidecar: where its own callback has to be asked.
 _NEEDS_OWN_CALLBACK = "reads what only Argo CD's own callback stores"
+_OTHERS = "; those of the other connectors are renewed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class ArgoCdConfig:
     url: str = ""
     additional_urls: tuple[str, ...] = ()
     oidc: Oidc | None = None
+    dex: Dex | None = None
+    """The bundled Dex, where logins go through it: not with an `oidc.config`."""
     tls_insecure_skip_verify: bool = False
     session_seconds: float | None = None
     """`users.session.duration`, where it is set."""
@@ -80,8 +86,9 @@ class _Reading:
         if self._files.cm is None:
             self._find(Weight.BROKEN, CM, f"cannot be seen. {self._files.mend(CM)}")
         oidc = self._oidc() if self._files.cm is not None else None
+        dex = self._dex() if self._files.cm is not None else None
         url = self._cm.get("url", "")
-        if oidc is not None and not url:
+        if (oidc or dex) is not None and not url:
             self._find(
                 Weight.BROKEN, f"{CM}: url", "is missing. Set it to where browsers see Argo CD"
             )
@@ -89,6 +96,7 @@ class _Reading:
             url=url,
             additional_urls=self._additional_urls(),
             oidc=oidc,
+            dex=dex,
             tls_insecure_skip_verify=self._cm.get("oidc.tls.insecure.skip.verify") == "true",
             session_seconds=self._session_seconds(),
             anonymous=self._cm.get("users.anonymous.enabled") == "true",
@@ -117,7 +125,12 @@ class _Reading:
     def _oidc(self) -> Oidc | None:
         text, where = self._cm.get("oidc.config", ""), f"{CM}: oidc.config"
         if not text:
-            self._say_no_oidc()
+            if not self._cm.get("dex.config"):
+                self._find(
+                    Weight.ABSENT,
+                    where,
+                    "is missing: Argo CD has no single sign-on. Set it to have logins taken over",
+                )
             return None
         try:
             oidc, unknown = read_oidc(text, References(self._files, self._find).resolve)
@@ -131,20 +144,77 @@ class _Reading:
         self._judge(oidc, where)
         return oidc
 
-    def _say_no_oidc(self) -> None:
-        if self._cm.get("dex.config", "").strip():
+    def _dex(self) -> Dex | None:
+        """The bundled Dex, where Argo CD has its logins go through it."""
+        text, where = self._cm.get("dex.config", ""), f"{CM}: dex.config"
+        if not text or self._cm.get("oidc.config"):
+            return None
+        try:
+            dex = read_dex(text)
+        except ValueError as error:
+            self._find(Weight.BROKEN, where, f"{error}: no Dex starts with it. Correct it")
+            return None
+        self._judge_dex(dex, where)
+        return replace(
+            dex,
+            issuer=f"{self._cm.get('url', '')}{argocd_dex.ISSUER_PATH}",
+            client_secret=self._dex_client_secret(),
+            server=argocd_dex.server_address(
+                self._params.get("server.dex.server", ""),
+                plaintext=argocd_dex.is_on(self._params.get(argocd_dex.PLAINTEXT, "")),
+            ),
+            strict_tls=argocd_dex.is_on(self._params.get(argocd_dex.STRICT_TLS, "")),
+            authority=self._dex_authority(),
+            connector_id=self._dex_connector(dex.connectors),
+        )
+
+    def _judge_dex(self, dex: Dex, where: str) -> None:
+        """Whose logins will not be renewed."""
+        named = ", ".join(map(str, dex.without_refresh))
+        if named:
+            others = len(dex.connectors) > len(dex.without_refresh)
             self._find(
-                Weight.ABSENT,
-                f"{CM}: dex.config",
-                "makes logins go through the bundled Dex, and the sidecar does not take those "
-                "over yet. Take it out of the pod, or put the provider into oidc.config",
+                Weight.NOTE,
+                f"{where}: connectors",
+                f"has {named}, to which Dex gives no refresh token: such a session lasts as long "
+                f"as its ID token, then the browser logs in anew{_OTHERS if others else ''}. Use "
+                "another connector (oidc, ldap, github), or longer expiry.idTokens",
             )
-        else:
+        if dex.refresh_is_off:
             self._find(
-                Weight.ABSENT,
-                f"{CM}: oidc.config",
-                "is missing: Argo CD has no single sign-on. Set it to have logins taken over",
+                Weight.NOTE,
+                f"{where}: oauth2.grantTypes",
+                "leaves out refresh_token, so that no login can be renewed. Add it",
             )
+
+    def _dex_client_secret(self) -> str:
+        key = (self._files.secret or {}).get("server.secretkey", b"")
+        if key:
+            return argocd_dex.client_secret(key)
+        self._find(
+            Weight.BROKEN,
+            f"{CM}: dex.config",
+            f"needs server.secretkey of {SECRET}, from which the client's secret at Dex is "
+            f"derived, and that is not there (yet). {self._files.mend(SECRET)}",
+        )
+        return ""
+
+    def _dex_authority(self) -> str:
+        """What its certificate is checked by: Argo CD's own Secret, where it can be seen."""
+        secret = self._files.others.get(DEX_TLS_SECRET)
+        found = secret.data if secret is not None else {}
+        return (found.get("ca.crt") or found.get("tls.crt") or b"").decode("ascii", "replace")
+
+    def _dex_connector(self, connectors: tuple[Connector, ...]) -> str:
+        name = self._cm.get("dex.auth.connectorId", "")
+        if not name or any(each.id == name for each in connectors):
+            return name
+        self._find(
+            Weight.NOTE,
+            f"{CM}: dex.auth.connectorId",
+            "is the id of no connector in dex.config, and is ignored. Correct it",
+        )
+        return ""
 
     def _judge(self, oidc: Oidc, where: str) -> None:
         """What Argo CD takes, and would not work here."""

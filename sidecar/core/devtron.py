@@ -21,9 +21,18 @@ _PUBLIC_BELOW = (
     "/orchestrator/auth/callback", "/orchestrator/auth/login",
     "/orchestrator/k8s/pod/exec/sockjs/ws", "/orchestrator/webhook/git",
 )  # fmt: skip
+LOGIN_PAGES = ("/dashboard/login",)
 UNAUTHORIZED = {"code": 401, "result": "Unauthorized"}
 
 
 def needs_login(path: str) -> bool:
     """Whether Devtron serves a cleaned path to those only who have logged in."""
     return path not in _PUBLIC and not path.startswith(_PUBLIC_BELOW)
+
+
+def way_back(target: str) -> str:
+    """How the dashboard names a page of its own to Devtron's login, which takes this prefix off.
+
+    The login takes addresses below its own path only (`isValidRedirectURL`, `sanitiseRedirectUrl`).
+    """
+    return ROOT + target if target.startswith("/dashboard") else target

@@ -7,14 +7,11 @@ Where the session is at hand nothing here waits: `pass_now` says so, and only if
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from urllib.parse import urlencode
 
 from sidecar.core.answer_heads import AnswerHead
-from sidecar.core.answers import Answer, redirect, session_ended
-from sidecar.core.authorization import origin
+from sidecar.core.answers import Answer
 from sidecar.core.cookies import (
     Crumb,
-    clear_token_lines,
     crumbs,
     is_token,
     join_token,
@@ -32,7 +29,7 @@ from sidecar.core.heads import (
     without_renewed_token,
 )
 from sidecar.core.messages import RequestFields, RequestHead
-from sidecar.core.session import Session, SessionKey
+from sidecar.core.session import EndReason, Session, SessionKey
 from sidecar.core.upstream_kinds import upstream_profile
 from sidecar.errors import (
     RequestMalformed,
@@ -43,6 +40,7 @@ from sidecar.errors import (
 )
 from sidecar.flows.records import Live
 from sidecar.metrics import Metrics
+from sidecar.proxy.endings import Endings
 from sidecar.proxy.passes import (
     Asked,
     KnownSessions,
@@ -59,7 +57,10 @@ from sidecar.proxy.takeovers import Takeovers, token_cookies
 # What goes on without a login while the store or the provider is away.
 _NEEDS_NO_LOGIN = (Kind.PUBLIC, Kind.LOCAL_LOGIN, Kind.OTHER)
 _LASTING = (Kind.STREAM, Kind.COOKIE_ONLY)
-_NO_SESSION_GOES = (Kind.LOGOUT, Kind.SIGN_IN)
+# What no session goes up with, and nothing is waited for.
+_WITHOUT_LOGIN = (Kind.LOGOUT, Kind.DEX, Kind.SIGN_IN)
+# After these ends a login may come back without a form: the page leads there by itself.
+_BACK_AT_ONCE = (EndReason.PROVIDER_LOST_STATE, EndReason.NO_REFRESH_TOKEN)
 
 
 class Gate:
@@ -80,8 +81,9 @@ class Gate:
         self._rules = rules
         self._observes = observer is not None
         self._takeovers = Takeovers(sessions, rules, observer)
+        self._endings = Endings(rules)
         self._log_out = log_out
-        self._upstream = upstream_profile(rules.paths.upstream)
+        self._cookie_is_login = upstream_profile(rules.paths.upstream).cookie_is_login
         self.memories = Memories()
         """What this gate remembers is nothing to another, which has other rules."""
         self._count = metrics.requests.count
@@ -107,6 +109,9 @@ class Gate:
             RequestMalformed: a WebSocket with a session comes from another site.
         """
         passed = self._same_again(asked, memory) or self._judge_now(asked, memory)
+        live = passed.live if passed is not None and asked.kind is Kind.PAGE else None
+        if live is not None and self._renewals.doubts_page(live):
+            return None
         if passed is not None:
             self._count(passed.credential)
         return passed
@@ -114,7 +119,7 @@ class Gate:
     def _judge_now(self, asked: Asked, memory: Memory) -> Pass | None:
         seen = self._look(asked.head.block, memory)
         kind = asked.kind
-        if seen.key is None or kind in _NO_SESSION_GOES or seen.brings_its_own(kind):
+        if seen.key is None or kind in _WITHOUT_LOGIN or seen.brings_its_own(kind):
             passed = self._without_session(asked, seen)
         elif self._is_logged_out(seen):
             return None
@@ -156,7 +161,7 @@ class Gate:
 
     def ended(self, kind: Kind) -> Answer | None:
         """How the upstream would tell that a login has ended."""
-        return session_ended(kind, self._rules.paths.upstream)
+        return self._endings.ended(kind)
 
     def answer_fields(self, passed: Pass, head: AnswerHead) -> Fields:
         """An answer's fields, less what a browser must not see, plus the cookies it needs."""
@@ -167,6 +172,11 @@ class Gate:
         if self._rules.mirror and passed.kind not in (Kind.STREAM, Kind.OTHER):
             return self._mirrored(fields, passed.seen.found, passed.live.grant.tokens.id_token)
         return fields
+
+    def note_answer(self, passed: Pass, head: AnswerHead) -> None:
+        """Learn from an answer: a refused token may be one that its provider has taken back."""
+        if head.status == 401 and passed.live is not None:
+            self._renewals.refused(passed.live)
 
     def takes_over(self, passed: Pass, head: AnswerHead) -> bool:
         """Whether another login takes the browser over with this answer."""
@@ -222,10 +232,11 @@ class Gate:
                 await self._log_out(seen.key)
                 return self._bare(asked, seen, Credential.ENDED)
             live = await self._renewals.current(seen.key, min_life=self._min_life(asked))
-        except SessionOver:
-            live = None
+        except SessionOver as over:
+            at_once = over.reason in _BACK_AT_ONCE
+            return self._bare(asked, seen, Credential.ENDED, at_once=at_once)
         except SilentLoginNeeded:
-            return self._bare(asked, seen, Credential.SILENT)
+            return self._bare(asked, seen, Credential.SILENT, at_once=True)
         except TryLater:
             if asked.kind in _NEEDS_NO_LOGIN:
                 return self._bare(asked, seen, Credential.NONE)
@@ -239,7 +250,7 @@ class Gate:
 
         It asks no server to. Our own cookie, which no page can touch, lasts no longer than that.
         """
-        login_is_cookie = self._log_out is not None and self._upstream.cookie_is_login
+        login_is_cookie = self._log_out is not None and self._cookie_is_login
         return login_is_cookie and not any(is_token(crumb) for crumb in seen.found)
 
     def _min_life(self, asked: Asked) -> float:
@@ -268,17 +279,15 @@ class Gate:
         origins = values(seen.fields, "origin")
         return len(origins) == 1 and origins[0].lower() in self._rules.origins
 
-    def _bare(self, asked: Asked, seen: Seen, credential: Credential) -> Pass:
-        """No credential at all, for a session without a token; where Argo CD would, an answer."""
-        answer = None
-        if credential is Credential.SILENT and asked.kind is Kind.PAGE:
-            answer = redirect(self._login_here(asked.head))
-        elif credential in (Credential.ENDED, Credential.SILENT):
-            answer = self.ended(asked.kind)
+    def _bare(
+        self, asked: Asked, seen: Seen, credential: Credential, *, at_once: bool = False
+    ) -> Pass:
+        """No credential at all, for a session without a token; where Argo CD would, an answer.
+
+        With `at_once` a page leads to the login: but not the one of local accounts.
+        """
+        answer = self._endings.of(asked, seen, credential, at_once=at_once)
         if answer is not None:
-            if self._upstream.cookie_is_login:  # as Devtron does it itself with its 401
-                stale = clear_token_lines(seen.found, self._rules.token_cookie)
-                answer = answer.with_fields(*(("Set-Cookie", line) for line in stale))
             return Pass(asked.kind, credential, seen, answer=answer)
         return self._pass(asked, seen, credential, drop_tokens=True)
 
@@ -309,13 +318,6 @@ class Gate:
             lasting=_is_lasting(asked),
             rewrites=mirrors or asked.rewrites_settings or asked.kind is Kind.LOCAL_LOGIN,
         )
-
-    def _login_here(self, head: RequestHead) -> str:
-        """The login that comes back to the page of this request."""
-        hosts = values(head.block.fields, "host")
-        site = origin(self._rules.sites.at(hosts[0] if hosts else ""))
-        query = urlencode({"return_url": site + head.target})
-        return f"{self._rules.paths.root}/auth/login?{query}"
 
     def _mirrored(self, fields: Fields, found: Sequence[Crumb], id_token: str) -> Fields:
         """On pages and API answers, Argo CD's own cookie, whenever the browser's is not current."""

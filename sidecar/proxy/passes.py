@@ -29,6 +29,14 @@ class Renewals(Protocol):
         """Whether the session is still known to be alive, right before its token goes up."""
         ...
 
+    def refused(self, live: Live) -> None:
+        """The upstream has answered 401 to a session's token."""
+        ...
+
+    def doubts_page(self, live: Live) -> bool:
+        """Whether `current` has to be asked for a page's token, though one is at hand."""
+        ...
+
 
 class KnownSessions(Protocol):
     """What the gate needs of `flows.sessions.Sessions`."""
@@ -87,6 +95,13 @@ class NoLogins:
 
     def may_go_up(self, live: Live) -> bool:
         """False: there is none."""
+        return False
+
+    def refused(self, live: Live) -> None:
+        """Nothing to doubt."""
+
+    def doubts_page(self, live: Live) -> bool:
+        """False: there are no tokens."""
         return False
 
 

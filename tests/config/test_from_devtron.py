@@ -105,6 +105,25 @@ def test_the_derived_secret_goes_to_no_other_issuer(tmp_path: Path) -> None:
     assert config.read_client_secret() == ""
 
 
+def test_a_connector_that_cannot_refresh_is_worth_a_note(tmp_path: Path) -> None:
+    saml = b"connectors: [{id: okta, type: saml, config: {ssoURL: hunter2}}]"
+
+    config = Config.load(mounted(tmp_path, {**SECRET, "dex.config": saml}))
+
+    (found,) = findings(config)
+    assert found.startswith("devtron-secret: dex.config has okta (saml)")
+    assert config.argocd.takes_over_logins
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"connectors: 7"])
+def test_what_dex_cannot_read_either_stops_nothing_here(tmp_path: Path, text: bytes) -> None:
+    config = Config.load(mounted(tmp_path, {**SECRET, "dex.config": text}))
+
+    assert config.argocd.takes_over_logins
+    assert not findings(config)
+
+
 def test_a_secret_that_cannot_be_seen_stops_no_start(tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir()
 

@@ -278,6 +278,32 @@ async def test_somebody_whom_dex_dismissed_is_sent_to_the_login(devtron: Devtron
     assert not token_of(browser)
 
 
+async def test_after_a_restart_of_dex_a_page_leads_to_devtrons_login_and_back(
+    devtron: DevtronPlace,
+) -> None:
+    """It keeps its keys and refresh tokens in memory."""
+    browser = await devtron.logged_in()
+    await devtron.dex.restart()
+    devtron.clock.advance(LIFE_SECONDS * 0.9)
+    origin = str(URL(browser.base).origin())
+    await browser.get(API)
+    await devtron.settled()
+
+    page = await browser.get(f"{origin}/dashboard/app/list?x=1", headers=PAGE)
+    own = await browser.get(f"{origin}/dashboard/login/sso", headers=PAGE)
+    login = await browser.get(f"{origin}{page.headers['Location']}")
+
+    assert own.status == 200
+    assert page.status == 303
+    assert login.status == 303
+    form = {"user": "ada", "password": "ada"}
+    signed_in = await browser.request("POST", login.headers["Location"], data=form)
+    callback = await browser.get(signed_in.headers["Location"])
+    assert callback.headers["Location"] == f"{origin}/dashboard/app/list?x=1"
+    assert (await browser.get(API)).status == 200
+    assert devtron.metric("forced_logins_total", reason="provider_lost_its_state") == 1
+
+
 # Logout
 
 
