@@ -250,7 +250,7 @@ class Gate:
 
         It asks no server to. Our own cookie, which no page can touch, lasts no longer than that.
         """
-        login_is_cookie = self._log_out is not None and self._cookie_is_login
+        login_is_cookie = self._cookie_is_login and self._log_out is not None
         return login_is_cookie and not any(is_token(crumb) for crumb in seen.found)
 
     def _min_life(self, asked: Asked) -> float:

@@ -146,5 +146,6 @@ def _response(status: int, fields: Fields, body: bytes) -> web.Response:
     response = web.Response(status=status, body=body)
     response.headers.pop("Content-Type", None)  # a response begins with one of its own
     for name, value in _to_pass(fields):
-        response.headers.add(name, value)
+        if name.lower() != "content-encoding":  # it came decoded
+            response.headers.add(name, value)
     return response

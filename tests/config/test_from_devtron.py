@@ -10,7 +10,7 @@ from sidecar.config.values import CookieMode, LoginMode
 from sidecar.config.variables import ARGOCD_CONFIG_DIR
 from sidecar.core.upstream_kinds import UpstreamKind
 from sidecar.errors import ConfigurationError
-from tests.config.mounted import mount, swap
+from tests.config.mounted import Installation, mount, swap
 from tests.fakes.devtron import DevtronSettings
 
 DOCS = Path(__file__).parents[2] / "docs" / "devtron.md"
@@ -239,3 +239,31 @@ def test_the_page_about_devtron_shows_settings_that_work_together(tmp_path: Path
     at = {port["name"]: port["port"] for port in service["spec"]["ports"]}
     assert dex["DEX_HOST"] == f"http://{service['metadata']['name']}.devtroncd"
     assert int(dex["DEX_PORT"]) == at["dex"]
+
+
+def test_argo_cds_bundled_dex_is_asked_where_it_really_is(tmp_path: Path) -> None:
+    """For Argo CD, the sidecar is at the address of its Dex."""
+    dex = b"connectors: [{id: github, type: github, config: {}}]"
+    argocd = Installation(tmp_path)
+    argocd.change(
+        "argocd-cm", {"url": b"https://cd.example.org", "oidc.config": None, "dex.config": dex}
+    )
+    argocd.change(
+        "argocd-cmd-params-cm",
+        {"server.dex.server": b"http://localhost:5556", "server.dex.server.plaintext": b"true"},
+    )
+
+    config = Config.load(
+        {
+            **argocd.environment,
+            "SIDECAR_LOGIN": "observed",
+            "SIDECAR_DEX_UPSTREAM": "https://argocd-dex-server:5556",
+            "SIDECAR_PROVIDER_TLS_VERIFY": "off",
+        }
+    )
+
+    assert config.argocd.takes_over_logins
+    assert config.issuer == "https://cd.example.org/api/dex"
+    assert config.client_id == "argo-cd"
+    assert config.issuer_internal_url == "https://argocd-dex-server:5556/api/dex"
+    assert config.cookie_mode is CookieMode.OPAQUE

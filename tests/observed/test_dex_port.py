@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -158,6 +159,19 @@ async def test_a_token_answer_loses_its_refresh_token_and_nothing_else(port: Por
     assert body == b'{"access_token":"a","id_token":"x.y.z","token_type":"bearer"}'
     assert port.dex.bodies == [urlencode(CODE).encode()]
     assert ("Authorization", basic("argo-cd")["Authorization"]) in port.dex.headers[0]
+
+
+async def test_a_token_answer_that_comes_compressed_loses_it_too(port: Port) -> None:
+    """Though it was not asked for."""
+    port.dex.answer = lambda: web.Response(
+        body=gzip.compress(TOKENS.encode()), headers={"Content-Encoding": "gzip"}
+    )
+
+    status, body = await port.redeem(CODE, {**basic("argo-cd"), "Accept-Encoding": "gzip"})
+
+    assert status == 200
+    assert body == b'{"access_token":"a","id_token":"x.y.z","token_type":"bearer"}'
+    assert ("Accept-Encoding", "identity") in port.dex.headers[0]
 
 
 @pytest.mark.parametrize(
