@@ -327,5 +327,5 @@ class Sessions:
 
     def _count_end(self, reason: EndReason) -> None:
         self._metrics.ended_sessions.labels(reason.value).inc()
-        if reason not in (EndReason.LOGOUT, EndReason.REPLACED):
+        if reason.forces_login:
             self._metrics.forced_logins.labels(reason.value).inc()
