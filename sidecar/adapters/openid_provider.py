@@ -69,7 +69,8 @@ class OpenIdProvider:
         self._recognised = recognised(addresses.issuer, {})
         self._document_timeout = ClientTimeout(total=keys_seconds)
         self._proxy = functools.lru_cache(maxsize=16)(egress_proxy)
-        self._published: PublishedKeys | None = None
+        self.published: PublishedKeys | None = None
+        """The keys as they were last read, another object each time; None before the first."""
         self._forget_documents()
 
     def _forget_documents(self) -> None:
@@ -118,11 +119,6 @@ class OpenIdProvider:
     async def read_keys(self, *, max_age_seconds: float) -> None:
         """Read the keys again, if that was longer ago; `published` tells of them."""
         await self._keys.get(max_age_seconds=max_age_seconds)
-
-    @property
-    def published(self) -> PublishedKeys | None:
-        """The keys as they were last read, another object each time; None before the first."""
-        return self._published
 
     async def exchange(self, code: str, *, code_verifier: str, redirect_uri: str) -> TokenResponse:
         """The tokens for an authorization code (RFC 6749 4.1.3, RFC 7636 4.5)."""
@@ -236,7 +232,7 @@ class OpenIdProvider:
             self._metrics.jwks_fetches.labels("failed").inc()
             raise
         self._metrics.jwks_fetches.labels("ok").inc()
-        self._published = PublishedKeys(_ids(keys), asked_at)
+        self.published = PublishedKeys(_ids(keys), asked_at)
         return keys
 
     async def _document(self, url: str, name: str) -> Any:

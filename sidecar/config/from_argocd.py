@@ -9,14 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlsplit
 
-from sidecar.config import provider_values, values
+from sidecar.config import values
+from sidecar.config.from_dex import FromDex
 from sidecar.config.tls import pair_faults, provider_tls
-from sidecar.core import argocd_dex
 from sidecar.core.argocd_config import ArgoCdConfig, Redis, read_argocd_config
-from sidecar.core.argocd_dex import Dex
 from sidecar.core.argocd_files import (
     CM,
-    DEX_TLS_SECRET,
     PARAMS,
     REDIS_SECRET,
     SECRET,
@@ -24,14 +22,10 @@ from sidecar.core.argocd_files import (
     Finding,
     Weight,
 )
-from sidecar.core.provider_profiles import Provider
 from sidecar.core.sealing import derived_key
 
 LOGIN = ("public_url", "issuer", "client_id")
 UPSTREAM_TLS = "https://127.0.0.1:8090"
-# What says by itself where the provider is reached, or how it is checked.
-ADDRESSES = frozenset(("issuer_internal_url", "discovery_url", "resolve", "token_endpoint"))
-_PROVIDER_TLS = frozenset(("provider_tls_verify", "provider_ca_file"))
 _STOPS = (Weight.BROKEN, Weight.ABSENT)
 
 
@@ -84,10 +78,12 @@ class Merging:
     def merged(self) -> FromArgoCd:
         """What is left over when the fields are filled."""
         self._findings = [self._weighed(finding) for finding in self._findings]
-        self._take("public_url", f"{CM}: url", self._argocd.url, values.public_url)
+        self.take("public_url", f"{CM}: url", self._argocd.url, values.public_url)
         self._check_root_path()
         self._take_additional_urls()
         oidc, dex = self._take_client(), self._take_dex()
+        if dex is not None:
+            dex.take()
         self._take_lifetime()
         self._take_upstream()
         self._take_certificate()
@@ -95,8 +91,8 @@ class Merging:
         self._take_keys()
         return FromArgoCd(
             authorization=_parameters(self._argocd) if oidc or dex else (),
-            provider_ca=self._provider_ca() if oidc else self._dex_authority() if dex else "",
-            reuse_seconds=self._argocd.dex.reuse_seconds if dex and self._argocd.dex else None,
+            provider_ca=self._provider_ca() if oidc else dex.authority if dex else "",
+            reuse_seconds=dex.reuse_seconds if dex else None,
             anonymous=self._argocd.anonymous,
             insecure=self._argocd.insecure,
             awaited=self._files.awaited,
@@ -115,21 +111,23 @@ class Merging:
         beside = (about_client and self._own_client) or set(LOGIN) <= self._set
         return replace(finding, weight=Weight.NOTE) if beside else finding
 
-    def _find(self, weight: Weight, where: str, sentence: str) -> None:
+    def find(self, weight: Weight, where: str, sentence: str) -> None:
+        """Note something that is wrong or worth knowing."""
         self._findings.append(Finding(weight, where, sentence))
 
-    def _take(self, name: str, where: str, text: str, reader: values.Reader) -> None:
+    def take(self, name: str, where: str, text: str, reader: values.Reader) -> None:
         """Take a value that the environment leaves open, if it is one that we can use."""
         if name in self._set or not text:
             return
         try:
             reader(text)
         except ValueError as error:
-            self._find(Weight.BROKEN, where, str(error))
+            self.find(Weight.BROKEN, where, str(error))
         else:
-            self._put(name, where, text)
+            self.put(name, where, text)
 
-    def _put(self, name: str, where: str, text: str) -> None:
+    def put(self, name: str, where: str, text: str) -> None:
+        """Fill a field, with where its value is from."""
         self._given[name] = text
         self._sources[name] = where
 
@@ -137,7 +135,7 @@ class Merging:
         path = urlsplit(self._given.get("public_url", "")).path.strip("/")
         root = self._argocd.root_path
         if "public_url" in self._given and root is not None and root != path:
-            self._find(
+            self.find(
                 Weight.BROKEN,
                 f"{PARAMS}: server.rootpath",
                 f"is {root!r}, and the path of the public URL is {path!r}. Make them the same",
@@ -150,79 +148,23 @@ class Merging:
         oidc, where = self._argocd.oidc, f"{CM}: oidc.config"
         if oidc is None or self._own_client or self._given.get("issuer", "") != "":
             return False
-        self._take("issuer", f"{where}: issuer", oidc.issuer, values.issuer)
-        self._take("client_id", f"{where}: clientID", oidc.client_id, values.client_id)
+        self.take("issuer", f"{where}: issuer", oidc.issuer, values.issuer)
+        self.take("client_id", f"{where}: clientID", oidc.client_id, values.client_id)
         scopes = " ".join(oidc.requested_scopes)
-        self._take("scopes", f"{where}: requestedScopes", scopes, values.scopes)
+        self.take("scopes", f"{where}: requestedScopes", scopes, values.scopes)
         own_secret = {"client_secret", "client_secret_file"} & self._set
         if oidc.client_secret and not own_secret and self._given.get("client_id") == oidc.client_id:
-            self._put("client_secret", f"{where}: clientSecret", oidc.client_secret)
+            self.put("client_secret", f"{where}: clientSecret", oidc.client_secret)
         own_tls = {"provider_tls_verify", "provider_ca_file"} & self._set
         if self._argocd.tls_insecure_skip_verify and not own_tls:
-            self._put("provider_tls_verify", f"{CM}: oidc.tls.insecure.skip.verify", "off")
+            self.put("provider_tls_verify", f"{CM}: oidc.tls.insecure.skip.verify", "off")
         return True
 
-    def _take_dex(self) -> bool:
-        """Whether the provider is the bundled Dex, with the client that Argo CD makes there."""
-        dex, where = self._argocd.dex, f"{CM}: dex.config"
-        if dex is None or self._own_client or self._given.get("issuer", "") != "":
-            return False
-        self._check_redirects()
-        self._take("issuer", where, dex.issuer, values.issuer)
-        self._take("client_id", where, argocd_dex.CLIENT_ID, values.client_id)
-        self._take("provider", where, Provider.DEX, values.one_of(Provider))
-        self._take("scopes", where, " ".join(argocd_dex.SCOPES), values.scopes)
-        own_secret = {"client_secret", "client_secret_file"} & self._set
-        own_client = self._given.get("client_id") != argocd_dex.CLIENT_ID
-        if dex.client_secret and not own_secret and not own_client:
-            self._put("client_secret", f"{SECRET}: server.secretkey", dex.client_secret)
-        self._take_dex_address(dex)
-        return True
-
-    def _take_dex_address(self, dex: Dex) -> None:
-        """Where Argo CD itself reaches Dex, and whether it checks who answers there."""
-        if ADDRESSES & self._set:
-            return
-        where = f"{PARAMS}: server.dex.server"
-        address = f"{dex.server}{urlsplit(dex.issuer).path}"
-        self._take("issuer_internal_url", where, address, provider_values.provider_url)
-        if not dex.server.startswith("https:") or _PROVIDER_TLS & self._set:
-            return
-        if not dex.strict_tls:
-            # Dex signs its own; Argo CD does not check it either.
-            self._put("provider_tls_verify", f"{where}.strict.tls", "off")
-        elif not self._dex_authority():
-            self._find(
-                Weight.BROKEN,
-                DEX_TLS_SECRET,
-                "has no ca.crt or tls.crt with certificates that can be seen, by which "
-                "server.dex.server.strict.tls would have Dex checked. "
-                f"{self._files.mend(DEX_TLS_SECRET)}, or set SIDECAR_PROVIDER_CA_FILE",
-            )
-
-    def _dex_authority(self) -> str:
-        """What Dex's certificate is checked by, where it is; "" for what is none."""
-        dex = self._argocd.dex
-        if dex is None or not dex.strict_tls or not dex.authority or _PROVIDER_TLS & self._set:
-            return ""
-        try:
-            provider_tls(dex.authority, verify=True)
-        except ssl.SSLError:
-            return ""
-        return dex.authority
-
-    def _check_redirects(self) -> None:
-        """Dex takes the addresses that Argo CD has written into its configuration, and no other."""
-        known = {url.rstrip("/") for url in (self._argocd.url, *self._argocd.additional_urls)}
-        here = f"{self._given.get('public_url', '')} {self._given.get('additional_urls', '')}"
-        for url in here.replace(",", " ").split():
-            if url.rstrip("/") not in known:
-                self._find(
-                    Weight.BROKEN,
-                    f"{CM}: url",
-                    f"is not {url!r}, nor is that among additionalUrls: Dex would not send anybody "
-                    "back there. Add it to additionalUrls, or take it out of the environment",
-                )
+    def _take_dex(self) -> FromDex | None:
+        """What the bundled Dex gives, where it is the provider."""
+        if self._argocd.dex is None or self._own_client or self._given.get("issuer", "") != "":
+            return None
+        return FromDex(self._argocd.dex, self._argocd, self._files, self, self._given, self._set)
 
     def _provider_ca(self) -> str:
         """`rootCA`; one that is none is passed over, as Argo CD does it."""
@@ -232,7 +174,7 @@ class Merging:
         try:
             provider_tls(pem, verify=True)
         except ssl.SSLError:
-            self._find(
+            self.find(
                 Weight.DOUBTFUL,
                 f"{CM}: oidc.config: rootCA",
                 "has no certificates in PEM form, so the system's authorities count. Correct it",
@@ -248,15 +190,15 @@ class Merging:
             try:
                 url = values.public_url(text)
             except ValueError as error:
-                self._find(Weight.NOTE, where, f"has one that {error}")
+                self.find(Weight.NOTE, where, f"has one that {error}")
                 continue
             if not values.is_alike(url, public):
                 sentence = f"has {url!r}, which has not the scheme and path of url: it is left out"
-                self._find(Weight.NOTE, where, sentence)
+                self.find(Weight.NOTE, where, sentence)
             else:
                 found.append(url)
         if found and "additional_urls" not in self._set:
-            self._put("additional_urls", where, " ".join(found))
+            self.put("additional_urls", where, " ".join(found))
 
     def _take_lifetime(self) -> None:
         """`users.session.duration` caps the default; a variable that is set wins."""
@@ -264,19 +206,19 @@ class Merging:
         if seconds is None:
             return
         if "session_max_lifetime" in self._set:
-            self._find(Weight.NOTE, where, "does not count: SIDECAR_SESSION_MAX_LIFETIME is set")
+            self.find(Weight.NOTE, where, "does not count: SIDECAR_SESSION_MAX_LIFETIME is set")
         elif seconds < self._lifetime:
-            self._put("session_max_lifetime", where, f"{int(seconds)}s")
+            self.put("session_max_lifetime", where, f"{int(seconds)}s")
 
     # The two ports
 
     def _take_upstream(self) -> None:
         if "upstream" in self._set or self._argocd.insecure is not False:
             return
-        self._put("upstream", f"{PARAMS}: server.insecure", UPSTREAM_TLS)
+        self.put("upstream", f"{PARAMS}: server.insecure", UPSTREAM_TLS)
         if "upstream_tls_verify" not in self._set and "upstream_tls_ca_file" not in self._set:
             # Argo CD's own, which it may have signed itself; both ends are in one pod.
-            self._put("upstream_tls_verify", f"{PARAMS}: server.insecure", "off")
+            self.put("upstream_tls_verify", f"{PARAMS}: server.insecure", "off")
 
     def _take_certificate(self) -> None:
         name = self._argocd.certificate_in
@@ -287,14 +229,14 @@ class Merging:
         keys = {"tls_cert_file": "tls.crt", "tls_key_file": "tls.key"}
         pair = {field: self._file(name, key) for field, key in keys.items()}
         if any(True for _ in pair_faults(pair)):
-            self._find(
+            self.find(
                 Weight.DOUBTFUL,
                 f"{name}: tls.crt",
                 "is no certificate that goes with tls.key, so TLS is not spoken. Correct it",
             )
             return
         for field_name, path in pair.items():
-            self._put(field_name, f"{name}: {keys[field_name]}", path)
+            self.put(field_name, f"{name}: {keys[field_name]}", path)
 
     # The store and its keys
 
@@ -303,21 +245,21 @@ class Merging:
             return
         redis, mend = self._argocd.redis, "or set SIDECAR_STORE_URL"
         if redis is None or self._files.awaited:
-            self._find(Weight.BROKEN, PARAMS, f"cannot be seen. {self._files.mend(PARAMS)}, {mend}")
+            self.find(Weight.BROKEN, PARAMS, f"cannot be seen. {self._files.mend(PARAMS)}, {mend}")
         elif redis.sentinel:
-            self._find(
+            self.find(
                 Weight.BROKEN,
                 f"{PARAMS}: redis.sentinel.hosts",
                 "cannot be followed yet. Set SIDECAR_STORE_URL to what leads to the primary",
             )
         elif redis.password is None:
-            self._find(
+            self.find(
                 Weight.BROKEN,
                 REDIS_SECRET,
                 f"has no auth that can be seen. {self._files.mend(REDIS_SECRET)}, {mend}",
             )
         else:
-            self._take("store_url", f"{PARAMS}: redis.server", redis_url(redis), values.store_url)
+            self.take("store_url", f"{PARAMS}: redis.server", redis_url(redis), values.store_url)
 
     def _take_keys(self) -> None:
         if {"session_keys", "session_keys_file"} & self._set:
@@ -325,9 +267,9 @@ class Merging:
         if self._argocd.secret_key:
             key = derived_key(self._argocd.secret_key)
             text = f"{key.id}:{base64.b64encode(key.secret).decode()}"
-            self._put("session_keys", f"{SECRET}: server.secretkey", text)
+            self.put("session_keys", f"{SECRET}: server.secretkey", text)
         elif self._given.get("store_url") != "memory://":
-            self._find(
+            self.find(
                 Weight.BROKEN,
                 f"{SECRET}: server.secretkey",
                 f"is not there (yet). {self._files.mend(SECRET)}, or set SIDECAR_SESSION_KEYS",

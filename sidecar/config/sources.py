@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from sidecar.config import values
 from sidecar.config.argocd_folder import Folder, Signature
 from sidecar.config.environment import PREFIX, from_kubernetes, read_files, variable
-from sidecar.config.from_argocd import ADDRESSES, LOGIN, FromArgoCd, Merging
+from sidecar.config.from_argocd import LOGIN, FromArgoCd, Merging
 from sidecar.config.from_devtron import filled_by_devtron, kind_faults
+from sidecar.config.from_dex import ADDRESSES
 from sidecar.config.tls import pair_faults, upstream_ca_faults
 from sidecar.config.values import CookieMode, LoginMode
 from sidecar.config.variables import ARGOCD_CONFIG_DIR, VARIABLES, Variables

@@ -5,13 +5,12 @@ A part that is broken hides no other: it becomes a finding, and the rest counts.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from sidecar.core import argocd_dex
-from sidecar.core.argocd_dex import Connector, Dex, read_dex
+from sidecar.core.argocd_bundled_dex import bundled_dex
+from sidecar.core.argocd_dex import Dex
 from sidecar.core.argocd_files import (
     CM,
-    DEX_TLS_SECRET,
     PARAMS,
     REDIS_SECRET,
     SECRET,
@@ -30,7 +29,6 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST_SECONDS = 366 * 86400
 # What works in Argo CD and would not behind the sidecar: where its own callback has to be asked.
 _NEEDS_OWN_CALLBACK = "reads what only Argo CD's own callback stores"
-_OTHERS = "; those of the other connectors are renewed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class _Reading:
         if self._files.cm is None:
             self._find(Weight.BROKEN, CM, f"cannot be seen. {self._files.mend(CM)}")
         oidc = self._oidc() if self._files.cm is not None else None
-        dex = self._dex() if self._files.cm is not None else None
+        dex = bundled_dex(self._files, self._cm, self._params, self._find)
         url = self._cm.get("url", "")
         if (oidc or dex) is not None and not url:
             self._find(
@@ -143,78 +141,6 @@ class _Reading:
             )
         self._judge(oidc, where)
         return oidc
-
-    def _dex(self) -> Dex | None:
-        """The bundled Dex, where Argo CD has its logins go through it."""
-        text, where = self._cm.get("dex.config", ""), f"{CM}: dex.config"
-        if not text or self._cm.get("oidc.config"):
-            return None
-        try:
-            dex = read_dex(text)
-        except ValueError as error:
-            self._find(Weight.BROKEN, where, f"{error}: no Dex starts with it. Correct it")
-            return None
-        self._judge_dex(dex, where)
-        return replace(
-            dex,
-            issuer=f"{self._cm.get('url', '')}{argocd_dex.ISSUER_PATH}",
-            client_secret=self._dex_client_secret(),
-            server=argocd_dex.server_address(
-                self._params.get("server.dex.server", ""),
-                plaintext=argocd_dex.is_on(self._params.get(argocd_dex.PLAINTEXT, "")),
-            ),
-            strict_tls=argocd_dex.is_on(self._params.get(argocd_dex.STRICT_TLS, "")),
-            authority=self._dex_authority(),
-            connector_id=self._dex_connector(dex.connectors),
-        )
-
-    def _judge_dex(self, dex: Dex, where: str) -> None:
-        """Whose logins will not be renewed."""
-        named = ", ".join(map(str, dex.without_refresh))
-        if named:
-            others = len(dex.connectors) > len(dex.without_refresh)
-            self._find(
-                Weight.NOTE,
-                f"{where}: connectors",
-                f"has {named}, to which Dex gives no refresh token: such a session lasts as long "
-                f"as its ID token, then the browser logs in anew{_OTHERS if others else ''}. Use "
-                "another connector (oidc, ldap, github), or longer expiry.idTokens",
-            )
-        if dex.refresh_is_off:
-            self._find(
-                Weight.NOTE,
-                f"{where}: oauth2.grantTypes",
-                "leaves out refresh_token, so that no login can be renewed. Add it",
-            )
-
-    def _dex_client_secret(self) -> str:
-        key = (self._files.secret or {}).get("server.secretkey", b"")
-        if key:
-            return argocd_dex.client_secret(key)
-        self._find(
-            Weight.BROKEN,
-            f"{CM}: dex.config",
-            f"needs server.secretkey of {SECRET}, from which the client's secret at Dex is "
-            f"derived, and that is not there (yet). {self._files.mend(SECRET)}",
-        )
-        return ""
-
-    def _dex_authority(self) -> str:
-        """What its certificate is checked by: Argo CD's own Secret, where it can be seen."""
-        secret = self._files.others.get(DEX_TLS_SECRET)
-        found = secret.data if secret is not None else {}
-        return (found.get("ca.crt") or found.get("tls.crt") or b"").decode("ascii", "replace")
-
-    def _dex_connector(self, connectors: tuple[Connector, ...]) -> str:
-        name = self._cm.get("dex.auth.connectorId", "")
-        if not name or any(each.id == name for each in connectors):
-            return name
-        self._find(
-            Weight.NOTE,
-            f"{CM}: dex.auth.connectorId",
-            "is the id of no connector in dex.config, and is ignored. Correct it",
-        )
-        return ""
 
     def _judge(self, oidc: Oidc, where: str) -> None:
         """What Argo CD takes, and would not work here."""

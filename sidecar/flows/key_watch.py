@@ -6,7 +6,6 @@ from contextlib import suppress
 from sidecar.core.grant import Grant
 from sidecar.core.published_keys import (
     KeyState,
-    PublishedKeys,
     is_lost_with_provider,
     key_state,
 )
@@ -33,18 +32,10 @@ class KeyWatch:
         self._tasks = runtime.tasks
         self._log = runtime.log
         self._looking: asyncio.Task[None] | None = None
-        self._in_doubt: set[str] = set()
+        self.in_doubt: set[str] = set()
+        """The grants on whose behalf the keys are being read again: they may be refused."""
         self._noticed_at = 0.0
         self._told_of: frozenset[str] = frozenset()
-
-    @property
-    def published(self) -> PublishedKeys | None:
-        """What was last read; another object whenever it was read again."""
-        return self._provider.published
-
-    def in_doubt(self, grant: Grant) -> bool:
-        """Whether the keys are being read again on behalf of a grant: its token may be refused."""
-        return grant.id in self._in_doubt
 
     def is_gone(self, grant: Grant) -> bool:
         """Whether the provider has taken back the key of a grant's ID token.
@@ -66,18 +57,18 @@ class KeyWatch:
 
         A page that begins with a token whose key is gone would find its user unknown.
         """
-        if self._provider.profile.may_forget and not self.in_doubt(grant):
+        if self._provider.profile.may_forget and grant.id not in self.in_doubt:
             published = self._provider.published
             age = self._clock.now() - published.read_at if published else _FRESH_SECONDS
             if age >= _FRESH_SECONDS:
                 self._look_for(grant, _FRESH_SECONDS)
-        return self.in_doubt(grant)
+        return grant.id in self.in_doubt
 
     async def settled(self, grant: Grant) -> None:
         """Wait for what a doubt has begun, but not long."""
-        if self._looking is not None and self.in_doubt(grant):
+        if self._looking is not None and grant.id in self.in_doubt:
             await asyncio.wait([self._looking], timeout=_WAIT_SECONDS)
-            self._in_doubt.discard(grant.id)
+            self.in_doubt.discard(grant.id)
 
     async def has_lost_state(self, grant: Grant) -> bool:
         """Whether a provider that refused a grant's refresh token does not know its key either.
@@ -103,8 +94,8 @@ class KeyWatch:
         return True
 
     def _look_for(self, grant: Grant, max_age_seconds: float) -> None:
-        self._in_doubt.add(grant.id)
-        self._look(max_age_seconds).add_done_callback(lambda _: self._in_doubt.clear())
+        self.in_doubt.add(grant.id)
+        self._look(max_age_seconds).add_done_callback(lambda _: self.in_doubt.clear())
 
     def _look(self, max_age_seconds: float) -> asyncio.Task[None]:
         if self._looking is None or self._looking.done():

@@ -73,7 +73,7 @@ class Refresh:
         self._until: dict[tuple[str, int, float, float], float] = {}
         self._health = ProviderHealth(runtime)
         self._keys = KeyWatch(provider, runtime, keys_seconds=timings.keys_seconds)
-        self._published = self._keys.published
+        self._provider, self._published = provider, provider.published
         self._leases = Leases(store, provider, timings, runtime)
         self._renewal = Renewal(
             sessions,
@@ -123,7 +123,7 @@ class Refresh:
         The hot path: no await, no hash, no look at the store.
         """
         live = self._sessions.known(key)
-        if live is None or self._keys.in_doubt(live.grant):
+        if live is None or live.grant.id in self._keys.in_doubt:
             return None
         live = self._saving.latest(live)
         now = self._clock.now()
@@ -134,8 +134,8 @@ class Refresh:
 
     def _used_until(self, grant: Grant, min_life: float) -> float:
         """`used_until`, computed once per version of a grant and reading of the keys."""
-        if self._published is not self._keys.published:
-            self._published = self._keys.published
+        if self._published is not self._provider.published:
+            self._published = self._provider.published
             self._until.clear()
         # The same version may come twice with other tokens, when a store has gone back.
         name = (grant.id, grant.version, grant.tokens.id_token_expires_at, min_life)

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import urlencode
 
+from sidecar.core import devtron
 from sidecar.core.answers import Answer
-from sidecar.core.authorization import Sites
+from sidecar.core.authorization import Sites, origin
 from sidecar.core.cookies import CookieJar, Crumb, TokenCookie
-from sidecar.core.heads import Credential, Fields, Kind, Paths
+from sidecar.core.heads import Credential, Fields, Kind, Paths, clean_path, values
 from sidecar.core.messages import RequestFields, RequestHead
 from sidecar.core.session import EndReason, Session, SessionKey
+from sidecar.core.upstream_kinds import UpstreamKind
 from sidecar.flows.records import Live
 
 
@@ -204,3 +207,19 @@ class Rules:
     token_cookie: TokenCookie = _PLAIN_COOKIE
     """How the upstream sets its own cookie."""
     session_seconds: float = 0.0
+
+    def is_login_page(self, head: RequestHead) -> bool:
+        """Whether a request is for the upstream's own page for logins, of local accounts too."""
+        path = clean_path(head.target)
+        if path is not None and self.paths.upstream is UpstreamKind.DEVTRON:
+            return path.startswith(devtron.LOGIN_PAGES)
+        return path is not None and self.paths.inner(path) == "/login"
+
+    def login_back_to(self, head: RequestHead) -> str:
+        """The login that comes back to the page of this request."""
+        hosts = values(head.block.fields, "host")
+        site = origin(self.sites.at(hosts[0] if hosts else ""))
+        is_devtron = self.paths.upstream is UpstreamKind.DEVTRON
+        back = devtron.way_back(head.target) if is_devtron else head.target
+        query = urlencode({"return_url": site + back})
+        return f"{self.paths.root}/auth/login?{query}"

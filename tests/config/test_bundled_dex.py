@@ -130,6 +130,15 @@ def test_dex_sends_people_back_to_addresses_that_argo_cd_has_told_it_and_to_no_o
     assert load(argocd).additional_urls == ("https://other.example.org",)
 
 
+@pytest.mark.parametrize("url", [None, b"argocd.example.org"])
+def test_without_a_usable_url_there_is_no_issuer_and_the_one_fault_is_said_once(
+    argocd: Installation, url: bytes | None
+) -> None:
+    argocd.change("argocd-cm", {"url": url})
+
+    assert stops(load(argocd)).where == "argocd-cm: url"
+
+
 def test_without_the_servers_key_logins_stay_with_argo_cd(argocd: Installation) -> None:
     argocd.change("argocd-secret", {"server.secretkey": None})
 
