@@ -100,8 +100,10 @@ async def running(
         admin_runner = web.AppRunner(admin.application(), access_log=None)
         admin_at = await _serve(admin_runner, config.admin_listen, owned)
         dex_at = None
-        if config.login is LoginMode.OBSERVED:
-            dex_at = await serve_dex(config, runtime, lambda: made.observed, request_id, owned)
+        if made.dex_http is not None:
+            dex_at = await serve_dex(
+                config, runtime, made.dex_http, lambda: made.observed, request_id, owned
+            )
         public_at = await _serve_public(made, face, runtime, config, owned)
         if load is not None and confirms:
             tasks.start_endless(changes.run, "changes", clock)

@@ -76,6 +76,9 @@ class Composition:
         self._line: Line | None = None
         self.observed: ObservedLogins | None = None
         """Who keeps what comes of the upstream's own logins, while they are observed."""
+        observes = config.login is LoginMode.OBSERVED
+        self.dex_http = edges.dex_http(config) if observes else None
+        """For token requests of the upstream, which its port does not wait for."""
         self._keys: tuple[Key, ...] | None = None
         self._retired: list[_Retired] = []
         self.own = OwnSite(request_ids=request_id, log=runtime.log)
@@ -86,7 +89,7 @@ class Composition:
 
     async def aclose(self) -> None:
         """Close the connections to provider and store; nobody uses them any more."""
-        in_use = [self._upstream, *([self._line.http] if self._line else [])]
+        in_use = [self._upstream, self.dex_http, *([self._line.http] if self._line else [])]
         for http in [*in_use, *(old.http for old in self._retired)]:
             if http is not None:
                 await http.close()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from sidecar import edges
 from sidecar.config.settings import Config
@@ -25,12 +25,15 @@ DRAIN_SECONDS = 2.0
 async def serve_dex(
     config: Config,
     runtime: Runtime,
+    http: ClientSession,
     observed: Callable[[], ObservedLogins | None],
     request_id: Callable[[], str],
     owned: AsyncExitStack,
 ) -> tuple[str, int]:
-    """Open the port; where it is. It passes everything while no logins are observed."""
-    http = await owned.enter_async_context(edges.dex_http(config))
+    """Open the port; where it is. It passes everything while no logins are observed.
+
+    `http` is for the token requests, which outlive the port: they are tasks of the runtime's.
+    """
 
     def asking() -> str:
         now = observed()

@@ -198,7 +198,11 @@ class ObservedLogins:
     def _say(self, reason: str, **more: str) -> None:
         """A login of which no session comes; the upstream's own goes on."""
         self._metrics.observed_logins.labels(reason).inc()
-        self._log.error("login_not_observed", reason=reason, mend=_MENDS[reason], **more)
+        tell = self._log.warning
+        if reason != "unavailable":  # which passes by itself
+            self._metrics.alarms.labels("login_not_observed").inc()
+            tell = self._log.error
+        tell("login_not_observed", reason=reason, mend=_MENDS[reason], **more)
 
 
 _MENDS = {

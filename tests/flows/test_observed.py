@@ -72,6 +72,11 @@ def counted(replica: Replica, result: str) -> float:
     return replica.metrics.registry.get_sample_value(name, {"result": result}) or 0.0
 
 
+def alarms(replica: Replica) -> float:
+    name, kind = "argocd_token_refresh_alarms_total", {"kind": "login_not_observed"}
+    return replica.metrics.registry.get_sample_value(name, kind) or 0.0
+
+
 async def test_the_callback_that_brings_the_id_token_gets_a_session_with_its_refresh_token(
     here: Flows,
 ) -> None:
@@ -226,6 +231,7 @@ async def test_an_answer_without_a_refresh_token_is_left_to_the_upstream(here: F
 
     assert await logins.begin(login.id_token, user_agent=AGENT) is None
     assert counted(here.first, "no_refresh_token") == 1
+    assert alarms(here.first) == 1
 
 
 async def test_a_flood_of_token_answers_is_kept_up_to_a_bound_and_ends_with_the_minute(
@@ -279,6 +285,7 @@ async def test_without_a_store_nothing_is_kept_and_nothing_fails(
 
     assert await logins.begin(login.id_token, user_agent=AGENT) is None
     assert counted(here.first, "unavailable") == 1
+    assert not alarms(here.first)
 
 
 async def test_records_of_another_key_begin_nothing(here: Flows) -> None:

@@ -1,9 +1,14 @@
 """Argo CD with its bundled Dex behind the sidecar, which observes its logins."""
 
+import asyncio
+
+from yarl import URL
+
 from sidecar.demo.argocd_credentials import set_cookies
 from tests.fakes.clock import FakeClock
+from tests.hostile.rules import Rule
 from tests.observed.place import LIFE_SECONDS, ArgocdPlace, argocd_place
-from tests.world import PAGE, Browser
+from tests.world import PAGE, Browser, eventually
 
 API = "/api/v1/applications"
 
@@ -72,6 +77,23 @@ async def test_a_login_goes_up_without_the_session_before_and_waits_for_nothing(
     assert argocd.metric("requests_total", credential="session") == before
     answer = await browser.get("/api/v1/session/userinfo")
     assert (await answer.json())["username"] == "bob@example.org"
+
+
+async def test_a_token_request_under_way_when_the_sidecar_ends_loses_no_token(
+    argocd: ArgocdPlace,
+) -> None:
+    """Though Dex takes longer than the port waits for it."""
+    phone = await argocd.browser()
+    argocd.dex.rules.add(Rule(on="code", delay_after=2.5))
+    callback = URL(await phone.sign_in(user="ada"), encoded=True)
+    redeeming = asyncio.ensure_future(argocd.argocd.own_login.redeem(callback.query["code"]))
+    await eventually(lambda: bool(argocd.dex.requests["/token"]))
+
+    first = argocd.sidecars.pop()
+    await first.stop()
+
+    assert first.metric("observed_logins_total", result="kept") == 1
+    await asyncio.wait([redeeming])
 
 
 async def test_in_mirror_mode_the_browser_has_argo_cds_own_cookie_too(
