@@ -71,7 +71,7 @@ class Changes:
                 self._metrics.alarms.labels("argocd_config").inc()
                 self._log.error("argocd_config", weight=finding.weight, finding=str(finding))
             else:
-                self._log.info("argocd_config", weight=finding.weight, finding=str(finding))
+                self._log.warning("argocd_config", weight=finding.weight, finding=str(finding))
         if not config.argocd.takes_over_logins:
             self._metrics.alarms.labels("logins_pass").inc()
             self._log.error(

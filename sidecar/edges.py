@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from aiohttp import ClientSession
 
+from sidecar.adapters.argocd_redis import ArgoCdRedis
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider
 from sidecar.adapters.provider_http import Way, provider_session
@@ -100,6 +101,20 @@ def provider(
         metrics=metrics,
         keys_seconds=config.timings.keys_seconds,
         profile=provider_profile(config),
+    )
+
+
+def access_tokens(config: Config, random: Callable[[int], bytes]) -> ArgoCdRedis | None:
+    """Argo CD's Redis for the access tokens that it looks for there; None where it does not."""
+    seed = config.argocd.access_token_seed
+    if seed is None:
+        return None
+    return ArgoCdRedis(
+        seed.redis_url,
+        seed.server_secret,
+        key_prefix=seed.key_prefix,
+        random=random,
+        command_seconds=config.store_timeout,
     )
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from sidecar.config import values
 from sidecar.config.from_dex import FromDex
+from sidecar.config.seeding import AccessTokenSeed, access_token_seed
 from sidecar.config.tls import pair_faults, provider_tls
 from sidecar.core.argocd_config import ArgoCdConfig, Redis, read_argocd_config
 from sidecar.core.argocd_files import (
@@ -44,6 +45,8 @@ class FromArgoCd:
     """`server.insecure`; None where it is not known."""
     awaited: bool = False
     """Whether what `argocd-server` has begun with is not known yet."""
+    access_token_seed: AccessTokenSeed | None = None
+    """How access tokens get to Argo CD; None where it does not ask for them."""
     findings: tuple[Finding, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Where each field's value is from that Argo CD gives."""
@@ -89,6 +92,7 @@ class Merging:
         self._take_certificate()
         self._take_store()
         self._take_keys()
+        seed = self._access_token_seed()
         return FromArgoCd(
             authorization=_parameters(self._argocd) if oidc or dex else (),
             provider_ca=self._provider_ca() if oidc else dex.authority if dex else "",
@@ -96,6 +100,7 @@ class Merging:
             anonymous=self._argocd.anonymous,
             insecure=self._argocd.insecure,
             awaited=self._files.awaited,
+            access_token_seed=seed,
             findings=tuple(self._findings),
             sources=self._sources,
         )
@@ -105,10 +110,15 @@ class Merging:
         """Whether the client is the environment's: then nothing of `oidc.config` counts."""
         return {"issuer", "client_id"} <= self._set
 
+    @property
+    def _own_login(self) -> bool:
+        """Whether all that a login needs is the environment's."""
+        return set(LOGIN) <= self._set
+
     def _weighed(self, finding: Finding) -> Finding:
         """A finding about what the environment has in its place is only a note."""
         about_client = finding.where.startswith((f"{CM}: oidc", f"{CM}: dex"))
-        beside = (about_client and self._own_client) or set(LOGIN) <= self._set
+        beside = (about_client and self._own_client) or self._own_login
         return replace(finding, weight=Weight.NOTE) if beside else finding
 
     def find(self, weight: Weight, where: str, sentence: str) -> None:
@@ -274,6 +284,20 @@ class Merging:
                 f"{SECRET}: server.secretkey",
                 f"is not there (yet). {self._files.mend(SECRET)}, or set SIDECAR_SESSION_KEYS",
             )
+
+    # What Argo CD needs of us
+
+    def _access_token_seed(self) -> AccessTokenSeed | None:
+        redis = self._argocd.redis
+        reached = redis is not None and not redis.sentinel and redis.password is not None
+        url = redis_url(redis) if redis is not None and reached else ""
+        seed, findings = access_token_seed(self._argocd, self._files, self._given, url)
+        for finding in findings:
+            # A client of the environment's is taken over all the same, and Argo CD refuses it.
+            beside = self._own_client or self._own_login
+            weight = Weight.DOUBTFUL if beside else finding.weight
+            self.find(weight, finding.where, finding.sentence)
+        return seed
 
 
 def redis_url(redis: Redis) -> str:

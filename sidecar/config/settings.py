@@ -83,9 +83,13 @@ class Config(Variables):
         return self.client_secret or ""
 
     def keeping(self, names: Iterable[str], of: "Config") -> Self:
-        """This configuration with what another has in these fields, and as `server.insecure`."""
+        """This configuration with what another has in these fields, and read at a start only."""
         kept = {name: getattr(of, name) for name in names}
-        return replace(self, **kept, argocd=replace(self.argocd, insecure=of.argocd.insecure))
+        seed = self.argocd.access_token_seed
+        if seed is not None:
+            seed = seed.where_it_was(of.argocd.access_token_seed)
+        argocd = replace(self.argocd, insecure=of.argocd.insecure, access_token_seed=seed)
+        return replace(self, **kept, argocd=argocd)
 
     def has_secret_of(self, other: "Config") -> bool:
         """Whether the client's secret was the same when both were loaded."""

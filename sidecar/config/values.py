@@ -272,6 +272,13 @@ def store_url(text: str) -> str:
     return text
 
 
+def redis_url(text: str) -> str:
+    """The address of a Redis that is another's: as `store_url`, without `memory://`."""
+    if text == "memory://":
+        raise ValueError("is 'memory://', where nobody else looks. Write redis://argocd-redis:6379")
+    return store_url(text)
+
+
 def _guess(text: str) -> str:
     host = re.fullmatch(r"(?:[a-z]+://)?([A-Za-z0-9.-]+(?::\d+)?)", text)
     return f"redis://{host[1]}/0" if host and host[1] else "redis://redis:6379/0"

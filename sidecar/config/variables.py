@@ -301,6 +301,21 @@ class Variables:
         "(one replica, forgets at a restart). In a pod, `memory://` only by name.",
         printed=False,
     )
+    seed_access_token: bool = _variable(
+        values.switch,
+        "off",
+        "Whether the user's access token is put into Argo CD's Redis, where Argo CD looks for it "
+        "with `enableUserInfoGroups` and with Entra's group overage: `on` or `off`. "
+        "See [Argo CD](argocd.md#groups-from-userinfo).",
+    )
+    argocd_redis_url: str | None = _field(
+        values.redis_url,
+        None,
+        "Argo CD's Redis",
+        "With `SIDECAR_SEED_ACCESS_TOKEN`: where that Redis is, if Argo CD's settings do not lead "
+        "there: `redis://`, `rediss://` or `unix://`.",
+        printed=False,
+    )
     session_keys: tuple[Key, ...] | None = _optional(
         values.session_keys,
         "The keys that seal what is stored, `id:base64 of 32 bytes`, separated by commas or "

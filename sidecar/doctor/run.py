@@ -11,6 +11,7 @@ from sidecar.config.settings import Config
 from sidecar.config.values import LoginMode
 from sidecar.core.upstream_kinds import UpstreamKind
 from sidecar.doctor import devtron, dex, login, outside, provider, settings, store, upstream
+from sidecar.doctor.access_tokens import look_at_access_tokens, of_access_tokens
 from sidecar.doctor.dex_look import look_at_dex
 from sidecar.doctor.findings import Finding, fault
 from sidecar.doctor.login_look import look_at_login
@@ -57,6 +58,9 @@ async def _examined(
     if config.argocd.takes_over_logins:
         found += await _provider(config, clock)
         found += await _store(config, clock)
+        if config.argocd.access_token_seed is not None:
+            error = await look_at_access_tokens(config)
+            found.append(of_access_tokens(config, error))
     found += await _upstream(config, clock)
     if config.login is LoginMode.OBSERVED:
         found += dex.of_dex(config, await look_at_dex(config, clock))

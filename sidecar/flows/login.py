@@ -238,6 +238,7 @@ class Login:
                 self._tasks.start(self._give_back(tokens.refresh_token), "revoke")
             raise
         await self._schedule.note(grant)
+        await self._sessions.seeding.note(grant)
         return cookie, grant.user_tag, grant.id
 
     async def _give_back(self, refresh_token: str) -> None:

@@ -66,6 +66,7 @@ class Renewal:
         self._window = window
         self._timings = timings
         self._clock = runtime.clock
+        self._tasks = runtime.tasks
         self._metrics = runtime.metrics
         self._log = runtime.log
 
@@ -249,6 +250,8 @@ class Renewal:
         tokens = renew(asked.tokens, response, claims, now=self._clock.now())
         renewed = asked.with_tokens(tokens, has_id_token=response.id_token is not None)
         await self._saving.save(asked, renewed)
+        # Not under the lease: nobody else has to wait for Argo CD's Redis.
+        self._tasks.start(self._sessions.seeding.note(renewed), "seed")
         await self._schedule.note(renewed)
         self._metrics.renewals.labels("renewed" if claims else "without_id_token").inc()
         self._log.info("renewed", user=asked.user_tag, new_id_token=claims is not None)

@@ -17,6 +17,7 @@ from sidecar.flows.cache import Cache, grant_name, session_name
 from sidecar.flows.health import StoreHealth, insist
 from sidecar.flows.knowledge import Knowledge
 from sidecar.flows.records import Live, Records
+from sidecar.flows.seeding import Seeding
 from sidecar.flows.tasks import Runtime
 from sidecar.ports import Ended, RecordName, SaveResult, Store, Write
 
@@ -52,6 +53,7 @@ class Sessions:
         self._store = store
         self._records = records
         self._cache = cache
+        self.seeding = Seeding(cache, runtime)
         self._knowledge = knowledge
         self.health = health
         self.lifetimes = lifetimes

@@ -278,15 +278,8 @@ def test_without_single_sign_on_there_is_nothing_to_take_over() -> None:
     assert "has no single sign-on" in finding(found).sentence
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "enableUserInfoGroups: true",
-        "azure: {enableUserGroupOverageClaim: true}",
-        "azure: {useWorkloadIdentity: true}",
-    ],
-)
-def test_what_works_only_with_argo_cds_own_login_stays_with_it(line: str) -> None:
+def test_what_works_only_with_argo_cds_own_login_stays_with_it() -> None:
+    line = "azure: {useWorkloadIdentity: true}"
     assert finding(read(OIDC + line)).weight is Weight.ABSENT
 
 

@@ -41,6 +41,7 @@ from sidecar.errors import (
 )
 from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.confirmations import EVERY_SECONDS, Confirmations
+from sidecar.flows.fresh import Fresh
 from sidecar.flows.joining import Joining
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
@@ -614,7 +615,7 @@ class ProviderPort(Ports):
 class UpstreamPort(Ports):
     """Argo CD, as one replica reaches it."""
 
-    async def log_out(self, id_token: str) -> str:
+    async def log_out(self, id_token: str, *, site: str) -> str:
         return await self._call("upstream.log_out", LOCAL, lambda: "")
 
 
@@ -650,7 +651,8 @@ class Replica:
             sessions, parts.joining, store, provider, RING, CLIENT, settings, schedule, runtime,
             prefix=PREFIX,
         )  # fmt: skip
-        logout = Logout(sessions, parts.records, provider, UpstreamPort(world, name), runtime)
+        upstream, fresh = UpstreamPort(world, name), Fresh(refresh, clock)
+        logout = Logout(sessions, parts.records, provider, upstream, fresh, runtime)
         return cls(
             name, clock, tasks, sessions, parts.joining, parts.confirmations, refresh, login, logout
         )
