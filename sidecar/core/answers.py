@@ -3,6 +3,8 @@
 Nothing of a request is ever repeated in an answer.
 """
 
+import base64
+import hashlib
 import html
 import json
 import math
@@ -14,6 +16,12 @@ from sidecar.core.devtron import UNAUTHORIZED
 from sidecar.core.heads import Fields, Kind
 from sidecar.core.upstream_kinds import UpstreamKind
 from sidecar.errors import TryLater
+
+
+def style_source(style: str) -> str:
+    """What of a Content-Security-Policy allows this style, and no other (CSP Level 3)."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
+
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;margin:0;display:grid;place-items:center;"
@@ -35,7 +43,7 @@ _PAGE_FIELDS = [
     ("Cache-Control", "no-store"),
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'unsafe-inline'; "
+        f"default-src 'none'; style-src {style_source(_STYLE)}; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     ),
     ("Referrer-Policy", "no-referrer"),
@@ -122,7 +130,9 @@ def try_later(error: TryLater, kind: Kind, login_url: str, *, request_id: str) -
     return answer.with_fields(("Retry-After", seconds))
 
 
-def session_ended(kind: Kind, upstream: UpstreamKind = UpstreamKind.ARGOCD) -> Answer | None:
+def session_ended(
+    kind: Kind, upstream: UpstreamKind = UpstreamKind.ARGOCD, *, logged_out: bool = False
+) -> Answer | None:
     """How the upstream itself would tell its UI that a login has ended; None: pass the request on.
 
     Devtron's has one answer for all (`writeResponse` in its authenticator's AuthMiddleware.go).
@@ -131,8 +141,10 @@ def session_ended(kind: Kind, upstream: UpstreamKind = UpstreamKind.ARGOCD) -> A
         return _json(401, UNAUTHORIZED) if kind in (Kind.API, Kind.STREAM) else None
     match kind:
         case Kind.USERINFO:
-            # `iss` other than "argocd" sends the UI to the SSO login, not the password page.
-            return _json(200, {"iss": "sso"})
+            # `iss` other than "argocd" sends the UI to the SSO login at once, and no `iss` to its
+            # login page: who has logged out is not to be logged in again by a question that was
+            # under way.
+            return _json(200, {} if logged_out else {"iss": "sso"})
         case Kind.API:
             return _argocd_error(401, 16, _UNAUTHORIZED)
         case Kind.STREAM:

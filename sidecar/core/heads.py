@@ -33,6 +33,9 @@ class OwnPath(Enum):
     LOGIN = auto()
     CALLBACK = auto()
     LOGOUT = auto()
+    BACKCHANNEL_LOGOUT = auto()
+    SESSIONS = auto()
+    SIGNED_OUT = auto()
     SIDECAR = auto()
     DEX_TOKEN = auto()
     """Dex' token endpoint, on the port of its own."""
@@ -42,6 +45,9 @@ _OWN = {
     "/auth/login": OwnPath.LOGIN,
     "/auth/callback": OwnPath.CALLBACK,
     "/auth/logout": OwnPath.LOGOUT,
+    "/auth/backchannel-logout": OwnPath.BACKCHANNEL_LOGOUT,
+    "/_sidecar/session": OwnPath.SESSIONS,
+    "/_sidecar/signed-out": OwnPath.SIGNED_OUT,
 }
 
 
@@ -100,10 +106,11 @@ class Paths:
         inner = self.inner(path) if self.takes_over_logins else None
         if inner is None:
             return None
-        if inner == "/_sidecar" or inner.startswith("/_sidecar/"):
-            return OwnPath.SIDECAR
         own = _OWN.get(inner)
-        return own if own is OwnPath.LOGOUT or not self.observes_logins else None
+        if own is None and (inner == "/_sidecar" or inner.startswith("/_sidecar/")):
+            return OwnPath.SIDECAR
+        logs_in = own in (OwnPath.LOGIN, OwnPath.CALLBACK)
+        return None if logs_in and self.observes_logins else own
 
     def purpose(self, method: str, target: str, accept: str) -> "Purpose | None":
         """What a request is for; None where its target is refused."""

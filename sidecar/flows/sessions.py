@@ -1,7 +1,7 @@
 """Sessions as the flows see them: known here, or asked for; used, changed and ended."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -294,6 +294,12 @@ class Sessions:
     def _close_ended(self, name: RecordName) -> None:
         for key, (session, _) in list(self._held_open.items()):
             if name in (session_name(key), grant_name(key.user_tag, session.grant_id)):
+                self.close_open(key)
+
+    def close_signed_by(self, key_ids: Container[str]) -> None:
+        """Close what sessions have open whose cookies nobody takes any more, or may not."""
+        for key, (session, _) in list(self._held_open.items()):
+            if not session.signed_by or session.signed_by in key_ids:
                 self.close_open(key)
 
     async def touch_held_open(self) -> None:

@@ -22,12 +22,13 @@ class Endings:
         return session_ended(kind, self._kind)
 
     def of(
-        self, asked: Asked, seen: Seen, credential: Credential, *, at_once: bool
+        self, asked: Asked, seen: Seen, credential: Credential, *, at_once: bool, logged_out: bool
     ) -> Answer | None:
         """The answer to a request; with `at_once` a page leads to the login, if it is none."""
         if at_once and asked.kind is Kind.PAGE and not self._rules.is_login_page(asked.head):
             return redirect(self._rules.login_back_to(asked.head))
-        answer = self.ended(asked.kind) if credential in _HERE else None
+        here = credential in _HERE
+        answer = session_ended(asked.kind, self._kind, logged_out=logged_out) if here else None
         if answer is not None and self._clears:  # as Devtron does it itself with its 401
             stale = clear_token_lines(seen.found, self._rules.token_cookie)
             answer = answer.with_fields(*(("Set-Cookie", line) for line in stale))

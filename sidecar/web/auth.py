@@ -1,6 +1,6 @@
 """`/auth/login`, `/auth/callback`, `/auth/logout`: the flows, as a browser meets them."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -25,6 +25,8 @@ from sidecar.web import responses
 
 MAX_LOGINS_IN_FLIGHT = 5
 
+Endpoint = Callable[[web.BaseRequest, str], Awaitable[web.Response]]
+
 
 class AuthEndpoints:
     """The sidecar's own endpoints."""
@@ -40,6 +42,7 @@ class AuthEndpoints:
         *,
         session_seconds: float,
         token_cookie: TokenCookie,
+        others: Mapping[OwnPath, Endpoint],
     ) -> None:
         self._sessions = sessions
         self._login = login
@@ -49,6 +52,7 @@ class AuthEndpoints:
         self._sites = sites
         self._session_seconds = session_seconds
         self._token_cookie = token_cookie
+        self._others = others
         self.login_url = f"{paths.root}/auth/login"
 
     def began(self, request: web.BaseRequest) -> bool:
@@ -71,7 +75,9 @@ class AuthEndpoints:
                     return await self._finish_login(request, found, request_id)
                 case OwnPath.LOGOUT:
                     return await self._end_session(request, found, request_id)
-                case OwnPath.SIDECAR | OwnPath.DEX_TOKEN:
+                case _ if own in self._others:
+                    return await self._others[own](request, request_id)
+                case _:
                     return web.Response(status=404, text="Not found\n")
         except LoginRefused as error:
             return responses.login_refused(error, self.login_url, request_id=request_id)
@@ -167,9 +173,8 @@ class AuthEndpoints:
             )
         key = self._sessions.read_cookies(self._jar.sessions(found))
         here = self._sites.at(request.host)
-        location = await self._logout.log_out(key, site=here) if key is not None else None
-        if location == self._sites.public:
-            location = here  # up to 2.12 Argo CD knows one address only
+        return_to = f"{here}/_sidecar/signed-out"
+        location = await self._logout.log_out(key, site=here, return_to=return_to) if key else None
         lines = [self._jar.clear(self._jar.session), *self._clear_tokens(found)]
         return responses.redirect(location or f"{here}/", lines)
 

@@ -27,7 +27,10 @@ OWN = {
     "/auth/callback": OwnPath.CALLBACK,
     "/auth/logout": OwnPath.LOGOUT,
     "/_sidecar": OwnPath.SIDECAR,
-    "/_sidecar/session": OwnPath.SIDECAR,
+    "/_sidecar/anything": OwnPath.SIDECAR,
+    "/_sidecar/session": OwnPath.SESSIONS,
+    "/_sidecar/signed-out": OwnPath.SIGNED_OUT,
+    "/auth/backchannel-logout": OwnPath.BACKCHANNEL_LOGOUT,
 }
 
 # --- paths
@@ -198,7 +201,9 @@ def test_a_request_is_told_by_its_path_and_what_it_accepts(
         ("/auth/login", None, Kind.SIGN_IN),
         ("/auth/callback", None, Kind.SIGN_IN),
         ("/auth/logout", OwnPath.LOGOUT, Kind.LOGOUT),
-        ("/_sidecar/session", OwnPath.SIDECAR, Kind.PAGE),
+        ("/_sidecar/session", OwnPath.SESSIONS, Kind.PAGE),
+        ("/_sidecar/x", OwnPath.SIDECAR, Kind.PAGE),
+        ("/auth/backchannel-logout", OwnPath.BACKCHANNEL_LOGOUT, Kind.PAGE),
         ("/auth/callback/x", None, Kind.PAGE),
         ("/api/v1/settings", None, Kind.PUBLIC),
     ],
