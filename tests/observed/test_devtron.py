@@ -349,6 +349,23 @@ async def test_a_logout_in_one_browser_leaves_the_users_others(devtron: DevtronP
     assert (await phone.get(API)).status == 200
 
 
+async def test_a_person_sees_and_ends_their_sessions_below_devtrons_path(
+    devtron: DevtronPlace,
+) -> None:
+    laptop, phone = await devtron.logged_in("ada"), await devtron.logged_in("ada")
+    json = {"Accept": "application/json"}
+    shown = await (await laptop.get("/_sidecar/session", headers=json)).json()
+    form = {"token": shown["token"], "action": "end-others"}
+    origin = {"Origin": str(URL(devtron.base).origin()), **json}
+
+    done = await laptop.request("POST", "/_sidecar/session", data=form, headers=origin)
+
+    assert len(shown["sessions"]) == 2
+    assert done.status in (200, 303)
+    assert (await phone.get(API)).status == 401
+    assert (await laptop.get(API)).status == 200
+
+
 async def test_after_a_logout_a_login_works_again(devtron: DevtronPlace) -> None:
     browser = await devtron.logged_in()
     forget_token(browser)
