@@ -41,6 +41,8 @@ from sidecar.web.sessions import SessionPages
 # What began with a configuration that is gone has ended by then: logins take the longest.
 KEPT_SECONDS = ATTEMPT_LIFE_SECONDS + 60.0
 
+_BESIDE_THE_TOKEN = 8 * 1024  # of a request's head, for its line, other fields and other cookies
+
 
 @dataclass(frozen=True, slots=True)
 class Face:
@@ -307,6 +309,7 @@ def _rules(config: Config, jar: CookieJar, paths: Paths) -> Rules:
         min_token_life=config.min_token_life,
         token_cookie=edges.token_cookie(config),
         session_seconds=config.session_max_lifetime,
+        most_mirrored=config.max_head_size - _BESIDE_THE_TOKEN,
     )
 
 

@@ -10,7 +10,13 @@ from urllib.parse import urlsplit
 
 from sidecar.config import values
 from sidecar.config.argocd_folder import Folder, Signature
-from sidecar.config.environment import PREFIX, from_kubernetes, read_files, variable
+from sidecar.config.environment import (
+    AZURE_TOKEN_FILE,
+    PREFIX,
+    from_kubernetes,
+    read_files,
+    variable,
+)
 from sidecar.config.from_argocd import LOGIN, FromArgoCd, Merging
 from sidecar.config.from_devtron import filled_by_devtron, kind_faults
 from sidecar.config.from_dex import ADDRESSES
@@ -122,7 +128,10 @@ def _filled(
         return FromArgoCd(), [*_missing(given), *_left_to_choose(given, environ)]
     files, unread = source.read()
     lifetime = Variables().session_max_lifetime
-    merged = Merging(files, unread, source.file, given, lifetime=lifetime).merged()
+    assertion_file = environ.get(AZURE_TOKEN_FILE, "")
+    merged = Merging(
+        files, unread, source.file, given, lifetime=lifetime, assertion_file=assertion_file
+    ).merged()
     given.setdefault("store_url", "memory://")  # not used: logins pass where Argo CD has none
     return merged, list(_missing(given)) if merged.takes_over_logins else []
 

@@ -327,7 +327,10 @@ class Gate:
         )
 
     def _mirrored(self, fields: Fields, found: Sequence[Crumb], id_token: str) -> Fields:
-        """On pages and API answers, Argo CD's own cookie, whenever the browser's is not current."""
+        """On pages and API answers, Argo CD's own cookie, whenever the browser's is not current.
+
+        A token that is too long for one is not mirrored, and no older one stays.
+        """
         if join_token(found) == id_token:
             return fields
         kept = [(n, v) for n, v in fields if n.lower() != "cache-control"]

@@ -207,6 +207,8 @@ class Rules:
     token_cookie: TokenCookie = _PLAIN_COOKIE
     """How the upstream sets its own cookie."""
     session_seconds: float = 0.0
+    most_mirrored: int = 56 * 1024
+    """How long a token may be that a browser is to send back: a longer one would shut it out."""
 
     def is_login_page(self, head: RequestHead) -> bool:
         """Whether a request is for the upstream's own page for logins, of local accounts too."""

@@ -43,6 +43,8 @@ class Takeovers:
         if passed.kind is not Kind.SIGN_IN or self._observer is None:
             return []
         id_token = _token_in(head)
+        if self._rules.token_cookie.for_scripts and len(id_token) > self._rules.most_mirrored:
+            return []  # what its page reads could not be renewed
         agents = values(passed.seen.fields, "user-agent")
         agent = short_user_agent(agents[0] if agents else "")
         session = await self._observer.begin(id_token, user_agent=agent)
@@ -63,7 +65,10 @@ class Takeovers:
 
 def token_cookies(rules: Rules, found: Sequence[Crumb], id_token: str) -> Fields:
     """The upstream's own cookie in mirror mode, and the end of what a browser has of it beside."""
-    lines = token_cookie_lines(id_token, rules.token_cookie) if rules.mirror else []
+    fits = len(id_token) <= rules.most_mirrored
+    if not fits and rules.mirror and rules.token_cookie.for_scripts:
+        return []  # without any the upstream's page would take it for a logout
+    lines = token_cookie_lines(id_token, rules.token_cookie) if rules.mirror and fits else []
     stale = clear_token_lines(found, rules.token_cookie, keep=len(lines))
     return [("Set-Cookie", line) for line in (*lines, *stale)]
 

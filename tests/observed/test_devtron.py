@@ -98,6 +98,20 @@ async def test_the_callback_leaves_its_own_cookie_as_the_dashboard_reads_it(
     assert [f for f in ours.split("; ") if f in flags] == ["Max-Age=604800"]
 
 
+async def test_a_token_too_long_to_be_renewed_in_the_browser_is_left_to_devtron(
+    fake_clock: FakeClock,
+) -> None:
+    """The dashboard reads it from the cookie, which would be gone with the first renewal."""
+    async with devtron_place(fake_clock, SIDECAR_MAX_HEAD_SIZE="32KiB") as place:
+        place.long_tokens()
+        browser = await place.browser()
+
+        answer = await place.callback(browser)
+
+        assert answer.status == 303
+        assert not browser.session()
+
+
 async def test_a_callback_that_comes_twice_makes_one_session(devtron: DevtronPlace) -> None:
     browser = await devtron.browser()
     callback = await browser.sign_in()
