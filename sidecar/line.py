@@ -44,6 +44,7 @@ class Line:
             store, ring, self.client, self.schedule, _lifetimes(config), runtime,
             prefix=edges.KEY_PREFIX,
         )  # fmt: skip
+        self.parts.sessions.groups.claims = config.groups_claims
         self.http = edges.provider_http(config)
         self.provider = edges.provider(
             config,
@@ -92,6 +93,7 @@ class Line:
         """
         before, self._config = self._config, config
         self.parts.sessions.lifetimes = _lifetimes(config)
+        self.parts.sessions.groups.claims = config.groups_claims
         self.parts.records.ring = ring
         replaced = None
         if edges.provider_way(before) != edges.provider_way(config):

@@ -87,6 +87,9 @@ class Metrics:
         self.forced_logins = self._counter(
             "forced_logins", "Sessions that ended though nobody logged out, by reason", "reason"
         )
+        self.group_changes = self._counter(
+            "group_changes", "Renewed ID tokens with other groups than before", "change"
+        )
         self.requests = LabelledTally(
             _PREFIX + "requests", "Proxied requests by credential", "credential", self.registry
         )

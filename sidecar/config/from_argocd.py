@@ -15,6 +15,7 @@ from sidecar.core.argocd_config import ArgoCdConfig, Redis, read_argocd_config
 from sidecar.core.argocd_files import (
     CM,
     PARAMS,
+    RBAC,
     REDIS_SECRET,
     SECRET,
     ArgoCdFiles,
@@ -81,6 +82,8 @@ class Merging:
         self._take_additional_urls()
         oidc = self._take_client()
         self._take_lifetime()
+        claims = " ".join(self._argocd.groups_claims)
+        self._take("groups_claims", f"{RBAC}: scopes", claims, values.claims)
         self._take_upstream()
         self._take_certificate()
         self._take_store()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from sidecar.core.groups import MAX_CLAIMS
 from sidecar.core.refresh_policy import RefreshWindow
 from sidecar.core.sealing import Key, parse_keys
 
@@ -278,6 +279,15 @@ def scopes(text: str) -> tuple[str, ...]:
         raise ValueError(f"has a scope that is none: {text!r}. Write openid profile email groups")
     if "openid" not in found:
         raise ValueError(f"lacks the scope openid: {text!r}. Write openid profile email groups")
+    return found
+
+
+def claims(text: str) -> tuple[str, ...]:
+    """The names of claims, separated by spaces or commas."""
+    found = tuple(text.replace(",", " ").split())
+    fine = all(re.fullmatch(r"[!-~]{1,256}", name) for name in found)
+    if not fine or not 1 <= len(found) <= MAX_CLAIMS:
+        raise ValueError(f"is not 1 to {MAX_CLAIMS} names of claims: {text[:80]!r}. Write groups")
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from sidecar.config import values
 from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LogLevel
 from sidecar.core.authorization import OfflineAccess
+from sidecar.core.groups import GROUPS_CLAIMS
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import Key
@@ -201,6 +202,13 @@ class Variables:
     )
     scopes: tuple[str, ...] = _variable(
         values.scopes, "openid profile email groups", "The scopes to ask the provider for."
+    )
+    groups_claims: tuple[str, ...] = _field(
+        values.claims,
+        GROUPS_CLAIMS,
+        "`scopes` in `argocd-rbac-cm`, else `groups`",
+        "The ID token's claims that Argo CD's policies go by. When a renewed token has other "
+        "values in them, it is told in the log, and open streams and terminals end.",
     )
     offline_access: OfflineAccess = _variable(
         values.one_of(OfflineAccess),

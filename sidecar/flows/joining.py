@@ -76,6 +76,7 @@ class Joining:
                     return
                 later = shared.with_login(tokens, nonce=nonce, ends_at=0.0)
                 if await self._sessions.save(later) is SaveResult.SAVED:
+                    self._note_groups(shared, later)
                     return
             await self._clock.sleep(_RETRY_SECONDS)
 
@@ -168,9 +169,16 @@ class Joining:
         )
         if result is SaveResult.SAVED:
             told_at = self._clock.monotonic()
+            if known := self._cache.grants.get(grant.id):
+                self._note_groups(known.value, grant)
             self._cache.note_session(session, writes[0].write_id, asked_at, told_at)
             self._cache.note_grant(grant, writes[1].write_id, asked_at, told_at)
         return cookie, result
+
+    def _note_groups(self, before: Grant, after: Grant) -> None:
+        """Another login of the same user may bring other groups to all of the user's sessions."""
+        old, new = before.tokens.id_token, after.tokens.id_token
+        self._sessions.groups.note(old, new, user=after.user_tag)
 
     def _hex(self, size: int) -> str:
         return self._random(size).hex()

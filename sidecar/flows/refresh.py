@@ -141,7 +141,7 @@ class Refresh:
 
     def may_go_up(self, live: Live) -> bool:
         """Whether what `current` gave may still be used: right before its request goes up."""
-        return self._sessions.may_go_up(live)
+        return self._sessions.may_go_up(live) and self._saving.latest(live) is live
 
     def try_again(self) -> None:
         """Forget what stood in the way: the client or the way to the provider has changed."""

@@ -242,6 +242,7 @@ class Renewal:
             self._setbacks.renewed(asked.id)
         tokens = renew(asked.tokens, response, claims, now=self._clock.now())
         renewed = asked.with_tokens(tokens, has_id_token=response.id_token is not None)
+        self._sessions.groups.note(asked.tokens.id_token, tokens.id_token, user=asked.user_tag)
         await self._saving.save(asked, renewed)
         await self._schedule.note(renewed)
         self._metrics.renewals.labels("renewed" if claims else "without_id_token").inc()

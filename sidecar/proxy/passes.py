@@ -10,7 +10,7 @@ from sidecar.core.authorization import Sites
 from sidecar.core.cookies import CookieJar, Crumb
 from sidecar.core.heads import Credential, Fields, Kind, Paths
 from sidecar.core.messages import RequestFields, RequestHead
-from sidecar.core.session import EndReason, Session, SessionKey
+from sidecar.core.session import EndReason, SessionKey
 from sidecar.flows.records import Live
 
 
@@ -41,11 +41,15 @@ class KnownSessions(Protocol):
         """A session with its grant, None where the store has none."""
         ...
 
+    def known(self, key: SessionKey) -> Live | None:
+        """A session that may be relied on right now, without a look at the store."""
+        ...
+
     async def end(self, key: SessionKey, grant_id: str, reason: EndReason) -> object:
         """End a session."""
         ...
 
-    def held_open(self, session: Session) -> AbstractContextManager[None]:
+    def held_open(self, live: Live) -> AbstractContextManager[None]:
         """While this lasts the session is in use."""
         ...
 
@@ -61,11 +65,15 @@ class NoLogins:
         """None: there is none."""
         return None
 
+    def known(self, key: SessionKey) -> Live | None:
+        """None: there is none."""
+        return None
+
     async def end(self, key: SessionKey, grant_id: str, reason: EndReason) -> object:
         """Nothing to end."""
         return None
 
-    def held_open(self, session: Session) -> AbstractContextManager[None]:
+    def held_open(self, live: Live) -> AbstractContextManager[None]:
         """Nothing to hold."""
         return nullcontext()
 

@@ -70,6 +70,7 @@ def test_three_variables_are_enough_on_a_developers_machine() -> None:
     assert (config.max_header_fields, config.body_timeout) == (256, 60.0)
     assert config.admin_listen == Listen(None, 9090)
     assert config.scopes == ("openid", "profile", "email", "groups")
+    assert config.groups_claims == ("groups",)
     assert config.offline_access is OfflineAccess.AUTO
     assert config.store_url == "memory://"
     assert config.session_keys is None
@@ -120,6 +121,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "idle_timeout": ("1m", 60.0),
     "admin_listen": ("127.0.0.1:9091", Listen("127.0.0.1", 9091)),
     "scopes": ("openid,email", ("openid", "email")),
+    "groups_claims": ("cognito:groups, email", ("cognito:groups", "email")),
     "offline_access": ("never", OfflineAccess.NEVER),
     "store_url": ("redis://redis", "redis://redis"),
     "session_keys": (f"a:{KEY}", None),
@@ -163,6 +165,7 @@ BAD = {
     "idle_timeout": "0s",
     "admin_listen": "9090",
     "scopes": "email",
+    "groups_claims": ",",
     "offline_access": "yes",
     "store_url": "redis:6379",
     "session_keys": "x",
