@@ -21,6 +21,7 @@ from sidecar.core.cookies import CookieJar
 from sidecar.core.heads import Paths
 from sidecar.core.sealing import KEY_BYTES, Key, KeyRing
 from sidecar.core.session import SessionKey
+from sidecar.flows.limits import LoginLimits
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
 from sidecar.flows.records import Client
@@ -74,6 +75,7 @@ class Composition:
         self._line: Line | None = None
         self._keys: tuple[Key, ...] | None = None
         self._retired: list[_Retired] = []
+        self._limits = LoginLimits(runtime)
         self.own = OwnSite(request_ids=request_id, log=runtime.log)
         self.checks: dict[str, Check] = {"upstream": checked(lambda: self.pool.probe())}
         self.show: Callable[[Face, Config], None] = lambda face, config: None
@@ -161,8 +163,10 @@ class Composition:
             _login_settings(config),
             line.schedule,
             runtime,
+            self._limits,
             prefix=edges.KEY_PREFIX,
         )
+        self._limits.allow_each_address(config.max_logins_per_address)
         argocd = edges.argocd(config, self._upstream)
         logout = Logout(sessions, records, line.provider, argocd, runtime)
         auth = AuthEndpoints(
@@ -172,7 +176,10 @@ class Composition:
             jar,
             paths,
             Sites(config.public_url, config.additional_urls or ()),
+            self._limits,
             session_seconds=config.session_max_lifetime,
+            trusted_proxies=config.trusted_proxies or (),
+            now=runtime.clock.now,
         )
         rules = _rules(config, jar, paths)
         gate = Gate(sessions, line.refresh, rules, metrics=runtime.metrics)

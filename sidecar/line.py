@@ -105,4 +105,9 @@ class Line:
 
 
 def _lifetimes(config: Config) -> Lifetimes:
-    return Lifetimes(config.session_idle_timeout, config.session_max_lifetime, config.store_grace)
+    return Lifetimes(
+        config.session_idle_timeout,
+        config.session_max_lifetime,
+        config.store_grace,
+        config.max_sessions_per_user,
+    )

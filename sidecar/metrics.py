@@ -165,6 +165,9 @@ class Metrics:
             registry=self.registry,
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
+        self.limited = self._counter(
+            "limited", "What was refused because a limit was reached, by limit", "limit"
+        )
         self.jwks_fetches = self._counter("jwks_fetches", "JWKS requests by result", "result")
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:

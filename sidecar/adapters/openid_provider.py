@@ -64,8 +64,19 @@ class OpenIdProvider:
         self._recognised = recognised(issuer, {})
         self._document_timeout = ClientTimeout(total=keys_seconds)
         self._proxy = functools.lru_cache(maxsize=16)(egress_proxy)
-        self._endpoints = Remembered(self._discover, clock, again_seconds=RETRY_SECONDS)
-        self._keys = Remembered(self._read_keys, clock, again_seconds=ASK_AGAIN_SECONDS)
+        limited = metrics.limited.labels
+        self._endpoints = Remembered(
+            self._discover,
+            clock,
+            again_seconds=RETRY_SECONDS,
+            too_soon=lambda: limited("discovery").inc(),
+        )
+        self._keys = Remembered(
+            self._read_keys,
+            clock,
+            again_seconds=ASK_AGAIN_SECONDS,
+            too_soon=lambda: limited("jwks").inc(),
+        )
 
     def use(self, http: ClientSession) -> None:
         """Ask with another client from now on; what is under way ends with the old one."""

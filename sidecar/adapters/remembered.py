@@ -17,11 +17,17 @@ class Remembered(Generic[_T]):
     """A fetched value: one fetch at a time, not too often, and the old one while that fails."""
 
     def __init__(
-        self, fetch: Callable[[], Awaitable[_T]], clock: Clock, *, again_seconds: float
+        self,
+        fetch: Callable[[], Awaitable[_T]],
+        clock: Clock,
+        *,
+        again_seconds: float,
+        too_soon: Callable[[], None] = lambda: None,
     ) -> None:
         self._fetch = fetch
         self._clock = clock
         self._again_seconds = again_seconds
+        self._too_soon = too_soon
         self._lock = asyncio.Lock()
         self._value: _T | None = None
         self._fetched_at = 0.0
@@ -31,6 +37,8 @@ class Remembered(Generic[_T]):
     async def get(self, *, again: bool = False) -> _T:
         """The value, fetched when it is old, or asked for `again` and not too soon for that."""
         if self._value is not None and not self._due(again=again):
+            if again:
+                self._too_soon()
             return self._value
         asked_at = self._clock.monotonic()
         async with self._lock:
@@ -47,6 +55,7 @@ class Remembered(Generic[_T]):
     async def _fetch_again(self) -> _T:
         now = self._clock.monotonic()
         if self._value is None and now < self._next_at:
+            self._too_soon()
             raise ProviderUnavailable(f"{self._why}, a moment ago")
         try:
             value = await self._fetch()

@@ -27,6 +27,7 @@ class EndReason(StrEnum):
     REPLACED = "replaced"
     UNREADABLE = "unreadable"
     OTHER_PROVIDER = "other_provider"
+    TOO_MANY_SESSIONS = "too_many_sessions"
 
 
 def user_tag(issuer: str, client_id: str, subject: str) -> str:

@@ -173,6 +173,8 @@ class Joining:
                 self._note_groups(known.value, grant)
             self._cache.note_session(session, writes[0].write_id, asked_at, told_at)
             self._cache.note_grant(grant, writes[1].write_id, asked_at, told_at)
+            with suppress(StoreUnavailable):  # the login is done; the next one looks again
+                await self._sessions.end_surplus(key)
         return cookie, result
 
     def _note_groups(self, before: Grant, after: Grant) -> None:

@@ -35,6 +35,8 @@ class Lifetimes:
     idle_seconds: float
     max_seconds: float
     grace_seconds: float = 300.0
+    max_sessions: int = 20
+    """How many sessions a user may have."""
 
 
 class Sessions:
@@ -259,6 +261,19 @@ class Sessions:
             self._knowledge.note_end(grant_name(key.user_tag, grant_id), reason, write_id)
         self._count_end(reason)
         return ended
+
+    async def end_surplus(self, key: SessionKey) -> None:
+        """End what a user has too many of, now that there is the session `key`.
+
+        Not in one step with its attaching: the last of several logins at once sees them all.
+
+        Raises:
+            StoreUnavailable: some may be left; the user's next login looks again.
+        """
+        most = self.lifetimes.max_sessions
+        for old, grant_id in await self._store.surplus(key, most=most):
+            await self.end(old, grant_id, EndReason.TOO_MANY_SESSIONS)
+            self._log.info("session_ended", user=key.user_tag, reason="too_many_sessions")
 
     async def end_grant(self, grant: Grant, reason: EndReason) -> bool:
         """End a grant at its version, with all its sessions; False if it has moved on."""

@@ -41,6 +41,7 @@ from sidecar.errors import (
 from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.confirmations import EVERY_SECONDS, Confirmations
 from sidecar.flows.joining import Joining
+from sidecar.flows.limits import LoginLimits
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
 from sidecar.flows.records import Client, Live
@@ -83,8 +84,8 @@ _REDEEMED = Access(writes=frozenset({"redeemed"}))
 # What each call of the store touches; one that is not named here meets all that touch the grant.
 _TOUCHES = {
     "now": LOCAL, "ping": LOCAL, "load": _GRANT, "load_grant": _GRANT, "last_seen": _GRANT,
-    "take_lease": _LEASE, "release_lease": _LEASE, "schedule": _DUE, "take_due": _DUE,
-    "redeem": _REDEEMED, "set_redeemed": _REDEEMED, "redeemed": _REDEEMED,
+    "surplus": _GRANT, "take_lease": _LEASE, "release_lease": _LEASE, "schedule": _DUE,
+    "take_due": _DUE, "redeem": _REDEEMED, "set_redeemed": _REDEEMED, "redeemed": _REDEEMED,
 }  # fmt: skip
 _MAY_CHANGE_GRANT = ("attach", "save_grant", "end_session", "end_grant")
 
@@ -636,7 +637,7 @@ class Replica:
         settings = LoginSettings(("openid",), OfflineAccess.AUTO)
         login = Login(
             sessions, parts.joining, store, provider, RING, CLIENT, settings, schedule, runtime,
-            prefix=PREFIX,
+            LoginLimits(runtime), prefix=PREFIX,
         )  # fmt: skip
         logout = Logout(sessions, parts.records, provider, UpstreamPort(world, name), runtime)
         return cls(
