@@ -8,7 +8,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py fuzz test-chaos check-deploy bench bench-refresh lint types lock clean
+.PHONY: help demo test test-py fuzz test-chaos check-deploy sbom bench bench-refresh lint types lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -27,8 +27,11 @@ fuzz: $(VENV)/test.ok  ## twenty seconds of coverage-guided fuzzing; FUZZ="answe
 test-chaos: $(VENV)/test.ok  ## minutes of killed replicas and lost data; CHAOS_SEED=7 repeats a run
 	$(BIN)/pytest -W error -m chaos tests/chaos $(ARGS)
 
-check-deploy: $(VENV)/test.ok build/deploy/ok  ## the manifests and the Dockerfile, without a cluster
+check-deploy: $(VENV)/test.ok build/deploy/ok sbom  ## the manifests and the Dockerfile, without a cluster
 	$(BIN)/pytest -W error -m deploy tests/deploy $(ARGS)
+
+sbom: build/deploy/ok build/image/ok  ## what the image consists of, as CycloneDX: build/sbom.cdx.json
+	build/deploy/bin/cyclonedx-py environment --output-reproducible -o build/sbom.cdx.json build/image
 
 bench: $(VENV)/test.ok  ## minutes beside nginx, haproxy and mod_auth_openidc; ARGS="--quick"
 	$(BIN)/python -m bench.proxies $(ARGS)
@@ -67,6 +70,14 @@ $(VENV)/%.ok: requirements/%.txt requirements/build.txt pyproject.toml | $(BIN)/
 	touch $@
 
 # checkov alone brings a hundred packages, other versions of ours among them.
+# As the Dockerfile puts it together.
+build/image/ok: requirements/image.txt pyproject.toml $(VENV)/test.ok
+	$(PY) -m venv --clear --without-pip build/image
+	$(BIN)/pip --python build/image/bin/python install --quiet --require-hashes -r requirements/image.txt
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/image .
+	$(BIN)/pip --python build/image/bin/python install --quiet --no-deps --no-index build/image/*.whl
+	touch $@
+
 build/deploy/ok: requirements/deploy.txt
 	$(PY) -m venv --clear build/deploy
 	build/deploy/bin/pip install --quiet --require-hashes -r requirements/deploy.txt

@@ -71,7 +71,7 @@ class Changes:
                 self._metrics.alarms.labels("argocd_config").inc()
                 self._log.error("argocd_config", weight=finding.weight, finding=str(finding))
             else:
-                self._log.info("argocd_config", weight=finding.weight, finding=str(finding))
+                self._log.warning("argocd_config", weight=finding.weight, finding=str(finding))
         if not config.argocd.takes_over_logins:
             self._metrics.alarms.labels("logins_pass").inc()
             self._log.error(
@@ -142,6 +142,8 @@ def _is_alarm(finding: Finding) -> bool:
 def _changed(before: Config, after: Config) -> list[str]:
     """The names of what has changed."""
     names = [name for name in VARIABLES if getattr(before, name) != getattr(after, name)]
+    if before.provider_ca != after.provider_ca and before.argocd == after.argocd:
+        names.append("provider_ca_file")
     if "client_secret" not in names and not after.has_secret_of(before):
         names.append("client_secret_file")
     return names if before.argocd == after.argocd else [*names, "argocd"]

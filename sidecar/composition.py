@@ -21,6 +21,7 @@ from sidecar.core.cookies import CookieJar
 from sidecar.core.heads import Paths
 from sidecar.core.sealing import KEY_BYTES, Key, KeyRing
 from sidecar.core.session import SessionKey
+from sidecar.flows.fresh import Fresh
 from sidecar.flows.limits import LoginLimits
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
@@ -88,6 +89,8 @@ class Composition:
         for http in [*in_use, *(old.http for old in self._retired)]:
             if http is not None:
                 await http.close()
+        if self._line is not None:
+            await self._line.stop_seeding()
         if isinstance(self._store, RedisStore):
             await self._store.aclose()
 
@@ -145,6 +148,7 @@ class Composition:
     def _leave(self, line: Line) -> None:
         """The issuer or client is another now: this one's sessions are no longer served."""
         line.end()
+        self._runtime.tasks.start(line.stop_seeding(), "close Argo CD's Redis")
         self._retire(http=line.http)
         self.close_all()
 
@@ -168,7 +172,8 @@ class Composition:
         )
         self._limits.allow_each_address(config.max_logins_per_address)
         argocd = edges.argocd(config, self._upstream)
-        logout = Logout(sessions, records, line.provider, argocd, runtime)
+        fresh = Fresh(line.refresh, runtime.clock)
+        logout = Logout(sessions, records, line.provider, argocd, fresh, runtime)
         auth = AuthEndpoints(
             sessions,
             login,

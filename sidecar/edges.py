@@ -5,13 +5,19 @@ from collections.abc import Callable
 
 from aiohttp import ClientSession
 
+from sidecar.adapters.argocd_redis import ArgoCdRedis
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider
-from sidecar.adapters.provider_http import provider_session
+from sidecar.adapters.provider_http import Way, provider_session
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.adapters.upstream import ArgoCd
 from sidecar.config.settings import Config
 from sidecar.config.tls import provider_tls, server_tls, upstream_tls
+from sidecar.core.provider_addresses import (
+    BROWSER_ENDPOINTS,
+    SERVER_ENDPOINTS,
+    ProviderAddresses,
+)
 from sidecar.core.provider_profiles import profile_of
 from sidecar.flows.tasks import Runtime
 from sidecar.metrics import Metrics
@@ -35,21 +41,43 @@ def store(config: Config, clock: Clock) -> RedisStore | MemoryStore:
     )
 
 
-def provider_way(config: Config) -> tuple[str, bool]:
-    """How the provider is reached: which authorities are trusted, and whether that is checked."""
-    return config.argocd.provider_ca, config.argocd.provider_tls_verify
+def provider_way(config: Config) -> tuple[object, ...]:
+    """How the provider is reached, all that counts for it."""
+    return (
+        config.provider_ca,
+        config.provider_tls_verify,
+        config.provider_tls_server_name,
+        config.resolve,
+    )
 
 
 def provider_http(config: Config) -> ClientSession:
     """An HTTP client for the provider."""
-    tls = provider_tls_context(config)
-    return provider_session(total_seconds=config.timings.provider_seconds, tls=tls)
+    way = Way(provider_tls_context(config), config.provider_tls_server_name or "", resolved(config))
+    return provider_session(total_seconds=config.timings.provider_seconds, way=way)
+
+
+def resolved(config: Config) -> dict[tuple[str, int], tuple[str, int]]:
+    """What to connect to in the place of hosts and ports."""
+    return {(one.host, one.port): (one.address, one.address_port) for one in config.resolve or ()}
 
 
 def provider_tls_context(config: Config) -> ssl.SSLContext | None:
     """How TLS is spoken to the provider; None: by the system's authorities."""
-    ca, verify = provider_way(config)
+    ca, verify = config.provider_ca, config.provider_tls_verify
     return provider_tls(ca, verify=verify) if ca or not verify else None
+
+
+def provider_addresses(config: Config) -> ProviderAddresses:
+    """Where the provider is."""
+    names = (*BROWSER_ENDPOINTS, *SERVER_ENDPOINTS)
+    return ProviderAddresses(
+        config.issuer,
+        config.issuer_internal_url or "",
+        config.discovery_url or "",
+        tuple((name, url) for name in names if (url := getattr(config, name))),
+        config.issuer_aliases or (),
+    )
 
 
 def provider(
@@ -58,13 +86,27 @@ def provider(
     """The provider."""
     return OpenIdProvider(
         http,
-        config.issuer,
+        provider_addresses(config),
         config.client_id,
         secret,
         clock=clock,
         metrics=metrics,
         keys_seconds=config.timings.keys_seconds,
         profile=profile_of(config.provider),
+    )
+
+
+def access_tokens(config: Config, random: Callable[[int], bytes]) -> ArgoCdRedis | None:
+    """Argo CD's Redis for the access tokens that it looks for there; None where it does not."""
+    seed = config.argocd.access_token_seed
+    if seed is None:
+        return None
+    return ArgoCdRedis(
+        seed.redis_url,
+        seed.server_secret,
+        key_prefix=seed.key_prefix,
+        random=random,
+        command_seconds=config.store_timeout,
     )
 
 

@@ -21,6 +21,7 @@ SidecarError
 │   ├── KubernetesApiRefused  the Role lacks a rule
 │   └── VersionGone         all of it is listed again
 ├── ProviderRefused         the provider said no; its class decides what follows
+├── SeedUnavailable         Argo CD's Redis took no access token; tried again behind
 ├── RecordBroken            a stored record that its own key cannot open
 └── TokenInvalid            an ID token that must not be used
 """
@@ -166,6 +167,10 @@ class ProviderRefused(SidecarError):
         self.error = error
         self.over = over
         self.reused = reused
+
+
+class SeedUnavailable(SidecarError):
+    """Argo CD's Redis did not take an access token; no login and no renewal fails of it."""
 
 
 class RecordBroken(SidecarError):

@@ -20,7 +20,7 @@ from sidecar.flows.records import Client
 from sidecar.flows.refresh import Refresh
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes
-from sidecar.flows.tasks import Runtime
+from sidecar.flows.tasks import Runtime, cancel
 from sidecar.ports import Store
 
 
@@ -46,6 +46,7 @@ class Line:
         )  # fmt: skip
         self.parts.sessions.groups.claims = config.groups_claims
         self.http = edges.provider_http(config)
+        self.parts.sessions.seeding.use(edges.access_tokens(config, runtime.random))
         self.provider = edges.provider(
             config,
             self.http,
@@ -77,6 +78,7 @@ class Line:
             work["beats"] = self.parts.confirmations.beats
             work["confirmations"] = self.parts.confirmations.run
             work["outages"] = Outages(away, runtime).run
+            work["seeding"] = sessions.seeding.run
         self._work = [
             runtime.tasks.start_endless(run, name, runtime.clock) for name, run in work.items()
         ]
@@ -85,6 +87,14 @@ class Line:
         """End that work; renewals that have begun end by themselves."""
         for task in self._work:
             task.cancel()
+        self._runtime.tasks.start(cancel(self._work), "end of work")
+
+    async def stop_seeding(self) -> None:
+        """Write no more access tokens for Argo CD."""
+        target = self.parts.sessions.seeding.target
+        self.parts.sessions.seeding.use(None)
+        if target is not None:
+            await target.aclose()
 
     def follow(self, config: Config, ring: KeyRing) -> ClientSession | None:
         """Go on with a configuration of the same issuer and client.
@@ -95,13 +105,27 @@ class Line:
         self.parts.sessions.lifetimes = _lifetimes(config)
         self.parts.sessions.groups.claims = config.groups_claims
         self.parts.records.ring = ring
+        self._follow_seed(before, config)
         replaced = None
+        moved = edges.provider_addresses(before) != edges.provider_addresses(config)
+        if moved:
+            self.provider.move(edges.provider_addresses(config))
         if edges.provider_way(before) != edges.provider_way(config):
             replaced, self.http = self.http, edges.provider_http(config)
             self.provider.use(self.http)
-        if replaced is not None or not config.has_secret_of(before):
+        if moved or replaced is not None or not config.has_secret_of(before):
             self.refresh.try_again()
         return replaced
+
+    def _follow_seed(self, before: Config, config: Config) -> None:
+        if before.argocd.access_token_seed == config.argocd.access_token_seed:
+            return
+        seeding = self.parts.sessions.seeding
+        old = seeding.target
+        seeding.use(edges.access_tokens(config, self._runtime.random))
+        if old is not None:
+            # What is under way there fails, and is written to the new one.
+            self._runtime.tasks.start(old.aclose(), "close Argo CD's Redis")
 
 
 def _lifetimes(config: Config) -> Lifetimes:

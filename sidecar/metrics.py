@@ -143,6 +143,11 @@ class Metrics:
         self.alarms = self._counter(
             "alarms", "What an operator has to mend, by kind; the log says what", "kind"
         )
+        self.seeded_access_tokens = self._counter(
+            "seeded_access_tokens",
+            "Access tokens for Argo CD's own Redis: written, put_back, failed",
+            "result",
+        )
         self.takes_over_logins = Gauge(
             _PREFIX + "takes_over_logins",
             "1 while logins are the sidecar's, 0 while they pass to Argo CD",

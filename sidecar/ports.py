@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from typing import NamedTuple, Protocol
 
@@ -287,6 +287,7 @@ class ProviderEndpoints:
     jwks_uri: str
     revocation_endpoint: str = ""
     end_session_endpoint: str = ""
+    userinfo_endpoint: str = ""
     token_endpoint_auth_methods: tuple[str, ...] = ("client_secret_basic",)
     scopes_supported: tuple[str, ...] = ()
     iss_parameter_supported: bool = False
@@ -302,6 +303,11 @@ class IdentityProvider(Protocol):
     @property
     def profile(self) -> ProviderProfile:
         """What this provider does differently, as far as it is known by now."""
+        ...
+
+    @property
+    def issuer_aliases(self) -> tuple[str, ...]:
+        """Other values of `iss` that its tokens may have, as they are set."""
         ...
 
     async def endpoints(self) -> ProviderEndpoints:
@@ -336,6 +342,35 @@ class IdentityProvider(Protocol):
 class Upstream(Protocol):
     """The server behind the sidecar, as far as the flows talk to it."""
 
-    async def log_out(self, id_token: str) -> str:
-        """Tell it that an ID token is no longer good; where it would send the browser, or ""."""
+    async def log_out(self, id_token: str, *, site: str) -> str:
+        """Tell it that an ID token is no longer good; where it would send a browser at `site`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A user's access token, and how long it is to stand."""
+
+    subject: str
+    value: str = field(repr=False)
+    seconds: float
+
+
+class AccessTokens(Protocol):
+    """Where Argo CD looks for access tokens; every call raises `SeedUnavailable`."""
+
+    async def put(self, token: AccessToken) -> None:
+        """Write a token over the one before; Argo CD asks for the user's groups anew."""
+        ...
+
+    async def put_back(self, tokens: Sequence[AccessToken]) -> int:
+        """Write those of which there is none; how many that were."""
+        ...
+
+    async def take_back(self, token: AccessToken) -> None:
+        """Take a token out, if it is the one that is there."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of it."""
         ...

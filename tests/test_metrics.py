@@ -6,6 +6,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from sidecar.metrics import LabelledTally, Metrics, Tally
+from tests.proxy.stack import stack
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 
@@ -56,3 +57,18 @@ def test_so_does_the_quick_counter() -> None:
 
     said = generate_latest(librarys).decode().splitlines()
     assert generate_latest(mine).decode().splitlines() == [x for x in said if "_created" not in x]
+
+
+async def test_what_alerts_count_on_is_there_before_its_first_event() -> None:
+    async with stack() as running:
+        text = generate_latest(running.site.metrics.registry).decode()
+
+    for series in (
+        'forced_logins_total{reason="reuse_detected"}',
+        'forced_logins_total{reason="unreadable"}',
+        'ended_sessions_total{reason="logout"}',
+        'renewals_total{result="operator"}',
+        'put_back_total{record="grant"}',
+    ):
+        assert f"argocd_token_refresh_{series} 0.0" in text
+    assert 'forced_logins_total{reason="logout"}' not in text

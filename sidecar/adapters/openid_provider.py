@@ -18,6 +18,7 @@ from authlib.oauth2.rfc7009 import prepare_revoke_token_request
 from sidecar.adapters.provider_http import (
     answer,
     egress_proxy,
+    gives_up_tls,
     presenting,
     read_bounded,
     within,
@@ -27,6 +28,7 @@ from sidecar.adapters.remembered import RETRY_SECONDS, Remembered
 from sidecar.core import id_token as core_id_token
 from sidecar.core.failures import Answer, failure
 from sidecar.core.id_token import SigningKey, read_keys
+from sidecar.core.provider_addresses import ProviderAddresses
 from sidecar.core.provider_profiles import ProviderProfile, SecretPlace, recognised
 from sidecar.core.tokens import TokenResponse, read_token_response
 from sidecar.errors import ProviderUnavailable
@@ -37,7 +39,7 @@ ASK_AGAIN_SECONDS = 10.0  # between two JWKS requests, whatever unknown key ids 
 
 
 class OpenIdProvider:
-    """The provider at `issuer`, for one client. `secret` is asked for at each request.
+    """The provider at its addresses, for one client. `secret` is asked for at each request.
 
     Without a profile the provider is recognised, at each discovery anew.
     """
@@ -45,7 +47,7 @@ class OpenIdProvider:
     def __init__(
         self,
         http: ClientSession,
-        issuer: str,
+        addresses: ProviderAddresses,
         client_id: str,
         secret: Callable[[], str],
         *,
@@ -55,25 +57,28 @@ class OpenIdProvider:
         profile: ProviderProfile | None = None,
     ) -> None:
         self._http = http
-        self._issuer = issuer
+        self._addresses = addresses
         self._client_id = client_id
         self._secret = secret
         self._clock = clock
         self._metrics = metrics
         self._chosen = profile
-        self._recognised = recognised(issuer, {})
+        self._recognised = recognised(addresses.issuer, {})
         self._document_timeout = ClientTimeout(total=keys_seconds)
         self._proxy = functools.lru_cache(maxsize=16)(egress_proxy)
-        limited = metrics.limited.labels
+        self._forget_documents()
+
+    def _forget_documents(self) -> None:
+        limited = self._metrics.limited.labels
         self._endpoints = Remembered(
             self._discover,
-            clock,
+            self._clock,
             again_seconds=RETRY_SECONDS,
             too_soon=lambda: limited("discovery").inc(),
         )
         self._keys = Remembered(
             self._read_keys,
-            clock,
+            self._clock,
             again_seconds=ASK_AGAIN_SECONDS,
             too_soon=lambda: limited("jwks").inc(),
         )
@@ -82,6 +87,11 @@ class OpenIdProvider:
         """Ask with another client from now on; what is under way ends with the old one."""
         self._http = http
 
+    def move(self, addresses: ProviderAddresses) -> None:
+        """Ask at other addresses of the same provider, whose documents are then read anew."""
+        self._addresses = addresses
+        self._forget_documents()
+
     @property
     def profile(self) -> ProviderProfile:
         """The profile that was chosen, else the one that issuer and metadata speak for.
@@ -89,6 +99,11 @@ class OpenIdProvider:
         Before the first discovery the issuer alone has to tell.
         """
         return self._chosen or self._recognised
+
+    @property
+    def issuer_aliases(self) -> tuple[str, ...]:
+        """Other values of `iss` that its tokens may have, as they are set."""
+        return self._addresses.aliases
 
     async def endpoints(self) -> ProviderEndpoints:
         """The provider's metadata, fetched when first asked for, and hourly."""
@@ -198,10 +213,10 @@ class OpenIdProvider:
         return headers, body
 
     async def _discover(self) -> ProviderEndpoints:
-        url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = await self._document(url, "discovery")
-        endpoints = read_metadata(document, self._issuer)
-        self._recognised = recognised(self._issuer, document)
+        addresses = self._addresses
+        document = await self._document(addresses.metadata_url, "discovery")
+        endpoints = read_metadata(document, addresses)
+        self._recognised = recognised(addresses.issuer, document)
         return endpoints
 
     async def _read_keys(self) -> list[SigningKey]:
@@ -226,6 +241,8 @@ class OpenIdProvider:
         with self._metrics.provider_seconds.labels(name).time():
             async with answer(request) as response:
                 body = await read_bounded(response)
+        if gives_up_tls(response):
+            raise ProviderUnavailable(f"the provider's {name} is redirected from https to http")
         if response.status != 200:
             raise ProviderUnavailable(f"the provider's {name} answered {response.status}")
         try:

@@ -1,11 +1,13 @@
 """One request to a provider: sent in time or not at all, heard to its end, bounded, once."""
 
 import asyncio
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -24,6 +26,9 @@ from aiohttp import (
     TCPConnector,
     TooManyRedirects,
 )
+from aiohttp.abc import AbstractCookieJar, AbstractResolver, ResolveResult
+from aiohttp.resolver import DefaultResolver
+from yarl import URL
 
 from sidecar.errors import ProviderUnavailable
 
@@ -95,18 +100,78 @@ async def within(seconds: float, work: Coroutine[Any, Any, _T]) -> _T:
         await asyncio.wait({task})
 
 
-def provider_session(*, total_seconds: float, tls: ssl.SSLContext | None = None) -> ClientSession:
-    """The HTTP client for a provider: a fresh connection for each request, by `tls` if given.
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a provider is reached: TLS, None for the system's authorities; and where it is.
+
+    `server_name` is the name in its certificate, where that is not the host of its addresses.
+    `resolve` has, for a host and port, the host and port to connect to instead: the `Host` and
+    the name in the certificate stay those of the address. No proxy stands before those.
+    """
+
+    tls: ssl.SSLContext | None = None
+    server_name: str = ""
+    resolve: Mapping[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+
+
+def provider_session(
+    *,
+    total_seconds: float,
+    way: Way | None = None,
+    cookie_jar: AbstractCookieJar | None = None,
+) -> ClientSession:
+    """The HTTP client for a provider: a fresh connection for each request, no cookies by itself.
 
     On a kept connection it cannot be told whether a request that failed was ever read, and
     so whether its refresh token is spent.
     """
+    way = way or Way()
     return ClientSession(
-        connector=TCPConnector(force_close=True, limit=100, ssl=tls or True),
-        cookie_jar=DummyCookieJar(),
+        connector=TCPConnector(
+            force_close=True, limit=100, ssl=way.tls or True, resolver=Resolver(way.resolve)
+        ),
+        cookie_jar=DummyCookieJar() if cookie_jar is None else cookie_jar,  # an empty one is falsy
         timeout=ClientTimeout(total=total_seconds),
-        request_class=_TimelyRequest,
+        request_class=_request_on(way),
     )
+
+
+class Resolver(AbstractResolver):
+    """Where a host and port are: as configured, else as the system says."""
+
+    def __init__(self, configured: Mapping[tuple[str, int], tuple[str, int]]) -> None:
+        self._configured = configured
+        self._system = DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses to connect to."""
+        where = self._configured.get((host.lower(), port), (host, port))
+        return await self._system.resolve(*where, family)
+
+    async def close(self) -> None:
+        """Close what the system's resolver holds."""
+        await self._system.close()
+
+
+def _request_on(way: Way) -> type[_TimelyRequest]:
+    class _Request(_TimelyRequest):
+        def __init__(
+            self,
+            method: str,
+            url: URL,
+            *,
+            proxy: URL | None = None,
+            server_hostname: str | None = None,
+            **options: Any,
+        ) -> None:
+            if (url.host, url.port) in way.resolve:
+                proxy = None
+            name = way.server_name or server_hostname
+            super().__init__(method, url, proxy=proxy, server_hostname=name, **options)
+
+    return _Request
 
 
 def egress_proxy(url: str) -> str | None:
@@ -134,14 +199,30 @@ async def answer(request: Any) -> AsyncIterator[ClientResponse]:
         name = type(error).__name__
         raise ProviderUnavailable(f"the provider's answer is not HTTP ({name})") from None
     except ClientConnectorCertificateError as error:
+        if is_for_another_name(error):
+            raise ProviderUnavailable(
+                "the provider's certificate is for another name. Give that name by "
+                "SIDECAR_PROVIDER_TLS_SERVER_NAME, or the way there by SIDECAR_RESOLVE"
+            ) from error
         raise ProviderUnavailable(
-            "the provider's certificate is not trusted. Give its authority as rootCA in "
-            "oidc.config, or by SSL_CERT_FILE"
+            "the provider's certificate is not trusted. Give its authority by "
+            "SIDECAR_PROVIDER_CA_FILE, or as rootCA in oidc.config"
         ) from error
     except (ClientConnectorError, ConnectionTimeoutError) as error:
         raise ProviderUnavailable("the provider cannot be reached") from error
     except (ClientError, TimeoutError, OSError) as error:
         raise ProviderUnavailable("the provider did not answer") from error
+
+
+def is_for_another_name(error: ClientConnectorCertificateError) -> bool:
+    """Whether a certificate is trusted, but not for this host (OpenSSL's codes 62 and 64)."""
+    return getattr(error.certificate_error, "verify_code", 0) in (62, 64)
+
+
+def gives_up_tls(response: ClientResponse) -> bool:
+    """Whether redirections led from https to http: what came then, anybody may have written."""
+    urls = [*(earlier.url for earlier in response.history), response.url]
+    return any(a.scheme == "https" and b.scheme == "http" for a, b in pairwise(urls))
 
 
 async def read_bounded(response: ClientResponse) -> bytes:

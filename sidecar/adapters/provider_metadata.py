@@ -2,35 +2,33 @@
 
 from typing import Any
 
+from sidecar.core.provider_addresses import REQUIRED, ProviderAddresses, endpoints_at
 from sidecar.errors import ProviderUnavailable
 from sidecar.ports import ProviderEndpoints
 
 
-def read_metadata(document: Any, issuer: str) -> ProviderEndpoints:
-    """The endpoints in a discovery document.
+def read_metadata(document: Any, addresses: ProviderAddresses) -> ProviderEndpoints:
+    """The endpoints in a discovery document, each where it is asked.
 
     Read by hand: Authlib's check refuses http inside a cluster, and documents that leave out
     what nobody needs.
     """
     if not isinstance(document, dict):
         raise ProviderUnavailable("the provider's discovery is not a JSON object")
-    if document.get("issuer") != issuer:
+    if not addresses.may_be_named(document.get("issuer")):
         raise ProviderUnavailable(
             f"the provider's discovery names another issuer, {_short(document.get('issuer'))}. "
             "SIDECAR_ISSUER, or issuer in oidc.config, must be equal to it to the letter "
             "(OpenID Connect Discovery 4.3)"
         )
-    for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-        if not _text(document, name).startswith(("https://", "http://")):
-            raise ProviderUnavailable(f"the provider's discovery has no usable {name}")
+    urls, refused = endpoints_at(addresses, document)
+    for name in REQUIRED:
+        if name in refused:
+            raise ProviderUnavailable(f"the provider's discovery {refused[name]}")
     methods = _texts(document, "token_endpoint_auth_methods_supported")
     return ProviderEndpoints(
-        issuer=issuer,
-        authorization_endpoint=_text(document, "authorization_endpoint"),
-        token_endpoint=_text(document, "token_endpoint"),
-        jwks_uri=_text(document, "jwks_uri"),
-        revocation_endpoint=_text(document, "revocation_endpoint"),
-        end_session_endpoint=_text(document, "end_session_endpoint"),
+        issuer=addresses.issuer,
+        **urls,
         # Left out, it means Basic (OpenID Connect Discovery section 3).
         token_endpoint_auth_methods=methods or ("client_secret_basic",),
         scopes_supported=_texts(document, "scopes_supported"),
@@ -52,11 +50,6 @@ def no_json(body: bytes, name: str) -> str:
 
 def _short(value: Any) -> str:
     return repr(value[:200]) if isinstance(value, str) else "which is no text"
-
-
-def _text(document: dict[str, Any], name: str) -> str:
-    value = document.get(name)
-    return value if isinstance(value, str) and len(value) <= 2048 else ""
 
 
 def _texts(document: dict[str, Any], name: str) -> tuple[str, ...]:

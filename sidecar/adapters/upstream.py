@@ -73,12 +73,15 @@ class ArgoCd:
         self._logout = f"{host}{root_path}/auth/logout"
         self._server_name = server_name
 
-    async def log_out(self, id_token: str) -> str:
+    async def log_out(self, id_token: str, *, site: str) -> str:
         """Revoke an ID token there (3.4 or later); the address its `logoutURL` gives, or "".
 
-        Its own logout does both, so nothing is known here of its revocation list.
+        Its own logout does both, so nothing is known here of its revocation list. By the host of
+        `site` it knows (2.13 or later) to which of its addresses the browser is to come back.
         """
         headers = {"Cookie": f"{TOKEN_COOKIE}={id_token}"}
+        if site:
+            headers["Host"] = urlsplit(site).netloc
         try:
             async with self._http.get(
                 self._logout,

@@ -14,7 +14,7 @@ _SERVICE_NAME = re.compile(
 )
 _SERVICE_PORT = re.compile(r"SIDECAR_([A-Z0-9_]+_)?PORT")
 _MAX_FILE_BYTES = 64 * 1024
-_MAX_CHAIN_BYTES = 1024 * 1024  # a bundle of all the world's authorities has 220 KiB
+MAX_CHAIN_BYTES = 1024 * 1024  # a bundle of all the world's authorities has 220 KiB
 
 
 def variable(field: str) -> str:
@@ -57,7 +57,7 @@ def read_files(given: dict[str, Any]) -> Iterator[str]:
 
 
 def _most_bytes(field: str) -> int:
-    return _MAX_CHAIN_BYTES if "tls" in field else _MAX_FILE_BYTES
+    return MAX_CHAIN_BYTES if "tls" in field or "_ca_" in field else _MAX_FILE_BYTES
 
 
 def read_file(path: str, *, most: int = _MAX_FILE_BYTES) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlsplit
 
 from sidecar.config import values
+from sidecar.config.seeding import AccessTokenSeed, access_token_seed
 from sidecar.config.tls import pair_faults, provider_tls
 from sidecar.core.argocd_config import ArgoCdConfig, Redis, read_argocd_config
 from sidecar.core.argocd_files import (
@@ -36,13 +37,14 @@ class FromArgoCd:
     authorization: tuple[tuple[str, str], ...] = ()
     """Parameters of the authorization request: `claims`, `domain_hint`."""
     provider_ca: str = ""
-    """The authorities to trust for the provider, as PEM; "" for the system's."""
-    provider_tls_verify: bool = True
+    """`rootCA`: the authorities to trust for the provider, as PEM; "" for the system's."""
     anonymous: bool = False
     insecure: bool | None = None
     """`server.insecure`; None where it is not known."""
     awaited: bool = False
     """Whether what `argocd-server` has begun with is not known yet."""
+    access_token_seed: AccessTokenSeed | None = None
+    """How access tokens get to Argo CD; None where it does not ask for them."""
     findings: tuple[Finding, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Where each field's value is from that Argo CD gives."""
@@ -88,13 +90,14 @@ class Merging:
         self._take_certificate()
         self._take_store()
         self._take_keys()
+        seed = self._access_token_seed()
         return FromArgoCd(
             authorization=_parameters(self._argocd) if oidc else (),
             provider_ca=self._provider_ca() if oidc else "",
-            provider_tls_verify=not (oidc and self._argocd.tls_insecure_skip_verify),
             anonymous=self._argocd.anonymous,
             insecure=self._argocd.insecure,
             awaited=self._files.awaited,
+            access_token_seed=seed,
             findings=tuple(self._findings),
             sources=self._sources,
         )
@@ -104,10 +107,15 @@ class Merging:
         """Whether the client is the environment's: then nothing of `oidc.config` counts."""
         return {"issuer", "client_id"} <= self._set
 
+    @property
+    def _own_login(self) -> bool:
+        """Whether all that a login needs is the environment's."""
+        return set(LOGIN) <= self._set
+
     def _weighed(self, finding: Finding) -> Finding:
         """A finding about what the environment has in its place is only a note."""
         about_client = finding.where.startswith((f"{CM}: oidc", f"{CM}: dex"))
-        beside = (about_client and self._own_client) or set(LOGIN) <= self._set
+        beside = (about_client and self._own_client) or self._own_login
         return replace(finding, weight=Weight.NOTE) if beside else finding
 
     def _find(self, weight: Weight, where: str, sentence: str) -> None:
@@ -152,6 +160,9 @@ class Merging:
         own_secret = {"client_secret", "client_secret_file"} & self._set
         if oidc.client_secret and not own_secret and self._given.get("client_id") == oidc.client_id:
             self._put("client_secret", f"{where}: clientSecret", oidc.client_secret)
+        own_tls = {"provider_tls_verify", "provider_ca_file"} & self._set
+        if self._argocd.tls_insecure_skip_verify and not own_tls:
+            self._put("provider_tls_verify", f"{CM}: oidc.tls.insecure.skip.verify", "off")
         return True
 
     def _provider_ca(self) -> str:
@@ -262,6 +273,20 @@ class Merging:
                 f"{SECRET}: server.secretkey",
                 f"is not there (yet). {self._files.mend(SECRET)}, or set SIDECAR_SESSION_KEYS",
             )
+
+    # What Argo CD needs of us
+
+    def _access_token_seed(self) -> AccessTokenSeed | None:
+        redis = self._argocd.redis
+        reached = redis is not None and not redis.sentinel and redis.password is not None
+        url = redis_url(redis) if redis is not None and reached else ""
+        seed, findings = access_token_seed(self._argocd, self._files, self._given, url)
+        for finding in findings:
+            # A client of the environment's is taken over all the same, and Argo CD refuses it.
+            beside = self._own_client or self._own_login
+            weight = Weight.DOUBTFUL if beside else finding.weight
+            self._find(weight, finding.where, finding.sentence)
+        return seed
 
 
 def redis_url(redis: Redis) -> str:

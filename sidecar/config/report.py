@@ -51,7 +51,7 @@ def _rows(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def _shown(value: Any, name: str) -> str:
-    if name == "store_url":
+    if name in ("store_url", "argocd_redis_url") and value:
         return values.masked(value)
     match value:
         case None | "":
@@ -75,6 +75,6 @@ def _beside(config: Config) -> Iterator[tuple[str, str]]:
     """What Argo CD says that has no variable."""
     argocd = config.argocd
     yield "rootCA", "given" if argocd.provider_ca else "-"
-    yield "provider's certificate", "checked" if argocd.provider_tls_verify else "not checked"
+    yield "access token for Argo CD", "written" if argocd.access_token_seed else "-"
     yield "anonymous users", "on" if argocd.anonymous else "off"
     yield from argocd.authorization

@@ -13,6 +13,7 @@ from sidecar.config.argocd_folder import Folder, Signature, file_signature
 from sidecar.config.environment import read_file, variable
 from sidecar.config.from_argocd import FromArgoCd
 from sidecar.config.sources import ArgoCdSource, filled_by_argocd, given_by
+from sidecar.config.tls import provider_authorities
 from sidecar.config.variables import VARIABLES, Variables
 from sidecar.core.timings import Timings
 from sidecar.errors import ConfigurationError
@@ -22,9 +23,11 @@ from sidecar.errors import ConfigurationError
 class Config(Variables):
     """Everything that is set, by the environment and by Argo CD; replaced whole when it changes.
 
-    `argocd` is what Argo CD's settings add, and what is wrong with them.
+    `argocd` is what Argo CD's settings add, and what is wrong with them. `provider_ca` are the
+    authorities to trust for the provider, as PEM; "" for the system's.
     """
 
+    provider_ca: str = field(default="", repr=False)
     argocd: FromArgoCd = field(default=FromArgoCd(), repr=False)
     _secret_digest: str = field(default="", repr=False)
     _set: frozenset[str] = field(default=frozenset(), repr=False)
@@ -46,7 +49,10 @@ class Config(Variables):
         faults += [*unset, *unreadable]
         if unreadable:
             raise ConfigurationError(faults)
-        config = cls(**values_read, argocd=argocd, _set=names, _source=source)
+        ca, no_authorities = _authorities(given, argocd.provider_ca)
+        said = any(line.startswith(variable("provider_ca_file")) for line in faults)
+        faults += [] if said else no_authorities
+        config = cls(**values_read, argocd=argocd, provider_ca=ca, _set=names, _source=source)
         faults += [*config.timings.faults(), *additional_url_faults(config)]
         if faults:
             raise ConfigurationError(faults)
@@ -65,7 +71,7 @@ class Config(Variables):
 
     def watched(self) -> Signature:
         """What changes when anything does that `load` reads; nothing is read for it."""
-        files = (self.client_secret_file, self.session_keys_file)
+        files = (self.client_secret_file, self.session_keys_file, self.provider_ca_file)
         marks = tuple(file_signature(Path(file)) for file in files if file)
         source = self._source or Folder(self.argocd_config_dir)
         return (*marks, *source.signature())
@@ -77,9 +83,13 @@ class Config(Variables):
         return self.client_secret or ""
 
     def keeping(self, names: Iterable[str], of: "Config") -> Self:
-        """This configuration with what another has in these fields, and as `server.insecure`."""
+        """This configuration with what another has in these fields, and read at a start only."""
         kept = {name: getattr(of, name) for name in names}
-        return replace(self, **kept, argocd=replace(self.argocd, insecure=of.argocd.insecure))
+        seed = self.argocd.access_token_seed
+        if seed is not None:
+            seed = seed.where_it_was(of.argocd.access_token_seed)
+        argocd = replace(self.argocd, insecure=of.argocd.insecure, access_token_seed=seed)
+        return replace(self, **kept, argocd=argocd)
 
     def has_secret_of(self, other: "Config") -> bool:
         """Whether the client's secret was the same when both were loaded."""
@@ -104,6 +114,15 @@ def additional_url_faults(config: Config) -> Iterator[str]:
                 f"{variable('additional_urls')} has {url!r}, whose scheme or path is not that of "
                 "the public URL. Correct it"
             )
+
+
+def _authorities(given: Mapping[str, str], others: str) -> tuple[str, list[str]]:
+    """The authorities to trust for the provider, and what is wrong with the file that has them."""
+    try:
+        ca_file = given.get("provider_ca_file")
+        return provider_authorities(ca_file) if ca_file else others, []
+    except ValueError as error:
+        return "", [f"{variable('provider_ca_file')} {error}"]
 
 
 def _read(given: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:

@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sidecar.config.environment import variable
+from sidecar.config.environment import MAX_CHAIN_BYTES, read_file, variable
 
 
 def server_tls(cert_file: str, key_file: str, *, http2: bool) -> ssl.SSLContext:
@@ -80,6 +80,20 @@ def upstream_ca_faults(given: Mapping[str, Any]) -> Iterator[str]:
             f"{variable('upstream_tls_ca_file')} has no certificates ({_why(error)}). "
             "Mount a file in PEM form"
         )
+
+
+def provider_authorities(ca_file: str) -> str:
+    """The authorities to trust for the provider, as PEM.
+
+    Raises:
+        ValueError: with what follows the variable's name.
+    """
+    try:
+        pem = read_file(ca_file, most=MAX_CHAIN_BYTES)
+        provider_tls(pem or "nothing", verify=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"has no certificates ({_why(error)}). Mount a file in PEM form") from None
+    return pem
 
 
 def _why(error: Exception) -> str:

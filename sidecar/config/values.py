@@ -110,7 +110,7 @@ def refresh_window(text: str) -> RefreshWindow:
 
 def public_url(text: str) -> str:
     """Where browsers see Argo CD: scheme, host, port and root path, without an ending `/`."""
-    _refuse_user_name(text)
+    refuse_user_name(text)
     try:
         parts = urlsplit(text)
         bad = parts.port == 0 or not parts.hostname or parts.netloc.endswith(":")
@@ -135,7 +135,7 @@ def public_url(text: str) -> str:
 
 def issuer(text: str) -> str:
     """The provider's issuer, to the letter: tokens must name the same."""
-    _refuse_user_name(text)
+    refuse_user_name(text)
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
@@ -151,7 +151,7 @@ def issuer(text: str) -> str:
 
 def upstream(text: str) -> str:
     """Where Argo CD listens: scheme, host and port, or a Unix socket."""
-    _refuse_user_name(text)
+    refuse_user_name(text)
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
@@ -231,7 +231,7 @@ def count(text: str) -> int:
     return int(text)
 
 
-def _refuse_user_name(text: str) -> None:
+def refuse_user_name(text: str) -> None:
     """Said before a fault shows the text: what stands before an `@` may be a password."""
     if "@" in text:
         raise ValueError("must not have a user name in it. Write the address without")
@@ -259,6 +259,13 @@ def store_url(text: str) -> str:
             f"Write {_guess(text)}, rediss://…, unix:///… or memory://"
         )
     return text
+
+
+def redis_url(text: str) -> str:
+    """The address of a Redis that is another's: as `store_url`, without `memory://`."""
+    if text == "memory://":
+        raise ValueError("is 'memory://', where nobody else looks. Write redis://argocd-redis:6379")
+    return store_url(text)
 
 
 def _guess(text: str) -> str:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sidecar.config import values
+from sidecar.config import provider_values, values
+from sidecar.config.provider_values import Resolve
 from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LogLevel
 from sidecar.core.authorization import OfflineAccess
 from sidecar.core.client_address import Networks
@@ -103,6 +104,68 @@ class Variables:
         "issuer",
         "The provider's issuer, exactly as its tokens have it in `iss`. Set it together with "
         "`SIDECAR_CLIENT_ID`: then nothing of `oidc.config` counts.",
+    )
+    issuer_aliases: tuple[str, ...] | None = _optional(
+        provider_values.issuer_aliases,
+        "Other values of `iss` that this provider's tokens may have, and of `issuer` in its "
+        "metadata, separated by spaces or commas. `{tenantid}` in one stands for the token's "
+        "`tid`. See [Split addresses](split-addresses.md).",
+    )
+    issuer_internal_url: str | None = _optional(
+        provider_values.provider_url,
+        "Where the sidecar reaches what browsers reach at the issuer: "
+        "`http://dex.sso.svc:5556/dex`. Browsers are then sent to the issuer's address, and the "
+        "sidecar asks at this one, whatever the provider's metadata say. "
+        "See [Split addresses](split-addresses.md).",
+    )
+    discovery_url: str | None = _optional(
+        provider_values.endpoint,
+        "Where the provider's metadata are, if not at `/.well-known/openid-configuration` below "
+        "the internal URL or the issuer.",
+    )
+    authorization_endpoint: str | None = _optional(
+        provider_values.endpoint, "Where browsers log in, in the place of what the metadata say."
+    )
+    token_endpoint: str | None = _optional(
+        provider_values.endpoint,
+        "Where the sidecar asks for tokens, in the place of what the metadata say.",
+    )
+    jwks_uri: str | None = _optional(
+        provider_values.endpoint,
+        "Where the provider's keys are, in the place of what the metadata say.",
+    )
+    revocation_endpoint: str | None = _optional(
+        provider_values.endpoint,
+        "Where refresh tokens are revoked, in the place of what the metadata say.",
+    )
+    end_session_endpoint: str | None = _optional(
+        provider_values.endpoint, "Where browsers log out, in the place of what the metadata say."
+    )
+    userinfo_endpoint: str | None = _optional(
+        provider_values.endpoint,
+        "Where claims are asked for, in the place of what the metadata say.",
+    )
+    resolve: tuple[Resolve, ...] | None = _optional(
+        provider_values.resolve,
+        "Where hosts of the provider are, `host:port=address` or `host:port=address:port`, "
+        "separated by spaces or commas. `Host` and the name in the certificate stay those of the "
+        "URL, and no proxy is asked.",
+    )
+    provider_ca_file: str | None = _optional(
+        str,
+        "A file with the authorities to trust for the provider, in the place of the system's. "
+        "Read again within seconds of a change.",
+        shown="Argo CD's `rootCA`",
+    )
+    provider_tls_server_name: str | None = _optional(
+        values.host_name,
+        "The name that the provider's certificate is for, where that is not its address.",
+    )
+    provider_tls_verify: bool = _field(
+        values.switch,
+        True,
+        "Argo CD's `oidc.tls.insecure.skip.verify`, else `on`",
+        "Whether the provider's certificate is checked: `on` or `off`.",
     )
     provider: Provider = _variable(
         values.one_of(Provider),
@@ -236,6 +299,21 @@ class Variables:
         "Argo CD's Redis, else `memory://` outside of Kubernetes",
         "Where sessions are kept: `redis://`, `rediss://`, `unix://`, or `memory://` "
         "(one replica, forgets at a restart). In a pod, `memory://` only by name.",
+        printed=False,
+    )
+    seed_access_token: bool = _variable(
+        values.switch,
+        "off",
+        "Whether the user's access token is put into Argo CD's Redis, where Argo CD looks for it "
+        "with `enableUserInfoGroups` and with Entra's group overage: `on` or `off`. "
+        "See [Argo CD](argocd.md#groups-from-userinfo).",
+    )
+    argocd_redis_url: str | None = _field(
+        values.redis_url,
+        None,
+        "Argo CD's Redis",
+        "With `SIDECAR_SEED_ACCESS_TOKEN`: where that Redis is, if Argo CD's settings do not lead "
+        "there: `redis://`, `rediss://` or `unix://`.",
         printed=False,
     )
     session_keys: tuple[Key, ...] | None = _optional(

@@ -28,8 +28,6 @@ DEFAULT_REDIS = "argocd-redis:6379"
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST_SECONDS = 366 * 86400
 _CLAIM = re.compile(r"[!-+\--~]{1,256}")  # of printable ASCII all but the comma
-# What works in Argo CD and would not behind the sidecar: where its own callback has to be asked.
-_NEEDS_OWN_CALLBACK = "reads what only Argo CD's own callback stores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,8 @@ class ArgoCdConfig:
     insecure: bool | None = None
     """`server.insecure`; None where `argocd-cmd-params-cm` cannot be seen."""
     redis: Redis | None = None
+    redis_key_prefix: str = ""
+    """What Argo CD's keys in its Redis begin with (3.6)."""
     secret_key: bytes = field(default=b"", repr=False)
     certificate_in: str = ""
     """The Secret that Argo CD takes its certificate from; "" for one that it makes itself."""
@@ -100,6 +100,7 @@ class _Reading:
             root_path=self._root_path(),
             insecure=self._insecure(),
             redis=self._redis(),
+            redis_key_prefix=self._params.get("redis.key.prefix", ""),
             secret_key=(self._files.secret or {}).get("server.secretkey", b""),
             certificate_in=self._certificate_in(),
             groups_claims=self._groups_claims(),
@@ -157,10 +158,6 @@ class _Reading:
         for name, value in (("issuer", oidc.issuer), ("clientID", oidc.client_id)):
             if not value:
                 self._find(Weight.BROKEN, where, f"has no {name}. Set it")
-        if oidc.enable_user_info_groups:
-            self._cannot(f"{where}: enableUserInfoGroups", _NEEDS_OWN_CALLBACK)
-        if oidc.azure.enable_user_group_overage_claim:
-            self._cannot(f"{where}: azure.enableUserGroupOverageClaim", _NEEDS_OWN_CALLBACK)
         if oidc.azure.use_workload_identity:
             self._cannot(
                 f"{where}: azure.useWorkloadIdentity", "authenticates without a client secret"
@@ -175,7 +172,8 @@ class _Reading:
             self._find(
                 Weight.NOTE,
                 f"{where}: refreshTokenThreshold",
-                "has no effect on logins through the sidecar. Take it out",
+                "has no effect on logins through the sidecar: Argo CD has no refresh token of "
+                "theirs. Take it out",
             )
         if self._cm.get("oidc.tls.insecure.skip.verify") == "true":
             self._find(

@@ -189,15 +189,22 @@ def read_authorization_response(query: Sequence[tuple[str, str]]) -> Authorizati
 
 
 def check_authorization_response(
-    response: AuthorizationResponse, *, issuer: str, iss_required: bool, silent: bool = False
+    response: AuthorizationResponse,
+    *,
+    issuer: str,
+    iss_required: bool,
+    silent: bool = False,
+    aliases: tuple[str, ...] = (),
 ) -> None:
     """Refuse an answer from another provider, an error, or one without a code.
+
+    Its `iss` is the issuer, or an alias of it that is set, to the letter (RFC 9207 section 2.4).
 
     Raises:
         SilentLoginRefused: the provider needs the person, and was asked not to show a form.
         LoginRefused: with the sentence for the person; `error` decides before a missing code.
     """
-    if (response.iss or iss_required) and response.iss != issuer:
+    if (response.iss or iss_required) and response.iss not in (issuer, *aliases):
         raise LoginRefused("iss", "The answer came from another identity provider than asked.")
     if silent and response.error in _NEEDS_PERSON:
         raise SilentLoginRefused("silent", "The identity provider needs you to sign in.")

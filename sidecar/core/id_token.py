@@ -16,6 +16,8 @@ import jwt.warnings
 from authlib.oidc.core import CodeIDToken
 from joserfc.errors import JoseError
 
+from sidecar.core.provider_addresses import is_issuer
+from sidecar.core.session import user_tag
 from sidecar.errors import TokenInvalid
 
 ALGORITHMS = frozenset(
@@ -55,6 +57,8 @@ class Expected:
     """What a login's or a refresh's ID token must say; empty: nothing is expected of it.
 
     A login's token must repeat the `nonce`; a refreshed one may leave it out (Core 12.2).
+    Where `aliases` of the issuer may stand in its place, the `user_tag` of a login says which
+    of them a refreshed token must have.
     """
 
     issuer: str
@@ -62,6 +66,8 @@ class Expected:
     access_token: str = ""
     nonce: str = ""
     subject: str = ""
+    aliases: tuple[str, ...] = ()
+    user_tag: str = ""
 
 
 def read_keys(document: object) -> list[SigningKey]:
@@ -158,7 +164,7 @@ def _check_claims(
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255:
         raise TokenInvalid("sub")
-    if expected.subject and claims.get("iss") == expected.issuer and subject != expected.subject:
+    if expected.subject and _has_a_name(claims, expected) and subject != expected.subject:
         # Before the other checks: another user's token has another nonce too.
         raise TokenInvalid("sub", other_subject=True)
     for name in ("exp", "iat"):
@@ -173,8 +179,9 @@ def _check_claims(
 def _check_registered_claims(
     claims: dict[str, Any], header: dict[str, Any], expected: Expected, now: float
 ) -> None:
+    if not (_has_a_name(claims, expected) and _has_the_name_of_the_login(claims, expected)):
+        raise TokenInvalid("iss")
     options: dict[str, Any] = {
-        "iss": {"essential": True, "value": expected.issuer},
         "aud": {"essential": True, "value": expected.client_id},
     }
     refreshed_without_nonce = expected.subject and "nonce" not in claims
@@ -192,6 +199,20 @@ def _check_registered_claims(
     except (JoseError, TypeError, ValueError, AttributeError) as error:
         claim = getattr(error, "claim", None)
         raise TokenInvalid(claim if isinstance(claim, str) else "claims") from error
+
+
+def _has_a_name(claims: dict[str, Any], expected: Expected) -> bool:
+    """Whether `iss` is the issuer, or an alias that somebody has set."""
+    return is_issuer(
+        claims.get("iss"), claims.get("tid"), issuer=expected.issuer, aliases=expected.aliases
+    )
+
+
+def _has_the_name_of_the_login(claims: dict[str, Any], expected: Expected) -> bool:
+    """Whether `iss` is the one of the login (Core 12.2), of which the user's tag is made."""
+    if not expected.aliases or not expected.user_tag:
+        return True  # there is but one name, or this is the login
+    return user_tag(claims["iss"], expected.client_id, claims["sub"]) == expected.user_tag
 
 
 def _checked(claims: dict[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,11 @@ class EndReason(StrEnum):
     OTHER_PROVIDER = "other_provider"
     TOO_MANY_SESSIONS = "too_many_sessions"
 
+    @property
+    def forces_login(self) -> bool:
+        """Whether nobody asked for it: the user logs in again, and had not logged out."""
+        return self not in (EndReason.LOGOUT, EndReason.REPLACED)
+
 
 def user_tag(issuer: str, client_id: str, subject: str) -> str:
     """The tag that all records of one user carry: 128 bits of SHA-256, as base64url."""

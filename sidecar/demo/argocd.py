@@ -7,13 +7,14 @@ import contextlib
 import html
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from sidecar.demo.argocd_answers import ArgocdSettings, api_answer, go_error
 from sidecar.demo.argocd_api import Handler, RestApi
-from sidecar.demo.argocd_credentials import COOKIE, join_cookies
-from sidecar.demo.argocd_guard import Guard, Observations, sent_cookies
+from sidecar.demo.argocd_credentials import COOKIE, join_cookies, set_cookies
+from sidecar.demo.argocd_guard import RENEWED, Guard, Observations, sent_cookies
 from sidecar.demo.argocd_sessions import LOCAL_ISSUER, Sessions, Unauthenticated, username
 from sidecar.demo.argocd_streams import Change, Streams
 from sidecar.demo.server import serving
@@ -41,7 +42,7 @@ class Argocd:
         self._address = ""
         self._streams = Streams()
         self._sessions = Sessions(settings, now=now)
-        self._guard = Guard(self._sessions, self.seen)
+        self._guard = Guard(settings, self._sessions, self.seen, now=now)
         self._api = RestApi(
             settings,
             self._guard,
@@ -62,6 +63,7 @@ class Argocd:
         app = web.Application(client_max_size=8 * 1024 * 1024)
         app.router.add_route("*", "/{path:.*}", self._answer)
         app.on_response_prepare.append(self.seen.note)
+        app.on_response_prepare.append(self._give_renewed)
         app.on_shutdown.append(lambda _: self._streams.close())
         async with serving(app, host=host, port=port, leaving_cancels=True) as address:
             self._address = address
@@ -89,6 +91,16 @@ class Argocd:
     def statuses(self, path: str) -> list[int]:
         """The status of every answer for `path`, in order."""
         return [entry.status for entry in self.seen.log if entry.path == path]
+
+    async def _give_renewed(self, request: web.Request, response: web.StreamResponse) -> None:
+        """A token that Argo CD has renewed by itself: as a cookie, and in a header beside it."""
+        renewed = request.get(RENEWED, "")
+        if renewed and response.status == 200:
+            for line in set_cookies(
+                renewed, f"path={self.settings.root or '/'}", "SameSite=lax", "httpOnly"
+            ):
+                response.headers.add("Set-Cookie", line)
+            response.headers["Grpc-Metadata-Renew-Token"] = renewed
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.seen.cookie_names.update(name for name, _ in sent_cookies(request))
@@ -176,12 +188,18 @@ class Argocd:
         try:
             claims = await self._guard.verified(request, token)
         except Unauthenticated:
-            return self.url
+            return self._home(request)
         self._sessions.revoke(claims)
         if claims["iss"] == LOCAL_ISSUER or not self.settings.logout_url:
-            return self.url
+            return self._home(request)
         target = self.settings.logout_url.replace("{{token}}", token)
-        return target.replace("{{logoutRedirectURL}}", self.url)
+        return target.replace("{{logoutRedirectURL}}", self._home(request))
+
+    def _home(self, request: web.Request) -> str:
+        """Which of its addresses a logout goes back to."""
+        urls = self.settings.additional_urls if self.settings.traits.logs_out_by_host else ()
+        here = (url for url in (self.url, *urls) if urlsplit(url).netloc == request.host)
+        return next(here, self.url)
 
     async def _page(self, _: web.Request) -> web.Response:
         page = PAGE.read_text(encoding="utf-8").replace(

@@ -7,6 +7,10 @@ from typing import Any
 
 from aiohttp import web
 
+from sidecar.demo.argocd_native import NativeLogins
+from sidecar.demo.argocd_userinfo import UserinfoSettings
+from sidecar.demo.argocd_versions import Traits, traits_of
+
 EVENT_STREAM = "text/event-stream"
 APPLICATIONS = ("guestbook", "payments", "search", "storefront")
 BADGE = (
@@ -21,13 +25,17 @@ BADGE = (
 class ArgocdSettings:
     """What the stand-in knows of itself; may be changed while it runs.
 
-    `url` is Argo CD's public address, `rootpath` its folder (`argo`), `pkce` what Argo CD up to 3.0
-    tells its UI, `event_seconds` the time between two events of a stream (None: only `emit`).
+    `url` is Argo CD's public address, `rootpath` its folder (`argo`), `pkce` its setting
+    `enablePKCEAuthentication`, `event_seconds` the time between two events of a stream (None: only
+    `emit`), `userinfo` what `enableUserInfoGroups` needs, `native` its own renewals; what comes of
+    them follows from the `version`.
     """
 
     issuer: str
     client_id: str = "argo-cd"
     url: str = ""
+    additional_urls: tuple[str, ...] = ()
+    anonymous: bool = False
     rootpath: str = ""
     allowed_audiences: tuple[str, ...] = ()
     pkce: bool = False
@@ -36,6 +44,13 @@ class ArgocdSettings:
     event_seconds: float | None = 1.0
     version: str = "v3.5.1"
     gzip: bool = True
+    userinfo: UserinfoSettings | None = None
+    native: NativeLogins | None = None
+
+    @property
+    def traits(self) -> Traits:
+        """What this version does."""
+        return traits_of(self.version)
 
     @property
     def audiences(self) -> set[str]:
@@ -105,7 +120,7 @@ def settings_body(settings: ArgocdSettings, *, url: str, logged_in: bool) -> dic
         "clientID": settings.client_id,
         "scopes": ["openid", "profile", "email", "groups"],
     }
-    if settings.pkce:
+    if settings.pkce and settings.traits.shows_pkce:
         oidc["enablePKCEAuthentication"] = True
     body: dict[str, Any] = {
         "url": url,

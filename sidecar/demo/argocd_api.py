@@ -99,7 +99,8 @@ class RestApi:
             claims = await self._guard.rest(request)
         except Unauthenticated as refusal:
             self._seen.unauthorized += refusal.iss == "sso"
-            return api_answer({"iss": refusal.iss} if refusal.iss else {})
+            known = refusal.iss and not self._with.anonymous
+            return api_answer({"iss": refusal.iss} if known else {})
         who = {"loggedIn": True, "username": username(claims), "iss": claims["iss"]}
         groups = claims.get("groups")
         return api_answer({**who, "groups": groups} if groups else who)
@@ -108,7 +109,8 @@ class RestApi:
         try:
             await self._guard.rest(request)
         except Unauthenticated as refusal:
-            return unauthenticated(refusal.message)
+            if not self._with.anonymous:
+                return unauthenticated(refusal.message)
         return api_answer({"metadata": {}, "items": self._streams.applications})
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:

@@ -1,14 +1,17 @@
 """Who is asking the stand-in, and what it saw of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from sidecar.demo.argocd_answers import go_error
+from sidecar.demo.argocd_answers import ArgocdSettings, go_error
 from sidecar.demo.argocd_credentials import cookies, grpc_web_token, join_cookies, rest_token
 from sidecar.demo.argocd_sessions import LOCAL_ISSUER, Claims, Sessions, Unauthenticated, username
+from sidecar.demo.argocd_userinfo import UserinfoGroups, UserinfoRefused
 
 USER = web.RequestKey("user", str)
+RENEWED = web.RequestKey("renewed", str)
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,17 @@ class Observations:
 class Guard:
     """Finds a request's token where Argo CD does, and judges it."""
 
-    def __init__(self, sessions: Sessions, seen: Observations) -> None:
-        self._sessions, self._seen = sessions, seen
+    def __init__(
+        self,
+        settings: ArgocdSettings,
+        sessions: Sessions,
+        seen: Observations,
+        *,
+        now: Callable[[], float],
+    ) -> None:
+        self._with, self._sessions, self._seen, self._now = settings, sessions, seen, now
+        given = settings.userinfo
+        self.userinfo = UserinfoGroups(given, settings.issuer, now=now) if given else None
 
     async def rest(self, request: web.Request) -> Claims:
         """The claims of a REST request.
@@ -68,11 +80,23 @@ class Guard:
         Raises:
             Unauthenticated: Argo CD would refuse it.
         """
-        return await self.verified(request, rest_token(headers(request)))
+        token = rest_token(headers(request))
+        try:
+            claims = await self.verified(request, token)
+        except Unauthenticated as refusal:
+            renewed = await self._renewed(refusal.expired) if refusal.expired else ""
+            if not renewed:
+                raise
+            request[RENEWED] = renewed
+            claims = await self.verified(request, renewed)
+        else:
+            request[RENEWED] = await self._renewed(claims)
+        return await self._with_groups(claims)
 
     async def grpc_web(self, request: web.Request) -> Claims:
         """The claims of a grpc-web request; raises as `rest` does."""
-        return await self.verified(request, grpc_web_token(headers(request)))
+        claims = await self.verified(request, grpc_web_token(headers(request)))
+        return await self._with_groups(claims)
 
     async def cookie(self, request: web.Request) -> tuple[str, Claims] | web.Response:
         """The token and its claims where only the cookie counts; or the refusal."""
@@ -81,9 +105,37 @@ class Guard:
         except ValueError:
             return go_error("Auth cookie not found", 400)
         try:
-            return token, await self.verified(request, token)
+            claims = await self.verified(request, token)
         except Unauthenticated:
             return go_error("Invalid token", 401)
+        try:
+            return token, await self._with_groups(claims)
+        except Unauthenticated:
+            return go_error("Invalid session", 401)
+
+    async def _renewed(self, claims: Claims) -> str:
+        """What Argo CD's own renewal puts into the place of the token."""
+        if claims.get("iss") == LOCAL_ISSUER:
+            return self._sessions.renewed(claims)
+        native = self._with.native
+        if native is None:
+            return ""
+        mode = self._with.traits.native_refresh
+        return await native.renewed(dict(claims), mode, now=self._now)
+
+    async def _with_groups(self, claims: Claims) -> Claims:
+        """The claims with the groups that the userinfo endpoint tells, where that is switched on.
+
+        Raises:
+            Unauthenticated: they cannot be had, so the session is no good.
+        """
+        asks = self.userinfo is not None and self._with.traits.asks_userinfo
+        if self.userinfo is None or not asks or claims.get("iss") == LOCAL_ISSUER:
+            return claims
+        try:
+            return {**claims, "groups": await self.userinfo.groups(dict(claims))}
+        except UserinfoRefused as refusal:
+            raise Unauthenticated(f"invalid session: {refusal}") from refusal
 
     async def verified(self, request: web.Request, token: str) -> Claims:
         """The claims of `token`, whose user is the request's; raises as `rest` does."""

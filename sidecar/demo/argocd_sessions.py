@@ -12,6 +12,7 @@ from sidecar.demo.argocd_answers import ArgocdSettings
 
 LOCAL_ISSUER = "argocd"
 LOCAL_SECONDS = 24 * 3600
+LOCAL_RENEWAL_SECONDS = 5 * 60
 FETCH_SECONDS = 5
 NOT_BEFORE_LEEWAY_SECONDS = 300  # go-oidc's; for `exp` it has none
 
@@ -21,12 +22,14 @@ Claims = Mapping[str, Any]
 class Unauthenticated(Exception):
     """No user; the message is Argo CD's, word for word.
 
-    `iss` is what /api/v1/session/userinfo says: "sso" for a token of the provider that has expired.
+    `iss` is what /api/v1/session/userinfo says: "sso" for a token of the provider that has
+    `expired`, whose claims are then at hand.
     """
 
-    def __init__(self, message: str, *, iss: str = "") -> None:
+    def __init__(self, message: str, *, iss: str = "", expired: Claims | None = None) -> None:
         super().__init__(message)
         self.message, self.iss = message, iss
+        self.expired = expired
 
 
 class ProviderKeys:
@@ -89,7 +92,9 @@ class Sessions:
             claims = self._local(token)
         else:
             claims = await self._from_provider(token)
-        if _revocation_id(claims) in self._revoked:
+        local = claims.get("iss") == LOCAL_ISSUER
+        looks = local or self._with.traits.revokes_id_tokens
+        if looks and _revocation_id(claims) in self._revoked:
             raise Unauthenticated("invalid session: token is revoked, please re-login")
         return claims
 
@@ -102,10 +107,18 @@ class Sessions:
         right = secrets.compare_digest(password.encode(), self._with.admin_password.encode())
         if username != "admin" or not right:
             raise Unauthenticated("Invalid username or password")
+        return self._issue("admin:login")
+
+    def renewed(self, claims: Claims) -> str:
+        """A local account's next token if this one ends soon and the account goes on, else ""."""
+        left = float(claims["exp"]) - self._now()
+        return self._issue(str(claims["sub"])) if left < LOCAL_RENEWAL_SECONDS else ""
+
+    def _issue(self, subject: str) -> str:
         issued_at = int(self._now())
         claims = {
             "iss": LOCAL_ISSUER,
-            "sub": "admin:login",
+            "sub": subject,
             "exp": issued_at + LOCAL_SECONDS,
             "nbf": issued_at,
             "iat": issued_at,
@@ -142,7 +155,7 @@ class Sessions:
         if claims.get("iss") != self._with.issuer or not audiences & self._with.audiences:
             raise Unauthenticated(refused)
         if claims.get("exp", 0) < now:
-            raise Unauthenticated(refused, iss="sso")
+            raise Unauthenticated(refused, iss="sso", expired=claims)
         if claims.get("nbf", 0) > now + NOT_BEFORE_LEEWAY_SECONDS:
             raise Unauthenticated(refused)
         return claims

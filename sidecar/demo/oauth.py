@@ -41,6 +41,7 @@ class ProviderSettings(GrantRules):
     path: str = ""
     issuer: str = ""
     revocation_endpoint: bool = True
+    groups_in_id_token: bool = True
     shows_demo_user: bool = True
 
 
@@ -165,6 +166,9 @@ def user_claims(user: User) -> dict[str, object]:
 
 def _claims(issued: Issued, settings: ProviderSettings, issuer: str, now: float) -> dict[str, Any]:
     grant, issued_at = issued.grant, int(now)
+    user = user_claims(grant.user)
+    if not settings.groups_in_id_token:
+        del user["groups"]
     return {
         "iss": issuer,
         "aud": settings.client_id,
@@ -175,5 +179,5 @@ def _claims(issued: Issued, settings: ProviderSettings, issuer: str, now: float)
         "at_hash": base64url(hashlib.sha256(issued.access_token.encode()).digest()[:16]),
         "nonce": grant.nonce or None,
         "sid": grant.sid,
-        **user_claims(grant.user),
+        **user,
     }

@@ -79,6 +79,11 @@ class DemoProvider:
         return self.settings.issuer or self._address + self.settings.path
 
     @property
+    def address(self) -> str:
+        """Where it listens, whatever it calls itself."""
+        return self._address
+
+    @property
     def logins(self) -> int:
         """How many times somebody signed in with the form."""
         return self._count("login")

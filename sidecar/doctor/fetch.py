@@ -20,6 +20,7 @@ from aiohttp import (
 )
 from yarl import URL
 
+from sidecar.adapters.provider_http import gives_up_tls, is_for_another_name
 from sidecar.ports import Clock
 
 MAX_BYTES = 1024 * 1024
@@ -32,9 +33,11 @@ class Problem(StrEnum):
     NAME = "has a name that cannot be resolved"
     REFUSED = "cannot be reached"
     CERTIFICATE = "has a certificate that is not trusted here"
+    OTHER_NAME = "has a certificate for another name"
     NO_TLS = "does not speak TLS there"
     SLOW = "did not answer in time"
     REDIRECTS = "redirects in a circle"
+    NO_MORE_TLS = "redirects from https to http"
     LONG = "answers more than anybody can use"
     BROKEN = "broke off, or does not speak HTTP"
 
@@ -103,6 +106,8 @@ async def asked(
 
 
 async def _page(response: ClientResponse, clock: Clock) -> Page:
+    if gives_up_tls(response):
+        return Page(problem=Problem.NO_MORE_TLS)
     ahead = _clock_ahead(response.headers.get("Date", ""), clock.now())
     body = bytearray()
     async for part in response.content.iter_chunked(65536):
@@ -131,7 +136,7 @@ def _problem(error: Exception) -> Problem:
     if isinstance(error, TooManyRedirects):
         return Problem.REDIRECTS
     if isinstance(error, ClientConnectorCertificateError):
-        return Problem.CERTIFICATE
+        return Problem.OTHER_NAME if is_for_another_name(error) else Problem.CERTIFICATE
     if isinstance(error, ClientConnectorDNSError):
         return Problem.NAME
     if isinstance(error, ClientConnectorError):

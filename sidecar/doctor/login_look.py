@@ -229,6 +229,7 @@ class _Look:
             response.access_token,
             self._nonce,
             self._subject,
+            self._config.issuer_aliases or (),
         )
         keys = await self._provider.signing_keys(token)
         claims = verify(token, keys, expected, now=self._clock.now())

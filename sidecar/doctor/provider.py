@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from sidecar.adapters.provider_http import egress_proxy
 from sidecar.config.settings import Config
 from sidecar.core.authorization import OfflineAccess
 from sidecar.core.id_token import ALGORITHMS, read_keys
@@ -10,9 +11,10 @@ from sidecar.core.provider_profiles import Provider, ProviderProfile, recognised
 from sidecar.doctor.addresses import host_of, is_inside, is_loopback
 from sidecar.doctor.client import of_authorization, of_token
 from sidecar.doctor.clocks import clock
-from sidecar.doctor.fetch import Page, Problem
+from sidecar.doctor.fetch import Problem
 from sidecar.doctor.findings import Finding, fault, ok, warning
 from sidecar.doctor.mends import mends_at
+from sidecar.doctor.provider_addresses import asked_at, of_addresses
 from sidecar.doctor.provider_look import ProviderSeen
 
 _NO_LOGIN = "No login and no renewal works without it."
@@ -37,10 +39,12 @@ def of_provider(config: Config, seen: ProviderSeen) -> Iterator[Finding]:
         yield unusable
         return
     document, profile = seen.document, seen.profile
-    yield ok("provider.discovery", f"{config.issuer} answers, and names itself so")
+    yield _answers(config, seen)
     yield _profile(config, document, profile)
-    yield from _endpoints(config, document, profile)
-    yield from _jwks(document, seen.jwks)
+    yield from of_addresses(config, seen)
+    if endpoint := seen.endpoints.urls.get("authorization_endpoint"):
+        yield _browser(config, endpoint, profile)
+    yield from _jwks(config, seen)
     yield _refresh_token(config, document, profile)
     yield from _scopes(config, document, profile)
     yield _pkce(document)
@@ -56,40 +60,63 @@ def of_provider(config: Config, seen: ProviderSeen) -> Iterator[Finding]:
 def _discovery_fault(config: Config, seen: ProviderSeen) -> Finding | None:
     """Why discovery cannot be used; None where it can."""
     found, name = seen.discovery, "provider.discovery"
+    where = config.issuer
+    if config.issuer_internal_url or config.discovery_url or config.resolve or _proxied(seen):
+        where = asked_at(config, seen.addresses.metadata_url)
     if found.problem is not None:
         mend = _REACH.get(found.problem, f"Check {_ISSUER}, and what stands before it")
-        return fault(name, f"{config.issuer} {found.problem}", _NO_LOGIN, mend)
+        return fault(name, f"{where} {found.problem}", _NO_LOGIN, mend)
     if found.status != 200:
         return fault(
-            name, f"{config.issuer} answers its discovery with {found.status}", _NO_LOGIN,
-            f"Check {_ISSUER}: with /.well-known/openid-configuration behind it, it must answer",
+            name, f"{where} answers discovery with {found.status}", _NO_LOGIN,
+            f"Check {_ISSUER}: with /.well-known/openid-configuration behind it, it must answer, "
+            "here or at SIDECAR_ISSUER_INTERNAL_URL",
         )  # fmt: skip
     if not seen.document:
         what = "a web page" if found.is_web_page else "no JSON object"
         return fault(
-            name, f"{config.issuer} answers its discovery with {what}", _NO_LOGIN,
+            name, f"{where} answers discovery with {what}", _NO_LOGIN,
             f"Check {_ISSUER}: what it leads to must answer without a login, and be the issuer",
         )  # fmt: skip
-    if seen.document.get("issuer") != config.issuer:
+    if not seen.addresses.may_be_named(seen.document.get("issuer")):
         return fault(
             "provider.issuer",
             f"discovery names another issuer: {_short(seen.document.get('issuer'))}",
             "Every ID token would be refused, here and by Argo CD (Discovery 4.3).",
             f"Make {_ISSUER} equal to it to the letter, slash at the end included; or mend the "
-            "name that the provider has for itself (its hostname behind the proxy)",
+            "name that the provider has for itself (its hostname behind the proxy). If it takes "
+            "it from the request's Host: SIDECAR_RESOLVE keeps that",
         )
     return None
 
 
-_OPEN = "Open the way from this pod: NetworkPolicy, firewall, HTTPS_PROXY and NO_PROXY"
+def _answers(config: Config, seen: ProviderSeen) -> Finding:
+    where, named = seen.addresses.metadata_url, seen.document["issuer"]
+    at = "" if where.startswith(config.issuer) else f" at {where}"
+    how = "so" if named == config.issuer else f"{_short(named)}, which is an alias"
+    return ok("provider.discovery", f"{config.issuer} answers{at}, and names itself {how}")
+
+
+def _proxied(seen: ProviderSeen) -> bool:
+    return egress_proxy(seen.addresses.metadata_url) is not None
+
+
+_OPEN = (
+    "Open the way from this pod: NetworkPolicy, firewall, HTTPS_PROXY and NO_PROXY; or say where "
+    "it is from here, by SIDECAR_ISSUER_INTERNAL_URL or SIDECAR_RESOLVE"
+)
 _REACH = {
-    Problem.CERTIFICATE: "Give its authority as rootCA in oidc.config, or by SSL_CERT_FILE",
-    Problem.NAME: "Correct the issuer, or the pod's DNS",
+    Problem.CERTIFICATE: "Give its authority as rootCA in oidc.config, or by "
+    "SIDECAR_PROVIDER_CA_FILE",
+    Problem.OTHER_NAME: "Give the name in it by SIDECAR_PROVIDER_TLS_SERVER_NAME, or reach it by "
+    "SIDECAR_RESOLVE, which keeps the name",
+    Problem.NAME: "Correct the address, or the pod's DNS; or say where it is from here, by "
+    "SIDECAR_ISSUER_INTERNAL_URL or SIDECAR_RESOLVE",
     Problem.REFUSED: _OPEN,
     Problem.SLOW: _OPEN,
     Problem.REDIRECTS: "Check the issuer's scheme, and what stands before the provider: it sends "
     "https to http and back",
-    Problem.NO_TLS: "Write http:// in the issuer, or have the provider speak TLS there",
+    Problem.NO_TLS: "Write http:// in the address, or have the provider speak TLS there",
 }
 
 
@@ -106,26 +133,6 @@ def _profile(config: Config, document: dict[str, Any], profile: ProviderProfile)
     )
 
 
-def _endpoints(
-    config: Config, document: dict[str, Any], profile: ProviderProfile
-) -> Iterator[Finding]:
-    for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-        if not str(document.get(name)).startswith(("https://", "http://")):
-            yield fault(
-                "provider.endpoints", f"discovery has no usable {name}", _NO_LOGIN,
-                "Mend the provider's metadata",
-            )  # fmt: skip
-    yield _browser(config, str(document.get("authorization_endpoint")), profile)
-    token = str(document.get("token_endpoint"))
-    if config.issuer.startswith("https:") and token.startswith("http:"):
-        yield fault(
-            "provider.token_endpoint",
-            "the issuer is https, and its token endpoint http",
-            "The client's secret and the tokens travel in clear text.",
-            "Tell the provider that it is behind TLS (X-Forwarded-Proto, or its hostname setting)",
-        )
-
-
 def _browser(config: Config, endpoint: str, profile: ProviderProfile) -> Finding:
     """Whether a browser can open what a pod can."""
     name, host, public = "provider.browser", host_of(endpoint), host_of(config.public_url)
@@ -135,8 +142,9 @@ def _browser(config: Config, endpoint: str, profile: ProviderProfile) -> Finding
             name,
             f"browsers are sent to {host}, which only the cluster knows",
             "The login page never opens.",
-            "Have the provider name its public address whatever the request's Host is; for "
-            "Keycloak: hostname=https://… with hostname-backchannel-dynamic=true",
+            "Have the provider name its public address whatever the request's Host is (for "
+            "Keycloak: hostname=https://… with hostname-backchannel-dynamic=true), or set "
+            "SIDECAR_ISSUER to the public address and SIDECAR_ISSUER_INTERNAL_URL to this one",
         )
     if config.public_url.startswith("https:") and endpoint.startswith("http:"):
         return warning(
@@ -158,15 +166,17 @@ def _browser(config: Config, endpoint: str, profile: ProviderProfile) -> Finding
 # Keys
 
 
-def _jwks(document: dict[str, Any], page: Page | None) -> Iterator[Finding]:
+def _jwks(config: Config, seen: ProviderSeen) -> Iterator[Finding]:
     name, why = "provider.jwks", "No ID token can be verified, here or by Argo CD."
-    if page is None:
+    page, document = seen.jwks, seen.document
+    jwks_uri = seen.endpoints.urls.get("jwks_uri")
+    if page is None or jwks_uri is None:
         return
     if page.problem is not None or page.status != 200:
         what = page.problem or f"answers {page.status}"
         mend = _REACH.get(page.problem) if page.problem else None
         yield fault(
-            name, f"the JWKS at {host_of(str(document.get('jwks_uri')))} {what}", why,
+            name, f"the JWKS at {asked_at(config, jwks_uri)} {what}", why,
             mend or "Mend jwks_uri in the provider's metadata, or the provider",
         )  # fmt: skip
         return

@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import ClientSession
 
@@ -16,6 +15,13 @@ from sidecar.core.authorization import (
     authorization_url,
     new_attempt,
     requested_scope,
+)
+from sidecar.core.provider_addresses import (
+    NO_ENDPOINTS,
+    Endpoints,
+    ProviderAddresses,
+    endpoints_at,
+    seen_from_here,
 )
 from sidecar.core.provider_profiles import GENERIC, ProviderProfile, profile_of, recognised
 from sidecar.doctor.fetch import Page, fetch
@@ -33,7 +39,10 @@ class ProviderSeen:
     """What was seen. `document` is empty where discovery gave none that can be used."""
 
     discovery: Page
+    addresses: ProviderAddresses
     document: dict[str, Any] = field(default_factory=dict)
+    endpoints: Endpoints = NO_ENDPOINTS
+    """Those of the document, each where it is asked."""
     profile: ProviderProfile = GENERIC
     jwks: Page | None = None
     authorization: Page | None = None
@@ -52,7 +61,7 @@ async def look_at_provider(
     config: Config, http: ClientSession, clock: Clock, metrics: Metrics
 ) -> ProviderSeen:
     """Discovery, and what follows from it; a token is asked for only where it leads to is known."""
-    url = f"{config.issuer.rstrip('/')}/.well-known/openid-configuration"
+    addresses = edges.provider_addresses(config)
     # No longer than the sidecar itself would wait.
     seconds = min(config.timings.provider_seconds, config.timings.keys_seconds)
 
@@ -60,19 +69,22 @@ async def look_at_provider(
         proxy = egress_proxy(url)
         return await fetch(http, url, clock, follow=follow, seconds=seconds, proxy=proxy)
 
-    discovery = await get(url, follow=True)
+    discovery = await get(addresses.metadata_url, follow=True)
     document = discovery.json() if discovery.status == 200 else None
-    seen = ProviderSeen(discovery)
+    seen = ProviderSeen(discovery, addresses)
     if not isinstance(document, dict):
         return seen
     profile = profile_of(config.provider) or recognised(config.issuer, document)
-    seen = replace(seen, document=document, profile=profile)
-    if document.get("issuer") != config.issuer:
+    seen = replace(
+        seen, document=document, profile=profile, endpoints=endpoints_at(addresses, document)
+    )
+    if not addresses.may_be_named(document.get("issuer")):
         return seen
-    if _is_http(document.get("jwks_uri")):
-        seen = replace(seen, jwks=await get(document["jwks_uri"], follow=True))
-    asked = _authorization_request(config, document, profile, clock.now())
-    if asked:
+    if jwks_uri := seen.endpoints.urls.get("jwks_uri"):
+        seen = replace(seen, jwks=await get(jwks_uri, follow=True))
+    if endpoint := seen.endpoints.urls.get("authorization_endpoint"):
+        here = seen_from_here(addresses, endpoint)
+        asked = _authorization_request(config, here, document, profile, clock.now())
         seen = replace(seen, authorization=await get(asked))
     provider = edges.provider(config, http, config.read_client_secret, clock, metrics)
     error, problem = await _present_no_code(provider, redirect_uri(config))
@@ -80,12 +92,13 @@ async def look_at_provider(
 
 
 def _authorization_request(
-    config: Config, document: dict[str, Any], profile: ProviderProfile, now: float
+    config: Config,
+    endpoint: str,
+    document: dict[str, Any],
+    profile: ProviderProfile,
+    now: float,
 ) -> str:
     """A login's own request, but without a form: whoever asks is not logged in."""
-    endpoint = document.get("authorization_endpoint")
-    if not _is_http(endpoint):
-        return ""
     listed = document.get("scopes_supported")
     scope, extra = requested_scope(
         config.scopes,
@@ -98,7 +111,7 @@ def _authorization_request(
     )
     others = [*extra, *config.argocd.authorization]
     return authorization_url(
-        str(endpoint),
+        endpoint,
         attempt,
         client_id=config.client_id,
         scope=scope,
@@ -115,12 +128,3 @@ async def _present_no_code(provider: OpenIdProvider, uri: str) -> tuple[str, str
     except ProviderUnavailable as error:
         return "", str(error)
     return "", "it gave tokens for a made-up code"
-
-
-def _is_http(url: object) -> bool:
-    if not isinstance(url, str) or len(url) > 2048:
-        return False
-    try:
-        return urlsplit(url).scheme in ("https", "http")
-    except ValueError:
-        return False

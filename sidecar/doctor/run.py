@@ -9,6 +9,7 @@ import structlog
 from sidecar import edges
 from sidecar.config.settings import Config
 from sidecar.doctor import login, outside, provider, settings, store, upstream
+from sidecar.doctor.access_tokens import look_at_access_tokens, of_access_tokens
 from sidecar.doctor.findings import Finding, fault
 from sidecar.doctor.login_look import look_at_login
 from sidecar.doctor.outside import look_from_outside
@@ -54,6 +55,9 @@ async def _examined(
     if config.argocd.takes_over_logins:
         found += await _provider(config, clock)
         found += await _store(config, clock)
+        if config.argocd.access_token_seed is not None:
+            error = await look_at_access_tokens(config)
+            found.append(of_access_tokens(config, error))
     found += upstream.of_upstream(config, await look_at_upstream(config, clock))
     if from_outside and config.argocd.takes_over_logins:
         found += outside.of_outside(config, await look_from_outside(config, clock))

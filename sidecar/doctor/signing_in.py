@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
-from aiohttp import ClientSession, ClientTimeout, CookieJar, TCPConnector
+from aiohttp import ClientSession, CookieJar
 from yarl import URL
 
 from sidecar import edges
-from sidecar.adapters.provider_http import egress_proxy
+from sidecar.adapters.provider_http import Way, egress_proxy, provider_session
 from sidecar.config.settings import Config
 from sidecar.core.authorization import origin, read_authorization_response
 from sidecar.doctor.addresses import host_of, is_loopback
@@ -81,12 +81,11 @@ def _returned(location: str) -> Returned:
 async def _by_form(config: Config, url: str, redirect_uri: str, user: User, clock: Clock) -> str:
     """The address that the provider sends the browser to at the end."""
     home, gave_password = origin(url), False
-    async with ClientSession(
-        cookie_jar=CookieJar(unsafe=True),
-        connector=TCPConnector(ssl=edges.provider_tls_context(config) or True),
-        timeout=ClientTimeout(total=SECONDS),
-    ) as http:
-        page = await _asked(http, "GET", url, clock)
+    # The name in a certificate inside is none of a browser's.
+    way = Way(edges.provider_tls_context(config), resolve=edges.resolved(config))
+    jar = CookieJar(unsafe=True)
+    async with provider_session(total_seconds=SECONDS, way=way, cookie_jar=jar) as http:
+        page = await _begun(config, http, url, clock)
         for _ in range(_MOST_STEPS):
             if page.location:
                 url = urljoin(url, page.location)
@@ -103,6 +102,16 @@ async def _by_form(config: Config, url: str, redirect_uri: str, user: User, cloc
             sent = form.filled(user.name, user.password)
             page = await _asked(http, "POST", url, clock, data=sent)
     raise _Refused("the provider leads from page to page without an end")
+
+
+async def _begun(config: Config, http: ClientSession, url: str, clock: Clock) -> Page:
+    """The first page; where browsers go may be closed to a pod that has an address of its own."""
+    try:
+        return await _asked(http, "GET", url, clock)
+    except _Refused:
+        if config.issuer_internal_url:
+            raise _Unknown from None
+        raise
 
 
 def _form(page: Page, url: str) -> Form:

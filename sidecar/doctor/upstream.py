@@ -130,7 +130,7 @@ def _client(config: Config, document: dict[str, Any]) -> Finding:
             "Give argocd-cm the provider's oidc.config, and keep it there",
         )  # fmt: skip
     issuer = str(oidc.get("issuer", ""))[:200]
-    if issuer != config.issuer:
+    if issuer not in (config.issuer, *(config.issuer_aliases or ())):
         return fault(
             name, f"Argo CD trusts the issuer {issuer!r}, and logins here are by {config.issuer!r}",
             _TOKENS, "Make issuer in oidc.config and SIDECAR_ISSUER the same to the letter",

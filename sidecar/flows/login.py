@@ -175,6 +175,7 @@ class Login:
             issuer=self._client.issuer,
             iss_required=endpoints.iss_parameter_supported,
             silent=attempt.silent,
+            aliases=self._provider.issuer_aliases,
         )
         # Before the state is redeemed: who is refused here may come again with it.
         self._limits.check_callback()
@@ -257,6 +258,7 @@ class Login:
                 self._tasks.start(self._give_back(tokens.refresh_token), "revoke")
             raise
         await self._schedule.note(grant)
+        await self._sessions.seeding.note(grant)
         return cookie, grant.user_tag, grant.id
 
     async def _give_back(self, refresh_token: str) -> None:

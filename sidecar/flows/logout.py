@@ -5,6 +5,7 @@ import asyncio
 from sidecar.core.grant import Grant
 from sidecar.core.session import EndReason, SessionKey
 from sidecar.errors import KeyUnknown, ProviderRefused, SessionOver, TryLater
+from sidecar.flows.fresh import Fresh
 from sidecar.flows.records import Live, Records
 from sidecar.flows.sessions import Sessions
 from sidecar.flows.tasks import Runtime
@@ -22,18 +23,23 @@ class Logout:
         records: Records,
         provider: IdentityProvider,
         upstream: Upstream,
+        fresh: Fresh,
         runtime: Runtime,
     ) -> None:
         self._sessions = sessions
         self._records = records
         self._provider = provider
         self._upstream = upstream
+        self._fresh = fresh
         self._clock = runtime.clock
         self._tasks = runtime.tasks
         self._log = runtime.log
 
-    async def log_out(self, key: SessionKey) -> str | None:
+    async def log_out(self, key: SessionKey, *, site: str = "") -> str | None:
         """End the session; the address that Argo CD sends the browser to, or "".
+
+        It goes there from `site`, and with a token that has not ended if one can be had: Argo CD
+        sends nobody to its `logoutURL` with one that has.
 
         None when there was no live session. Other sessions of the grant are left alone: only
         with the last one is the refresh token revoked and Argo CD told of its token.
@@ -43,23 +49,25 @@ class Logout:
         """
         try:
             live = await self._sessions.load(key)
+            if live is None:
+                return None
+            live = await self._fresh.of(live)
         except SessionOver:
             return None
-        if live is None:
-            return None
         # A browser that leaves here must not leave a half of a logout behind.
-        return await asyncio.shield(self._tasks.start(self._end(live), "logout"))
+        return await asyncio.shield(self._tasks.start(self._end(live, site), "logout"))
 
-    async def _end(self, live: Live) -> str:
+    async def _end(self, live: Live, site: str) -> str:
         ended = await self._sessions.end(live.session.key, live.grant.id, EndReason.LOGOUT)
         self._log.info("logout", user=live.grant.user_tag, last=ended.last)
         if not ended.last:
             return ""
         grant = self._latest(live.grant, ended)
+        self._tasks.start(self._sessions.seeding.take_back(grant), "take back")
         if grant.tokens.refresh_token:
             self._tasks.start(self._revoke(grant), "revoke")
         try:
-            return await self._upstream.log_out(grant.tokens.id_token)
+            return await self._upstream.log_out(grant.tokens.id_token, site=site)
         except TryLater:
             self._log.warning("argocd_not_told", user=grant.user_tag)
             return ""

@@ -104,6 +104,7 @@ class Refresh:
                     if live is None:
                         return None
                     if not await self._must_wait(live.grant, min_life):
+                        await self._sessions.seeding.ensure(live.grant)
                         left = usable_seconds(live.grant, self._clock.now())
                         self._metrics.token_life_left.observe(left)
                         return live

@@ -63,6 +63,7 @@ class Renewal:
         self._window = window
         self._timings = timings
         self._clock = runtime.clock
+        self._tasks = runtime.tasks
         self._metrics = runtime.metrics
         self._log = runtime.log
 
@@ -244,6 +245,8 @@ class Renewal:
         renewed = asked.with_tokens(tokens, has_id_token=response.id_token is not None)
         self._sessions.groups.note(asked.tokens.id_token, tokens.id_token, user=asked.user_tag)
         await self._saving.save(asked, renewed)
+        # Not under the lease: nobody else has to wait for Argo CD's Redis.
+        self._tasks.start(self._sessions.seeding.note(renewed), "seed")
         await self._schedule.note(renewed)
         self._metrics.renewals.labels("renewed" if claims else "without_id_token").inc()
         self._log.info("renewed", user=asked.user_tag, new_id_token=claims is not None)
@@ -258,6 +261,7 @@ class Renewal:
             access_token=response.access_token,
             nonce=asked.nonce,
             subject=asked.subject,
+            user_tag=asked.user_tag,
         )
         now = self._clock.now()
         async with asyncio.timeout(self._timings.keys_seconds):

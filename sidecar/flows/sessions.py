@@ -18,6 +18,7 @@ from sidecar.flows.health import StoreHealth, insist
 from sidecar.flows.held_open import HeldOpen
 from sidecar.flows.knowledge import Knowledge
 from sidecar.flows.records import Live, Records
+from sidecar.flows.seeding import Seeding
 from sidecar.flows.tasks import Runtime
 from sidecar.ports import Ended, SaveResult, Store, Write
 
@@ -55,6 +56,7 @@ class Sessions:
         self._store = store
         self._records = records
         self._cache = cache
+        self.seeding = Seeding(cache, runtime)
         self._knowledge = knowledge
         self.health = health
         self.lifetimes = lifetimes
@@ -343,7 +345,7 @@ class Sessions:
 
     def _count_end(self, reason: EndReason) -> None:
         self._metrics.ended_sessions.labels(reason.value).inc()
-        if reason not in (EndReason.LOGOUT, EndReason.REPLACED):
+        if reason.forces_login:
             self._metrics.forced_logins.labels(reason.value).inc()
 
 

@@ -1,7 +1,7 @@
 """Work that outlives a request: every task has an owner, and is awaited at shutdown."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +13,19 @@ from sidecar.ports import Clock
 _T = TypeVar("_T")
 
 _START_AGAIN_SECONDS = 5.0
+_CANCEL_AGAIN_SECONDS = 0.1
+
+
+async def cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """End these tasks, however often they have to be told.
+
+    In Python 3.11 `asyncio.wait_for`, which the Redis library waits by, swallows a cancellation
+    that comes in the moment in which its work is done.
+    """
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 class Tasks:
@@ -52,9 +65,7 @@ class Tasks:
 
     async def aclose(self, *, seconds: float) -> None:
         """Wait for all of them, for `seconds` at most; then cancel what is left, and say so."""
-        for task in self._endless:
-            task.cancel()
-        await asyncio.gather(*self._endless, return_exceptions=True)
+        await cancel(self._endless)
         try:
             async with asyncio.timeout(seconds):
                 await self.idle()

@@ -1,5 +1,7 @@
 """Verify an ID token with the provider's keys, read again when they do not fit."""
 
+from dataclasses import replace
+
 from sidecar.core import id_token as core
 from sidecar.core.id_token import Expected, IdTokenClaims
 from sidecar.errors import TokenInvalid
@@ -18,6 +20,7 @@ async def verified_claims(
         TokenInvalid: naming the check.
         ProviderUnavailable: the keys could not be read.
     """
+    expected = replace(expected, aliases=provider.issuer_aliases)
     keys = await provider.signing_keys(id_token)
     try:
         return core.verify(id_token, keys, expected, now=now)

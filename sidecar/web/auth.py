@@ -205,10 +205,10 @@ class AuthEndpoints:
                 f"{self._paths.root}/auth/logout", request_id=request_id
             )
         key = self._sessions.read_cookies(self._jar.sessions(found))
-        location = await self._logout.log_out(key) if key is not None else None
         here = self._sites.at(request.host)
+        location = await self._logout.log_out(key, site=here) if key is not None else None
         if location == self._sites.public:
-            location = here  # Argo CD was asked by us, and does not know where the browser is
+            location = here  # up to 2.12 Argo CD knows one address only
         lines = [self._jar.clear(self._jar.session), *self._clear_tokens(found)]
         return responses.redirect(location or f"{here}/", lines)
 

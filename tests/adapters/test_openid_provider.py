@@ -15,10 +15,11 @@ from aiohttp import ClientSession, TraceConfig, web
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sidecar.adapters.openid_provider import ASK_AGAIN_SECONDS, OpenIdProvider
-from sidecar.adapters.provider_http import provider_session
+from sidecar.adapters.provider_http import Way, provider_session
 from sidecar.adapters.remembered import DOCUMENT_AGE_SECONDS, RETRY_SECONDS
 from sidecar.config.tls import provider_tls
 from sidecar.core.id_token import Expected, verify
+from sidecar.core.provider_addresses import ProviderAddresses
 from sidecar.core.provider_profiles import (
     GENERIC,
     Provider,
@@ -28,7 +29,7 @@ from sidecar.core.provider_profiles import (
 )
 from sidecar.demo.jwks import SigningKeys
 from sidecar.demo.misbehaviour import Answer, Behaviour, Drop
-from sidecar.demo.oauth import ProviderSettings
+from sidecar.demo.oauth import ProviderSettings, discovery_document
 from sidecar.demo.provider import DemoProvider
 from sidecar.errors import ProviderRefused, ProviderUnavailable, SidecarError, TokenInvalid
 from sidecar.metrics import Metrics
@@ -83,7 +84,7 @@ def make_openid(http: ClientSession, clock: FakeClock) -> MakeOpenId:
     ) -> OpenIdProvider:
         return OpenIdProvider(
             session,
-            issuer,
+            ProviderAddresses(issuer),
             client_id,
             lambda: secret,
             clock=clock,
@@ -113,8 +114,7 @@ async def test_a_provider_behind_an_egress_proxy_is_reached_through_it(
     make_openid: MakeOpenId, front: Front, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
     outside = "http://idp.example"
-    front.document["issuer"] = outside
-    front.document["token_endpoint"] = f"{outside}/token"
+    front.document = discovery_document(outside, revocation_endpoint=False)
     front.answers["/token"] = lambda: web.json_response({"access_token": "a"})
     monkeypatch.setenv("HTTP_PROXY", written.format(front.issuer))
 
@@ -126,7 +126,7 @@ async def test_a_provider_behind_an_egress_proxy_is_reached_through_it(
 async def test_a_proxy_may_be_written_without_its_scheme(
     make_openid: MakeOpenId, front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    front.document["issuer"] = "http://idp.example"
+    front.document = discovery_document("http://idp.example", revocation_endpoint=False)
     monkeypatch.setenv("HTTP_PROXY", front.issuer.removeprefix("http://"))
 
     assert (await make_openid("http://idp.example").endpoints()).issuer == "http://idp.example"
@@ -183,6 +183,7 @@ async def test_the_provider_is_asked_for_its_metadata_when_first_needed_and_then
         token_endpoint=f"{provider.issuer}/token",
         jwks_uri=f"{provider.issuer}/jwks",
         revocation_endpoint=f"{provider.issuer}/revoke",
+        userinfo_endpoint=f"{provider.issuer}/userinfo",
         token_endpoint_auth_methods=("client_secret_basic", "client_secret_post"),
         scopes_supported=("openid", "profile", "email", "groups", "offline_access"),
         iss_parameter_supported=True,
@@ -334,8 +335,9 @@ async def test_metadata_that_does_not_come_is_waited_for_no_longer_than_configur
     ):
         issuer = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         openid = OpenIdProvider(
-            http, issuer, "argo-cd", lambda: "", clock=clock, metrics=Metrics(), keys_seconds=0.1
-        )
+            http, ProviderAddresses(issuer), "argo-cd", lambda: "",
+            clock=clock, metrics=Metrics(), keys_seconds=0.1,
+        )  # fmt: skip
 
         with pytest.raises(ProviderUnavailable):
             await openid.endpoints()
@@ -765,7 +767,7 @@ async def test_a_secret_that_has_changed_is_used_at_once(
 ) -> None:
     secrets = [SECRET]
     openid = OpenIdProvider(
-        http, provider.issuer, "argo-cd", lambda: secrets[-1],
+        http, ProviderAddresses(provider.issuer), "argo-cd", lambda: secrets[-1],
         clock=clock, metrics=Metrics(), keys_seconds=5,
     )  # fmt: skip
     renewed = await openid.refresh(
@@ -784,7 +786,7 @@ async def test_a_secret_that_cannot_be_read_now_is_an_outage_that_has_spent_noth
 ) -> None:
     """As when Kubernetes has taken the file away: the sessions must not suffer."""
     openid = OpenIdProvider(
-        http, provider.issuer, "argo-cd", (tmp_path / "gone").read_text,
+        http, ProviderAddresses(provider.issuer), "argo-cd", (tmp_path / "gone").read_text,
         clock=clock, metrics=Metrics(), keys_seconds=5,
     )  # fmt: skip
 
@@ -1195,7 +1197,7 @@ async def test_a_provider_with_its_own_authority_is_reached_with_that_and_named_
         with pytest.raises(ProviderUnavailable, match="certificate is not trusted"):
             await make_openid(issuer).endpoints()
         for way in ways:
-            async with provider_session(total_seconds=5, tls=way) as session:
+            async with provider_session(total_seconds=5, way=Way(way)) as session:
                 openid = make_openid(issuer)
                 openid.use(session)
                 assert (await openid.endpoints()).issuer == issuer

@@ -61,7 +61,7 @@ async def test_a_token_that_was_logged_out_is_good_for_nothing(
 ) -> None:
     assert await is_logged_in(http, argocd, id_token)
 
-    await upstream.log_out(id_token)
+    await upstream.log_out(id_token, site="")
 
     assert not await is_logged_in(http, argocd, id_token)
 
@@ -71,7 +71,7 @@ async def test_a_logout_concerns_no_other_token_of_the_user(
 ) -> None:
     other = str((await Client(http, provider).log_in())["id_token"])
 
-    await upstream.log_out(id_token)
+    await upstream.log_out(id_token, site="")
 
     assert await is_logged_in(http, argocd, other)
 
@@ -82,7 +82,7 @@ async def test_it_says_where_argo_cd_would_send_the_browser_and_does_not_go_ther
     gone = f"{argocd.url}/gone"
     argocd.settings.logout_url = gone + "?hint={{token}}&to={{logoutRedirectURL}}"
 
-    location = await upstream.log_out(id_token)
+    location = await upstream.log_out(id_token, site="")
 
     assert location == f"{gone}?hint={id_token}&to={argocd.url}"
     assert [entry.path for entry in argocd.seen.log] == ["/argo/auth/logout"]
@@ -91,7 +91,7 @@ async def test_it_says_where_argo_cd_would_send_the_browser_and_does_not_go_ther
 async def test_without_a_logout_url_it_sends_the_browser_home(
     upstream: ArgoCd, argocd: Argocd, id_token: str
 ) -> None:
-    assert await upstream.log_out(id_token) == argocd.url
+    assert await upstream.log_out(id_token, site="") == argocd.url
 
 
 async def test_a_token_as_long_as_many_chunks_is_logged_out_too(
@@ -101,7 +101,7 @@ async def test_a_token_as_long_as_many_chunks_is_logged_out_too(
     provider.settings.users = (type(ADA)(name="ada", password="ada", email="a@b", groups=groups),)
     id_token = str((await Client(http, provider).log_in())["id_token"])
 
-    await upstream.log_out(id_token)
+    await upstream.log_out(id_token, site="")
 
     assert len(id_token) > 5 * 4096
     assert not await is_logged_in(http, argocd, id_token)
@@ -111,7 +111,7 @@ async def test_a_token_that_argo_cd_does_not_know_does_no_harm(
     upstream: ArgoCd, argocd: Argocd, http: ClientSession, id_token: str
 ) -> None:
     for unknown in ("", "a.b.c", id_token[:-10]):
-        await upstream.log_out(unknown)
+        await upstream.log_out(unknown, site="")
 
     assert await is_logged_in(http, argocd, id_token)
 
@@ -122,7 +122,7 @@ async def test_an_argo_cd_that_is_away_is_an_outage(
     upstream = ArgoCd(http, f"http://127.0.0.1:{unused_tcp_port}", "")
 
     with pytest.raises(UpstreamUnavailable) as failed:
-        await upstream.log_out(ID_TOKEN)
+        await upstream.log_out(ID_TOKEN, site="")
 
     assert ID_TOKEN not in said(failed.value)
 
@@ -137,7 +137,7 @@ async def test_an_answer_that_is_none_is_an_outage_that_shows_no_token(
         port = server.sockets[0].getsockname()[1]
 
         with pytest.raises(UpstreamUnavailable) as failed:
-            await ArgoCd(http, f"http://127.0.0.1:{port}", "").log_out(ID_TOKEN)
+            await ArgoCd(http, f"http://127.0.0.1:{port}", "").log_out(ID_TOKEN, site="")
 
         assert ID_TOKEN not in said(failed.value)
 
@@ -149,7 +149,7 @@ async def test_a_location_that_comes_without_a_redirection_counts_for_nothing(
     async with await asyncio.start_server(speaker(answer), "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
 
-        location = await ArgoCd(http, f"http://127.0.0.1:{port}", "").log_out(ID_TOKEN)
+        location = await ArgoCd(http, f"http://127.0.0.1:{port}", "").log_out(ID_TOKEN, site="")
 
     assert location == ""
 

@@ -186,7 +186,7 @@ def test_a_root_ca_is_taken(argocd: Installation, tmp_path: Path) -> None:
     text = "# Zürich\n" + pem(tmp_path)
     argocd.oidc(f"{OIDC}rootCA: |\n{indented(text)}")
 
-    assert load(argocd).argocd.provider_ca == text
+    assert load(argocd).provider_ca == text
     assert load(argocd).argocd.findings == ()
 
 
@@ -196,17 +196,31 @@ def test_a_root_ca_that_is_none_is_passed_over_and_said(argocd: Installation, te
 
     config = load(argocd)
 
-    assert config.argocd.provider_ca == ""
+    assert config.provider_ca == ""
     assert config.argocd.takes_over_logins
     assert [f.weight for f in config.argocd.findings] == [Weight.DOUBTFUL]
 
 
 def test_an_unchecked_provider_is_unchecked_here_too(argocd: Installation) -> None:
-    assert load(argocd).argocd.provider_tls_verify
+    assert load(argocd).provider_tls_verify
 
     argocd.change("argocd-cm", {"oidc.tls.insecure.skip.verify": b"true"})
 
-    assert not load(argocd).argocd.provider_tls_verify
+    assert not load(argocd).provider_tls_verify
+
+
+def test_what_is_set_here_of_the_providers_tls_wins_over_argo_cd(
+    argocd: Installation, tmp_path: Path
+) -> None:
+    own, theirs = pem(tmp_path / "own"), pem(tmp_path / "theirs")
+    argocd.change("argocd-cm", {"oidc.tls.insecure.skip.verify": b"true"})
+    argocd.oidc(f"{OIDC}rootCA: |\n{indented(theirs)}")
+
+    checked = load(argocd, SIDECAR_PROVIDER_TLS_VERIFY="on")
+    trusting = load(argocd, SIDECAR_PROVIDER_CA_FILE=str(tmp_path / "own" / "tls.crt"))
+
+    assert (checked.provider_tls_verify, checked.provider_ca) == (True, theirs)
+    assert (trusting.provider_tls_verify, trusting.provider_ca) == (True, own.strip())
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sidecar.config.environment import variable
+from sidecar.config.provider_values import Resolve
 from sidecar.config.settings import Config
 from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LogLevel
 from sidecar.config.variables import VARIABLES
@@ -98,6 +99,29 @@ GOOD: dict[str, tuple[str, Any]] = {
     "argocd_namespace": ("argocd-2", "argocd-2"),
     "public_url": ("https://Argo.example.org/argo/", "https://argo.example.org/argo"),
     "issuer": ("https://idp.example.org/", "https://idp.example.org/"),
+    "issuer_aliases": (
+        "https://sts.example.org/{tenantid}/, idp",
+        ("https://sts.example.org/{tenantid}/", "idp"),
+    ),
+    "issuer_internal_url": ("http://dex.sso.svc:5556/dex/", "http://dex.sso.svc:5556/dex"),
+    "discovery_url": ("http://dex/oidc?tenant=a", "http://dex/oidc?tenant=a"),
+    "authorization_endpoint": ("https://idp.example.org/login", "https://idp.example.org/login"),
+    "token_endpoint": ("http://dex/token", "http://dex/token"),
+    "jwks_uri": ("http://dex/keys", "http://dex/keys"),
+    "revocation_endpoint": ("http://dex/revoke", "http://dex/revoke"),
+    "end_session_endpoint": ("https://idp.example.org/bye", "https://idp.example.org/bye"),
+    "userinfo_endpoint": ("http://dex/me", "http://dex/me"),
+    "resolve": (
+        "Idp.example.org:443=10.0.0.5, a:80=b:8080 c:443=[fd00::1]",
+        (
+            Resolve("idp.example.org", 443, "10.0.0.5", 443),
+            Resolve("a", 80, "b", 8080),
+            Resolve("c", 443, "fd00::1", 443),
+        ),
+    ),
+    "provider_ca_file": (str(PAIR / "tls.crt"), str(PAIR / "tls.crt")),
+    "provider_tls_server_name": ("dex", "dex"),
+    "provider_tls_verify": ("off", False),
     "provider": ("keycloak", Provider.KEYCLOAK),
     "additional_urls": ("https://B.example, https://c", ("https://b.example", "https://c")),
     "client_id": ("other", "other"),
@@ -133,6 +157,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "groups_claims": ("cognito:groups, email", ("cognito:groups", "email")),
     "offline_access": ("never", OfflineAccess.NEVER),
     "store_url": ("redis://redis", "redis://redis"),
+    "seed_access_token": ("on", True),
+    "argocd_redis_url": ("rediss://redis", "rediss://redis"),
     "session_keys": (f"a:{KEY}", None),
     "session_keys_file": ("/dev/null", None),
     "refresh_window": ("2m", RefreshWindow(seconds=120.0)),
@@ -153,6 +179,19 @@ BAD = {
     "public_url": "argocd.example.org",
     "additional_urls": "https://a, b",
     "issuer": "idp.example.org",
+    "issuer_aliases": "https://sts.example.org/{tenant}/",
+    "issuer_internal_url": "http://dex.sso.svc:5556/dex?a",
+    "discovery_url": "dex.sso.svc",
+    "authorization_endpoint": "/login",
+    "token_endpoint": "http://dex/token#a",
+    "jwks_uri": "ldap://dex/keys",
+    "revocation_endpoint": "http://",
+    "end_session_endpoint": "bye",
+    "userinfo_endpoint": "http://dex:99999/me",
+    "resolve": "idp.example.org=10.0.0.5",
+    "provider_ca_file": "/no/such/file",
+    "provider_tls_server_name": "dex_server",
+    "provider_tls_verify": "no",
     "provider": "Keycloak",
     "client_id": "é",
     "client_secret_file": "/no/such/file",
@@ -180,6 +219,8 @@ BAD = {
     "groups_claims": ",",
     "offline_access": "yes",
     "store_url": "redis:6379",
+    "seed_access_token": "yes",
+    "argocd_redis_url": "memory://",
     "session_keys": "x",
     "session_keys_file": "/no/such/file",
     "refresh_window": "60%",
@@ -642,3 +683,53 @@ def test_every_variable_says_what_it_means() -> None:
 def test_this_machines_own_environment_is_no_configuration() -> None:
     """Whoever runs the tests has no SIDECAR_ variable that would hide a default."""
     assert not [name for name in os.environ if name.startswith("SIDECAR_")]
+
+
+# --- the provider's addresses
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("issuer_internal_url", "https://ada:hunter2@dex", "must not have a user name"),
+        ("token_endpoint", "https://ada:hunter2@dex/token", "must not have a user name"),
+        ("token_endpoint", "https://dex:0/token", "is not an address"),
+        ("token_endpoint", "https://dex/to\\ken", "is not an address"),
+        ("discovery_url", "https://[::1/", "is not an address"),
+        ("resolve", "sso.example.org:443", "host:port=address"),
+        ("resolve", "sso.example.org:0=10.0.0.5", "host:port=address"),
+        ("resolve", "sso.example.org:443=10.0.0.5:65536", "host:port=address"),
+        ("resolve", "10.0.0.1:443=10.0.0.5", "SIDECAR_ISSUER_INTERNAL_URL"),
+        ("issuer_aliases", "https://a/{tenantid}/{other}", "{tenantid}"),
+        ("issuer_aliases", "https://a/?b", "is not an issuer"),
+    ],
+)
+def test_an_address_that_means_something_else_is_a_fault(name: str, text: str, says: str) -> None:
+    told = fault(**{variable(name): text})
+
+    assert says in told
+    assert SECRET not in told
+
+
+def test_what_is_resolved_is_shown_as_it_may_be_written() -> None:
+    written = "sso.example.org:443=[fd00::1]:8443 a:80=b:80"
+
+    assert " ".join(map(str, load(SIDECAR_RESOLVE=written).resolve or ())) == written
+
+
+def test_the_providers_authorities_are_read_from_their_file() -> None:
+    config = load(SIDECAR_PROVIDER_CA_FILE=str(PAIR / "tls.crt"))
+
+    assert config.provider_ca == (PAIR / "tls.crt").read_text().strip()
+
+
+@pytest.mark.parametrize("content", ["", "no certificate", "\xff"])
+def test_a_file_without_authorities_is_a_fault(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(content.encode("latin-1"))
+
+    found = faults({**LEAST, "SIDECAR_PROVIDER_CA_FILE": str(file)})
+
+    assert len(found) == 1
+    assert found[0].startswith("SIDECAR_PROVIDER_CA_FILE ")
+    assert "ount" in found[0]

@@ -286,15 +286,8 @@ def test_oidc_config_goes_before_dex() -> None:
     assert read(dex_config="connectors: []").findings == ()
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "enableUserInfoGroups: true",
-        "azure: {enableUserGroupOverageClaim: true}",
-        "azure: {useWorkloadIdentity: true}",
-    ],
-)
-def test_what_works_only_with_argo_cds_own_login_stays_with_it(line: str) -> None:
+def test_what_works_only_with_argo_cds_own_login_stays_with_it() -> None:
+    line = "azure: {useWorkloadIdentity: true}"
     assert finding(read(OIDC + line)).weight is Weight.ABSENT
 
 

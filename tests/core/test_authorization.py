@@ -336,6 +336,17 @@ def test_an_answer_that_is_none_is_refused_with_its_reason(
     assert "<script>" not in str(raised.value)
 
 
+def test_an_answer_may_name_an_alias_that_is_set_and_no_other() -> None:
+    alias = "https://sts.example.org"
+    answer = replace(GOOD, iss=alias)
+
+    check_authorization_response(answer, issuer=ISSUER, iss_required=True, aliases=(alias,))
+
+    for aliases in ((), (f"{alias}/",), ("https://sts.example.org/{tenantid}",)):
+        with pytest.raises(LoginRefused):
+            check_authorization_response(answer, issuer=ISSUER, iss_required=False, aliases=aliases)
+
+
 # --- the way back
 
 SITE = "https://argocd.example.org"

@@ -3,6 +3,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -21,6 +22,7 @@ from sidecar.core.id_token import (
     read_keys,
     verify,
 )
+from sidecar.core.session import user_tag
 from sidecar.errors import TokenInvalid
 from tests.core.examples import properties
 
@@ -212,6 +214,51 @@ def test_a_changed_auth_time_is_no_reason_to_refuse_a_refresh() -> None:
 @pytest.mark.parametrize("sid", [None, 5, ["x"], "x" * 256])
 def test_a_provider_session_that_is_no_short_text_is_left_out(sid: object) -> None:
     assert accepted(token(sid=sid)).provider_sid == ""
+
+
+# --- other names of the issuer
+
+OTHER_NAME = "https://sts.example.org"
+OF_TENANTS = "https://sts.example.org/{tenantid}/"
+TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+NAMED = replace(LOGIN, aliases=(OTHER_NAME, OF_TENANTS))
+
+
+@pytest.mark.parametrize("iss", [ISSUER, OTHER_NAME])
+def test_a_token_may_have_an_alias_that_is_set_and_the_claims_say_which(iss: str) -> None:
+    assert accepted(token(iss=iss), NAMED).issuer == iss
+
+
+def test_a_token_may_name_the_tenant_that_it_is_of() -> None:
+    iss = f"https://sts.example.org/{TENANT}/"
+
+    assert accepted(token(iss=iss, tid=TENANT), NAMED).issuer == iss
+    assert refused(token(iss=iss, tid=TENANT.replace("7", "8")), NAMED).check == "iss"
+    assert refused(token(iss=iss), NAMED).check == "iss"
+
+
+@pytest.mark.parametrize("iss", [OTHER_NAME, f"{ISSUER}/", "", None, OF_TENANTS])
+def test_no_other_name_is_taken_where_none_is_set(iss: object) -> None:
+    assert refused(token(iss=iss)).check == "iss"
+
+
+@pytest.mark.parametrize("login", [ISSUER, OTHER_NAME])
+@pytest.mark.parametrize("renewed", [ISSUER, OTHER_NAME])
+def test_a_refreshed_token_has_the_name_that_the_logins_had(login: str, renewed: str) -> None:
+    tag = user_tag(login, "argocd", "alice")
+    expected = replace(NAMED, subject="alice", user_tag=tag)
+
+    if login == renewed:
+        assert accepted(token(iss=renewed), expected).issuer == login
+    else:
+        assert refused(token(iss=renewed), expected).check == "iss"
+
+
+def test_another_subject_under_an_alias_is_another_user() -> None:
+    tag = user_tag(OTHER_NAME, "argocd", "alice")
+    expected = replace(NAMED, subject="alice", user_tag=tag)
+
+    assert refused(token(iss=OTHER_NAME, sub="mallory"), expected).other_subject
 
 
 # --- signatures

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.config.settings import Config
+from sidecar.core.provider_addresses import ProviderAddresses, endpoints_at
 from sidecar.doctor.fetch import Page
 from sidecar.doctor.forms import form_to_fill
 from sidecar.doctor.outside import OutsideSeen, of_outside
@@ -42,6 +43,7 @@ NAMES = st.sampled_from(
     ]
 )  # fmt: skip
 DOCUMENTS = st.dictionaries(NAMES, JSON)
+ADDRESSES = (ProviderAddresses(ISSUER), ProviderAddresses(ISSUER, "http://idp.sso.svc"))
 PAGES = st.builds(
     Page,
     status=st.sampled_from([0, 200, 302, 400, 404, 503]),
@@ -59,14 +61,17 @@ MARKUP = st.sampled_from(
 
 
 @properties
-@given(document=DOCUMENTS, page=PAGES, error=st.text(max_size=10))
+@given(
+    document=DOCUMENTS, page=PAGES, error=st.text(max_size=10), addresses=st.sampled_from(ADDRESSES)
+)
 def test_doctor_judges_whatever_a_provider_answers(
-    document: dict[str, Any], page: Page, error: str
+    document: dict[str, Any], page: Page, error: str, addresses: ProviderAddresses
 ) -> None:
     named = {**document, "issuer": ISSUER}
     seen = ProviderSeen(
-        Page(200), named, jwks=page, authorization=page, token_error=error, token_problem="x"
-    )
+        Page(200), addresses, named, endpoints_at(addresses, named), jwks=page, authorization=page,
+        token_error=error, token_problem="x",
+    )  # fmt: skip
 
     found = list(of_provider(CONFIG, seen))
 

@@ -14,6 +14,7 @@ from sidecar.adapters.openid_provider import OpenIdProvider
 from sidecar.adapters.provider_http import provider_session
 from sidecar.core.grant import Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
+from sidecar.core.provider_addresses import ProviderAddresses
 from sidecar.core.provider_profiles import GENERIC, ProviderProfile
 from sidecar.core.refresh_policy import Background as BackgroundMode
 from sidecar.core.refresh_policy import RefreshWindow
@@ -131,7 +132,7 @@ class Flows:
         http = await self.owned.enter_async_context(provider_session(total_seconds=10))
         identity = OpenIdProvider(
             http,
-            self.provider.issuer,
+            ProviderAddresses(self.provider.issuer),
             "argo-cd",
             lambda: "demo-secret",
             clock=self.clock,

@@ -22,6 +22,7 @@ from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider
 from sidecar.adapters.provider_http import provider_session
 from sidecar.core.id_token import IdTokenClaims
+from sidecar.core.provider_addresses import ProviderAddresses
 from sidecar.core.refresh_policy import (
     Action,
     Background,
@@ -129,7 +130,7 @@ class Here:
         http = await self.owned.enter_async_context(provider_session(total_seconds=1))
         provider = OpenIdProvider(
             http,
-            ISSUER,
+            ProviderAddresses(ISSUER),
             CLIENT_ID,
             lambda: "secret",
             clock=self.clock,

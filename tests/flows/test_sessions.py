@@ -6,6 +6,7 @@ import pytest
 
 from sidecar.core.session import EndReason
 from sidecar.errors import SessionOver
+from sidecar.flows.fresh import Fresh
 from sidecar.flows.logout import Logout
 from sidecar.flows.records import Client
 from tests.flows.replica import Flows
@@ -41,7 +42,7 @@ class SlowUpstream:
         self.asked, self.answers = asyncio.Event(), asyncio.Event()
         self.told = 0
 
-    async def log_out(self, id_token: str) -> str:
+    async def log_out(self, id_token: str, *, site: str) -> str:
         """Answer when it may."""
         self.asked.set()
         await self.answers.wait()
@@ -59,6 +60,7 @@ async def test_a_browser_that_leaves_during_its_logout_leaves_no_half_of_it(
         replica.parts.records,
         replica.identity,
         upstream,
+        Fresh(replica.refresh, here.clock),
         replica.runtime,
     )
     leaving = asyncio.ensure_future(logout.log_out(key))

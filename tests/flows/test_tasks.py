@@ -28,3 +28,25 @@ async def test_what_is_to_run_for_ever_goes_on_after_an_unexpected_error() -> No
 
     assert runs == 3
     assert clock.monotonic() - began_at >= 10  # no storm of errors either
+
+
+async def test_what_swallows_its_cancellation_is_told_again_so_that_a_process_ends() -> None:
+    """As Python 3.11's `asyncio.wait_for` does, below the Redis library."""
+    tasks, swallowed = Tasks(structlog.get_logger()), 0
+
+    async def work() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed > 1:
+                    raise
+
+    tasks.start_endless(work, "work", FakeClock())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await tasks.aclose(seconds=1)
+
+    assert swallowed == 2

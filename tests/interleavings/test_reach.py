@@ -67,6 +67,7 @@ _SHARE = {"phone": ("log in", "A"), "tablet": ("log in", "B"), "one": ("use", "C
 _STAYS_ENDED = {
     "bye": ("log out", "A"), "a looks": ("look after", "A"), "b looks": ("look after", "B"),
 }  # fmt: skip
+_IN_THE_WINDOW = 200.0
 _ONE_FAULT = Bounds(preemptions=0, faults=1)
 _STORIES = (
     (Story(_TWO, idle=True), Bounds(preemptions=0, late=True)),
@@ -78,6 +79,8 @@ _STORIES = (
     (Story(_JOINS, wrong=("turned away",)), Bounds(preemptions=1, faults=1)),
     (Story({**_BYE, "waits": ("use", "C")}), Bounds(preemptions=1)),
     (Story(_BYE), Bounds(preemptions=1, late=True)),
+    # With a token that has ended a logout waits for the renewal, and does not meet it.
+    (Story(_BYE, age=_IN_THE_WINDOW), Bounds(preemptions=2)),
     (Story(_BYE, wrong=("provider",), ends=_LOST), _ONE_FAULT),
     (Story(_ENDS_ALL, wrong=("store",)), _ONE_FAULT),
     (Story(_HEALS, wrong=("flushed",), known=("A",)), _ONE_FAULT),

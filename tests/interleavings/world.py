@@ -40,6 +40,7 @@ from sidecar.errors import (
 )
 from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.confirmations import EVERY_SECONDS, Confirmations
+from sidecar.flows.fresh import Fresh
 from sidecar.flows.joining import Joining
 from sidecar.flows.limits import LoginLimits
 from sidecar.flows.login import Login, LoginSettings
@@ -574,6 +575,10 @@ class ProviderPort(Ports):
             lambda: ProviderEndpoints(ISSUER, f"{ISSUER}/a", f"{ISSUER}/t", f"{ISSUER}/k"),
         )
 
+    @property
+    def issuer_aliases(self) -> tuple[str, ...]:
+        return ()
+
     async def exchange(self, code: str, *, code_verifier: str, redirect_uri: str) -> TokenResponse:
         provider = self._world.provider
         return await self._call(
@@ -603,7 +608,7 @@ class ProviderPort(Ports):
 class UpstreamPort(Ports):
     """Argo CD, as one replica reaches it."""
 
-    async def log_out(self, id_token: str) -> str:
+    async def log_out(self, id_token: str, *, site: str) -> str:
         return await self._call("upstream.log_out", LOCAL, lambda: "")
 
 
@@ -639,7 +644,8 @@ class Replica:
             sessions, parts.joining, store, provider, RING, CLIENT, settings, schedule, runtime,
             LoginLimits(runtime), prefix=PREFIX,
         )  # fmt: skip
-        logout = Logout(sessions, parts.records, provider, UpstreamPort(world, name), runtime)
+        upstream, fresh = UpstreamPort(world, name), Fresh(refresh, clock)
+        logout = Logout(sessions, parts.records, provider, upstream, fresh, runtime)
         return cls(
             name, clock, tasks, sessions, parts.joining, parts.confirmations, refresh, login, logout
         )

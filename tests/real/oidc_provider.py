@@ -26,10 +26,10 @@ Event = dict[str, Any]
 
 
 class RealProvider:
-    """A running provider: where it is, what it saw, and how slowly it answers."""
+    """A running provider: its name, where it is, what it saw, and how slowly it answers."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.issuer = ""
+        self.issuer = self.address = ""
         self.client_id = CLIENT_ID
         self.client_secret = CLIENT_SECRET
         self.events: list[Event] = []
@@ -71,7 +71,8 @@ class RealProvider:
 
     async def start(self) -> None:
         """Returns when the provider takes requests."""
-        self.issuer = (await self.saw("ready"))["issuer"]
+        ready = await self.saw("ready")
+        self.issuer, self.address = ready["issuer"], ready["address"]
 
     async def aclose(self) -> None:
         """Ends the provider: it goes when its standard input does."""
@@ -119,13 +120,15 @@ async def real_provider(
     post_logout_redirect_uris: Sequence[str] = (),
     backchannel_logout_uri: str | None = None,
     issuer_path: str = "",
+    issuer: str = "",
     token_delay_ms: int = 0,
 ) -> AsyncIterator[RealProvider]:
     """A provider with one confidential client, and with an account for every user name.
 
     It demands PKCE, rotates refresh tokens, and revokes the whole grant when a spent one comes
     again. It gives a refresh token only for the scope `offline_access` with `prompt=consent`.
-    `issuer_path` is empty or like "/realms/argocd".
+    `issuer_path` is empty or like "/realms/argocd". With an `issuer`, which has that path too, it
+    calls itself by that and not by its address.
     """
     settings = {
         "client_id": CLIENT_ID,
@@ -136,6 +139,7 @@ async def real_provider(
         "id_token_seconds": id_token_seconds,
         "refresh_token_seconds": refresh_token_seconds,
         "issuer_path": issuer_path,
+        "issuer": issuer,
         "token_delay_ms": token_delay_ms,
     }
     process = await asyncio.create_subprocess_exec(

@@ -4,7 +4,7 @@
 // standard input, one JSON object a line: {"id": 1, "token_delay_ms": 500}. Without a setting a
 // command changes nothing: its answer says that every event before it has been written.
 // Out: one JSON object a line for what the provider saw, never a token or a code:
-//   ready(issuer)  done(id)  login(subject)  authorization(subject, ok, error)
+//   ready(issuer, address)  done(id)  login(subject)  authorization(subject, ok, error)
 //   grant(grant_type, subject, grant_id, ok, error, description)  grant_revoked(grant_id)
 //   revocation(ok, error)  end_session(subject)  backchannel_logout(subject, ok, error)
 //   server_error(error)
@@ -138,11 +138,12 @@ function mounted(path, callback) {
 
 const server = createServer();
 server.listen(0, '127.0.0.1', () => {
-  const issuer = `http://127.0.0.1:${server.address().port}${settings.issuer_path}`;
+  const address = `http://127.0.0.1:${server.address().port}${settings.issuer_path}`;
+  const issuer = settings.issuer || address;
   const provider = new Provider(issuer, configuration());
   observe(provider);
   server.on('request', mounted(settings.issuer_path, provider.callback()));
-  report('ready', { issuer });
+  report('ready', { issuer, address });
 });
 
 // Whoever started us holds our standard input: when they go, however they die, so do we.

@@ -18,7 +18,9 @@ BREAKS = {
     "an_issuer_that_is_none": lambda argocd: argocd.oidc("issuer: idp\nclientID: argo-cd"),
     "no_url": lambda argocd: argocd.change("argocd-cm", {"url": None}),
     "a_url_that_is_none": lambda argocd: argocd.change("argocd-cm", {"url": b"argocd"}),
-    "user_info_groups": lambda argocd: argocd.add_to_oidc("enableUserInfoGroups: true"),
+    "user_info_groups": lambda argocd: argocd.add_to_oidc(
+        "enableUserInfoGroups: true\nuserInfoPath: /userinfo"
+    ),
     "workload_identity": lambda argocd: argocd.add_to_oidc("azure: {useWorkloadIdentity: true}"),
     "a_secret_that_is_not_mounted": lambda argocd: argocd.add_to_oidc("rootCA: $elsewhere:ca"),
     "no_config_map": lambda argocd: argocd.unmount("argocd-cm"),
