@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 
 from aiohttp import ClientSession
 
@@ -18,7 +19,7 @@ from sidecar.core.provider_addresses import (
     SERVER_ENDPOINTS,
     ProviderAddresses,
 )
-from sidecar.core.provider_profiles import profile_of
+from sidecar.core.provider_profiles import ProviderProfile, profile_of
 from sidecar.flows.tasks import Runtime
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock
@@ -92,7 +93,7 @@ def provider(
         clock=clock,
         metrics=metrics,
         keys_seconds=config.timings.keys_seconds,
-        profile=profile_of(config.provider),
+        profile=provider_profile(config),
     )
 
 
@@ -108,6 +109,14 @@ def access_tokens(config: Config, random: Callable[[int], bytes]) -> ArgoCdRedis
         random=random,
         command_seconds=config.store_timeout,
     )
+
+
+def provider_profile(config: Config) -> ProviderProfile | None:
+    """How the provider is understood; None: it is recognised. A bundled Dex says its own reuse."""
+    profile, reuse = profile_of(config.provider), config.argocd.reuse_seconds
+    if profile is None or reuse is None:
+        return profile
+    return replace(profile, reuse_window_seconds=reuse)
 
 
 def argocd(config: Config, http: ClientSession) -> ArgoCd:

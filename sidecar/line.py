@@ -107,6 +107,7 @@ class Line:
         self.parts.records.ring = ring
         self._follow_seed(before, config)
         replaced = None
+        self.provider.understand(edges.provider_profile(config))
         moved = edges.provider_addresses(before) != edges.provider_addresses(config)
         if moved:
             self.provider.move(edges.provider_addresses(config))

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from sidecar.core.id_token import SigningKey
 from sidecar.core.provider_profiles import ProviderProfile
+from sidecar.core.published_keys import PublishedKeys
 from sidecar.core.session import SessionKey
 from sidecar.core.tokens import TokenResponse
 
@@ -334,8 +335,18 @@ class IdentityProvider(Protocol):
         """The keys that may have signed a token.
 
         They are fetched again for an unknown `kid`, or when asked to `again`, but never more
-        often than an interval, whatever tokens come.
+        often than an interval, whatever tokens come: the second one is for tokens that came
+        straight from the provider, and is shorter.
         """
+        ...
+
+    async def read_keys(self, *, max_age_seconds: float) -> None:
+        """Read the keys again, if that was longer ago; `published` tells of them."""
+        ...
+
+    @property
+    def published(self) -> PublishedKeys | None:
+        """The keys as they were last read, another object each time; None before the first."""
         ...
 
 

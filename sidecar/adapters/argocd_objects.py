@@ -10,9 +10,11 @@ from structlog.typing import FilteringBoundLogger
 from sidecar.adapters.kubernetes_api import KubernetesApi
 from sidecar.adapters.kubernetes_follower import Follower
 from sidecar.adapters.memory_files import MemoryFile
+from sidecar.core.argocd_dex import STRICT_TLS, is_on
 from sidecar.core.argocd_files import (
     AWAITED,
     CM,
+    DEX_TLS_SECRET,
     PARAMS,
     REDIS_SECRET,
     SECRET,
@@ -48,7 +50,7 @@ class _State:
 
 
 class ArgoCdObjects:
-    """Follows each ConfigMap and Secret by its name, and those that `oidc.config` refers to.
+    """Follows each ConfigMap and Secret by its name, and those that the settings refer to.
 
     A state is given out when the API has said of each what it is, or that it may not be read: a
     new reference is not seen without its Secret.
@@ -161,10 +163,14 @@ class ArgoCdObjects:
         )
 
     def _follow_references(self) -> list[Finding]:
-        """Follow what `oidc.config` refers to now; what of it is too much."""
-        cm = self._item(CM)
+        """Follow what `oidc.config` refers to now, and Dex' certificate; what is too much."""
+        cm, params = self._item(CM), self._item(PARAMS)
         names = referenced_secrets(cm.data) if cm is not None else []
         wanted = {*_ALWAYS, *names[:MAX_REFERENCED]}
+        if params is not None and is_on(
+            params.data.get(STRICT_TLS, b"").decode("ascii", "replace")
+        ):
+            wanted.add(DEX_TLS_SECRET)
         for name in set(self._followers) - wanted:
             del self._followers[name]
             self._tasks.pop(name).cancel()

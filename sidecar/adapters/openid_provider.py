@@ -24,18 +24,21 @@ from sidecar.adapters.provider_http import (
     within,
 )
 from sidecar.adapters.provider_metadata import no_json, read_metadata
-from sidecar.adapters.remembered import RETRY_SECONDS, Remembered
+from sidecar.adapters.remembered import Remembered
 from sidecar.core import id_token as core_id_token
 from sidecar.core.failures import Answer, failure
 from sidecar.core.id_token import SigningKey, read_keys
 from sidecar.core.provider_addresses import ProviderAddresses
 from sidecar.core.provider_profiles import ProviderProfile, SecretPlace, recognised
+from sidecar.core.published_keys import PublishedKeys
 from sidecar.core.tokens import TokenResponse, read_token_response
 from sidecar.errors import ProviderUnavailable
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock, ProviderEndpoints
 
 ASK_AGAIN_SECONDS = 10.0  # between two JWKS requests, whatever unknown key ids come
+# Where a token straight from the provider does not fit its keys: it has changed them just now.
+ASK_AT_ONCE_SECONDS = 1.0
 
 
 class OpenIdProvider:
@@ -66,21 +69,17 @@ class OpenIdProvider:
         self._recognised = recognised(addresses.issuer, {})
         self._document_timeout = ClientTimeout(total=keys_seconds)
         self._proxy = functools.lru_cache(maxsize=16)(egress_proxy)
+        self.published: PublishedKeys | None = None
+        """The keys as they were last read, another object each time; None before the first."""
         self._forget_documents()
 
     def _forget_documents(self) -> None:
-        limited = self._metrics.limited.labels
+        too_soon = self._metrics.limited.labels
         self._endpoints = Remembered(
-            self._discover,
-            self._clock,
-            again_seconds=RETRY_SECONDS,
-            too_soon=lambda: limited("discovery").inc(),
+            self._discover, self._clock, too_soon=lambda: too_soon("discovery").inc()
         )
         self._keys = Remembered(
-            self._read_keys,
-            self._clock,
-            again_seconds=ASK_AGAIN_SECONDS,
-            too_soon=lambda: limited("jwks").inc(),
+            self._read_keys, self._clock, too_soon=lambda: too_soon("jwks").inc()
         )
 
     def use(self, http: ClientSession) -> None:
@@ -91,6 +90,10 @@ class OpenIdProvider:
         """Ask at other addresses of the same provider, whose documents are then read anew."""
         self._addresses = addresses
         self._forget_documents()
+
+    def understand(self, profile: ProviderProfile | None) -> None:
+        """Take it for this provider from now on; None: it is recognised."""
+        self._chosen = profile
 
     @property
     def profile(self) -> ProviderProfile:
@@ -114,8 +117,15 @@ class OpenIdProvider:
         kid = core_id_token.key_id(id_token)
         fitting = _fitting(await self._keys.get(), kid)
         if again or not fitting:
-            fitting = _fitting(await self._keys.get(again=True), kid)
+            max_age = ASK_AT_ONCE_SECONDS if again else ASK_AGAIN_SECONDS
+            if not self._keys.is_due(max_age):
+                self._metrics.limited.labels("jwks").inc()
+            fitting = _fitting(await self._keys.get(max_age_seconds=max_age), kid)
         return fitting
+
+    async def read_keys(self, *, max_age_seconds: float) -> None:
+        """Read the keys again, if that was longer ago; `published` tells of them."""
+        await self._keys.get(max_age_seconds=max_age_seconds)
 
     async def exchange(self, code: str, *, code_verifier: str, redirect_uri: str) -> TokenResponse:
         """The tokens for an authorization code (RFC 6749 4.1.3, RFC 7636 4.5)."""
@@ -220,7 +230,7 @@ class OpenIdProvider:
         return endpoints
 
     async def _read_keys(self) -> list[SigningKey]:
-        endpoints = await self._endpoints.get()
+        endpoints, asked_at = await self._endpoints.get(), self._clock.now()
         try:
             keys = read_keys(await self._document(endpoints.jwks_uri, "jwks"))
             if not keys:
@@ -229,6 +239,7 @@ class OpenIdProvider:
             self._metrics.jwks_fetches.labels("failed").inc()
             raise
         self._metrics.jwks_fetches.labels("ok").inc()
+        self.published = PublishedKeys(_ids(keys), asked_at)
         return keys
 
     async def _document(self, url: str, name: str) -> Any:
@@ -249,6 +260,12 @@ class OpenIdProvider:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
             raise ProviderUnavailable(no_json(body, name)) from error
+
+
+def _ids(keys: Sequence[SigningKey]) -> frozenset[str]:
+    """The ids of all keys; none where one of them has no id."""
+    ids = frozenset(key.kid for key in keys if key.kid)
+    return ids if all(key.kid for key in keys) else frozenset()
 
 
 def _fitting(keys: Sequence[SigningKey], kid: str | None) -> list[SigningKey]:

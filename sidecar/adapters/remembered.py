@@ -21,12 +21,10 @@ class Remembered(Generic[_T]):
         fetch: Callable[[], Awaitable[_T]],
         clock: Clock,
         *,
-        again_seconds: float,
         too_soon: Callable[[], None] = lambda: None,
     ) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._again_seconds = again_seconds
         self._too_soon = too_soon
         self._lock = asyncio.Lock()
         self._value: _T | None = None
@@ -34,23 +32,22 @@ class Remembered(Generic[_T]):
         self._next_at = 0.0
         self._why = ""
 
-    async def get(self, *, again: bool = False) -> _T:
-        """The value, fetched when it is old, or asked for `again` and not too soon for that."""
-        if self._value is not None and not self._due(again=again):
-            if again:
-                self._too_soon()
+    async def get(self, *, max_age_seconds: float = DOCUMENT_AGE_SECONDS) -> _T:
+        """The value, fetched again when it is as old as that."""
+        if self._value is not None and not self.is_due(max_age_seconds):
             return self._value
         asked_at = self._clock.monotonic()
         async with self._lock:
             if self._value is not None and (
-                self._fetched_at >= asked_at or not self._due(again=again)
+                self._fetched_at >= asked_at or not self.is_due(max_age_seconds)
             ):
                 return self._value
             return await self._fetch_again()
 
-    def _due(self, *, again: bool) -> bool:
+    def is_due(self, max_age_seconds: float) -> bool:
+        """Whether a value that is as old as that would be fetched again."""
         now = self._clock.monotonic()
-        return now >= self._next_at and (again or now >= self._fetched_at + DOCUMENT_AGE_SECONDS)
+        return now >= self._next_at and now >= self._fetched_at + max_age_seconds
 
     async def _fetch_again(self) -> _T:
         now = self._clock.monotonic()
@@ -66,6 +63,5 @@ class Remembered(Generic[_T]):
             if self._value is None:
                 raise
             return self._value
-        now = self._clock.monotonic()
-        self._value, self._fetched_at, self._next_at = value, now, now + self._again_seconds
+        self._value, self._fetched_at = value, self._clock.monotonic()
         return value

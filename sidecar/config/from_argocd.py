@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlsplit
 
 from sidecar.config import values
+from sidecar.config.from_dex import FromDex
 from sidecar.config.seeding import AccessTokenSeed, access_token_seed
 from sidecar.config.tls import pair_faults, provider_tls
 from sidecar.core.argocd_config import ArgoCdConfig, Redis, read_argocd_config
@@ -35,9 +36,11 @@ class FromArgoCd:
     """What Argo CD says that has no variable here."""
 
     authorization: tuple[tuple[str, str], ...] = ()
-    """Parameters of the authorization request: `claims`, `domain_hint`."""
+    """Parameters of the authorization request: `claims`, `domain_hint`, `connector_id`."""
     provider_ca: str = ""
     """`rootCA`: the authorities to trust for the provider, as PEM; "" for the system's."""
+    reuse_seconds: float | None = None
+    """For how long the bundled Dex takes a spent refresh token again; None: it is another."""
     anonymous: bool = False
     insecure: bool | None = None
     """`server.insecure`; None where it is not known."""
@@ -79,21 +82,24 @@ class Merging:
     def merged(self) -> FromArgoCd:
         """What is left over when the fields are filled."""
         self._findings = [self._weighed(finding) for finding in self._findings]
-        self._take("public_url", f"{CM}: url", self._argocd.url, values.public_url)
+        self.take("public_url", f"{CM}: url", self._argocd.url, values.public_url)
         self._check_root_path()
         self._take_additional_urls()
-        oidc = self._take_client()
+        oidc, dex = self._take_client(), self._take_dex()
+        if dex is not None:
+            dex.take()
         self._take_lifetime()
         claims = " ".join(self._argocd.groups_claims)
-        self._take("groups_claims", f"{RBAC}: scopes", claims, values.claims)
+        self.take("groups_claims", f"{RBAC}: scopes", claims, values.claims)
         self._take_upstream()
         self._take_certificate()
         self._take_store()
         self._take_keys()
         seed = self._access_token_seed()
         return FromArgoCd(
-            authorization=_parameters(self._argocd) if oidc else (),
-            provider_ca=self._provider_ca() if oidc else "",
+            authorization=_parameters(self._argocd) if oidc or dex else (),
+            provider_ca=self._provider_ca() if oidc else dex.authority if dex else "",
+            reuse_seconds=dex.reuse_seconds if dex else None,
             anonymous=self._argocd.anonymous,
             insecure=self._argocd.insecure,
             awaited=self._files.awaited,
@@ -118,21 +124,23 @@ class Merging:
         beside = (about_client and self._own_client) or self._own_login
         return replace(finding, weight=Weight.NOTE) if beside else finding
 
-    def _find(self, weight: Weight, where: str, sentence: str) -> None:
+    def find(self, weight: Weight, where: str, sentence: str) -> None:
+        """Note something that is wrong or worth knowing."""
         self._findings.append(Finding(weight, where, sentence))
 
-    def _take(self, name: str, where: str, text: str, reader: values.Reader) -> None:
+    def take(self, name: str, where: str, text: str, reader: values.Reader) -> None:
         """Take a value that the environment leaves open, if it is one that we can use."""
         if name in self._set or not text:
             return
         try:
             reader(text)
         except ValueError as error:
-            self._find(Weight.BROKEN, where, str(error))
+            self.find(Weight.BROKEN, where, str(error))
         else:
-            self._put(name, where, text)
+            self.put(name, where, text)
 
-    def _put(self, name: str, where: str, text: str) -> None:
+    def put(self, name: str, where: str, text: str) -> None:
+        """Fill a field, with where its value is from."""
         self._given[name] = text
         self._sources[name] = where
 
@@ -140,7 +148,7 @@ class Merging:
         path = urlsplit(self._given.get("public_url", "")).path.strip("/")
         root = self._argocd.root_path
         if "public_url" in self._given and root is not None and root != path:
-            self._find(
+            self.find(
                 Weight.BROKEN,
                 f"{PARAMS}: server.rootpath",
                 f"is {root!r}, and the path of the public URL is {path!r}. Make them the same",
@@ -153,17 +161,23 @@ class Merging:
         oidc, where = self._argocd.oidc, f"{CM}: oidc.config"
         if oidc is None or self._own_client or self._given.get("issuer", "") != "":
             return False
-        self._take("issuer", f"{where}: issuer", oidc.issuer, values.issuer)
-        self._take("client_id", f"{where}: clientID", oidc.client_id, values.client_id)
+        self.take("issuer", f"{where}: issuer", oidc.issuer, values.issuer)
+        self.take("client_id", f"{where}: clientID", oidc.client_id, values.client_id)
         scopes = " ".join(oidc.requested_scopes)
-        self._take("scopes", f"{where}: requestedScopes", scopes, values.scopes)
+        self.take("scopes", f"{where}: requestedScopes", scopes, values.scopes)
         own_secret = {"client_secret", "client_secret_file"} & self._set
         if oidc.client_secret and not own_secret and self._given.get("client_id") == oidc.client_id:
-            self._put("client_secret", f"{where}: clientSecret", oidc.client_secret)
+            self.put("client_secret", f"{where}: clientSecret", oidc.client_secret)
         own_tls = {"provider_tls_verify", "provider_ca_file"} & self._set
         if self._argocd.tls_insecure_skip_verify and not own_tls:
-            self._put("provider_tls_verify", f"{CM}: oidc.tls.insecure.skip.verify", "off")
+            self.put("provider_tls_verify", f"{CM}: oidc.tls.insecure.skip.verify", "off")
         return True
+
+    def _take_dex(self) -> FromDex | None:
+        """What the bundled Dex gives, where it is the provider."""
+        if self._argocd.dex is None or self._own_client or self._given.get("issuer", "") != "":
+            return None
+        return FromDex(self._argocd.dex, self._argocd, self._files, self, self._given, self._set)
 
     def _provider_ca(self) -> str:
         """`rootCA`; one that is none is passed over, as Argo CD does it."""
@@ -173,7 +187,7 @@ class Merging:
         try:
             provider_tls(pem, verify=True)
         except ssl.SSLError:
-            self._find(
+            self.find(
                 Weight.DOUBTFUL,
                 f"{CM}: oidc.config: rootCA",
                 "has no certificates in PEM form, so the system's authorities count. Correct it",
@@ -189,15 +203,15 @@ class Merging:
             try:
                 url = values.public_url(text)
             except ValueError as error:
-                self._find(Weight.NOTE, where, f"has one that {error}")
+                self.find(Weight.NOTE, where, f"has one that {error}")
                 continue
             if not values.is_alike(url, public):
                 sentence = f"has {url!r}, which has not the scheme and path of url: it is left out"
-                self._find(Weight.NOTE, where, sentence)
+                self.find(Weight.NOTE, where, sentence)
             else:
                 found.append(url)
         if found and "additional_urls" not in self._set:
-            self._put("additional_urls", where, " ".join(found))
+            self.put("additional_urls", where, " ".join(found))
 
     def _take_lifetime(self) -> None:
         """`users.session.duration` caps the default; a variable that is set wins."""
@@ -205,19 +219,19 @@ class Merging:
         if seconds is None:
             return
         if "session_max_lifetime" in self._set:
-            self._find(Weight.NOTE, where, "does not count: SIDECAR_SESSION_MAX_LIFETIME is set")
+            self.find(Weight.NOTE, where, "does not count: SIDECAR_SESSION_MAX_LIFETIME is set")
         elif seconds < self._lifetime:
-            self._put("session_max_lifetime", where, f"{int(seconds)}s")
+            self.put("session_max_lifetime", where, f"{int(seconds)}s")
 
     # The two ports
 
     def _take_upstream(self) -> None:
         if "upstream" in self._set or self._argocd.insecure is not False:
             return
-        self._put("upstream", f"{PARAMS}: server.insecure", UPSTREAM_TLS)
+        self.put("upstream", f"{PARAMS}: server.insecure", UPSTREAM_TLS)
         if "upstream_tls_verify" not in self._set and "upstream_tls_ca_file" not in self._set:
             # Argo CD's own, which it may have signed itself; both ends are in one pod.
-            self._put("upstream_tls_verify", f"{PARAMS}: server.insecure", "off")
+            self.put("upstream_tls_verify", f"{PARAMS}: server.insecure", "off")
 
     def _take_certificate(self) -> None:
         name = self._argocd.certificate_in
@@ -228,14 +242,14 @@ class Merging:
         keys = {"tls_cert_file": "tls.crt", "tls_key_file": "tls.key"}
         pair = {field: self._file(name, key) for field, key in keys.items()}
         if any(True for _ in pair_faults(pair)):
-            self._find(
+            self.find(
                 Weight.DOUBTFUL,
                 f"{name}: tls.crt",
                 "is no certificate that goes with tls.key, so TLS is not spoken. Correct it",
             )
             return
         for field_name, path in pair.items():
-            self._put(field_name, f"{name}: {keys[field_name]}", path)
+            self.put(field_name, f"{name}: {keys[field_name]}", path)
 
     # The store and its keys
 
@@ -244,21 +258,21 @@ class Merging:
             return
         redis, mend = self._argocd.redis, "or set SIDECAR_STORE_URL"
         if redis is None or self._files.awaited:
-            self._find(Weight.BROKEN, PARAMS, f"cannot be seen. {self._files.mend(PARAMS)}, {mend}")
+            self.find(Weight.BROKEN, PARAMS, f"cannot be seen. {self._files.mend(PARAMS)}, {mend}")
         elif redis.sentinel:
-            self._find(
+            self.find(
                 Weight.BROKEN,
                 f"{PARAMS}: redis.sentinel.hosts",
                 "cannot be followed yet. Set SIDECAR_STORE_URL to what leads to the primary",
             )
         elif redis.password is None:
-            self._find(
+            self.find(
                 Weight.BROKEN,
                 REDIS_SECRET,
                 f"has no auth that can be seen. {self._files.mend(REDIS_SECRET)}, {mend}",
             )
         else:
-            self._take("store_url", f"{PARAMS}: redis.server", redis_url(redis), values.store_url)
+            self.take("store_url", f"{PARAMS}: redis.server", redis_url(redis), values.store_url)
 
     def _take_keys(self) -> None:
         if {"session_keys", "session_keys_file"} & self._set:
@@ -266,9 +280,9 @@ class Merging:
         if self._argocd.secret_key:
             key = derived_key(self._argocd.secret_key)
             text = f"{key.id}:{base64.b64encode(key.secret).decode()}"
-            self._put("session_keys", f"{SECRET}: server.secretkey", text)
+            self.put("session_keys", f"{SECRET}: server.secretkey", text)
         elif self._given.get("store_url") != "memory://":
-            self._find(
+            self.find(
                 Weight.BROKEN,
                 f"{SECRET}: server.secretkey",
                 f"is not there (yet). {self._files.mend(SECRET)}, or set SIDECAR_SESSION_KEYS",
@@ -285,7 +299,7 @@ class Merging:
             # A client of the environment's is taken over all the same, and Argo CD refuses it.
             beside = self._own_client or self._own_login
             weight = Weight.DOUBTFUL if beside else finding.weight
-            self._find(weight, finding.where, finding.sentence)
+            self.find(weight, finding.where, finding.sentence)
         return seed
 
 
@@ -299,8 +313,11 @@ def redis_url(redis: Redis) -> str:
 
 
 def _parameters(argocd: ArgoCdConfig) -> tuple[tuple[str, str], ...]:
-    oidc = argocd.oidc
-    if oidc is None:
-        return ()
-    named = (("claims", oidc.requested_id_token_claims), ("domain_hint", oidc.domain_hint))
+    """What Argo CD adds to the authorization request, where it is set."""
+    oidc, dex = argocd.oidc, argocd.dex
+    named = (
+        ("claims", oidc.requested_id_token_claims if oidc else ""),
+        ("domain_hint", oidc.domain_hint if oidc else ""),
+        ("connector_id", dex.connector_id if dex else ""),
+    )
     return tuple(pair for pair in named if pair[1])

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sidecar.core.argocd_bundled_dex import bundled_dex
+from sidecar.core.argocd_dex import Dex
 from sidecar.core.argocd_files import (
     CM,
     PARAMS,
@@ -48,6 +50,8 @@ class ArgoCdConfig:
     url: str = ""
     additional_urls: tuple[str, ...] = ()
     oidc: Oidc | None = None
+    dex: Dex | None = None
+    """The bundled Dex, where logins go through it: not with an `oidc.config`."""
     tls_insecure_skip_verify: bool = False
     session_seconds: float | None = None
     """`users.session.duration`, where it is set."""
@@ -85,8 +89,9 @@ class _Reading:
         if self._files.cm is None:
             self._find(Weight.BROKEN, CM, f"cannot be seen. {self._files.mend(CM)}")
         oidc = self._oidc() if self._files.cm is not None else None
+        dex = bundled_dex(self._files, self._cm, self._params, self._find)
         url = self._cm.get("url", "")
-        if oidc is not None and not url:
+        if (oidc or dex) is not None and not url:
             self._find(
                 Weight.BROKEN, f"{CM}: url", "is missing. Set it to where browsers see Argo CD"
             )
@@ -94,6 +99,7 @@ class _Reading:
             url=url,
             additional_urls=self._additional_urls(),
             oidc=oidc,
+            dex=dex,
             tls_insecure_skip_verify=self._cm.get("oidc.tls.insecure.skip.verify") == "true",
             session_seconds=self._session_seconds(),
             anonymous=self._cm.get("users.anonymous.enabled") == "true",
@@ -124,7 +130,12 @@ class _Reading:
     def _oidc(self) -> Oidc | None:
         text, where = self._cm.get("oidc.config", ""), f"{CM}: oidc.config"
         if not text:
-            self._say_no_oidc()
+            if not self._cm.get("dex.config"):
+                self._find(
+                    Weight.ABSENT,
+                    where,
+                    "is missing: Argo CD has no single sign-on. Set it to have logins taken over",
+                )
             return None
         try:
             oidc, unknown = read_oidc(text, References(self._files, self._find).resolve)
@@ -137,21 +148,6 @@ class _Reading:
             )
         self._judge(oidc, where)
         return oidc
-
-    def _say_no_oidc(self) -> None:
-        if self._cm.get("dex.config", "").strip():
-            self._find(
-                Weight.ABSENT,
-                f"{CM}: dex.config",
-                "makes logins go through the bundled Dex, and the sidecar does not take those "
-                "over yet. Take it out of the pod, or put the provider into oidc.config",
-            )
-        else:
-            self._find(
-                Weight.ABSENT,
-                f"{CM}: oidc.config",
-                "is missing: Argo CD has no single sign-on. Set it to have logins taken over",
-            )
 
     def _judge(self, oidc: Oidc, where: str) -> None:
         """What Argo CD takes, and would not work here."""

@@ -7,6 +7,7 @@ from enum import StrEnum
 CM, SECRET, PARAMS = "argocd-cm", "argocd-secret", "argocd-cmd-params-cm"
 RBAC = "argocd-rbac-cm"
 REDIS_SECRET, TLS_SECRET = "argocd-redis", "argocd-server-tls"
+DEX_TLS_SECRET = "argocd-dex-server-tls"  # noqa: S105 - a name
 
 
 class Weight(StrEnum):

@@ -52,6 +52,8 @@ class Kind(Enum):
     LOCAL_LOGIN = auto()
     PUBLIC = auto()
     COOKIE_ONLY = auto()
+    DEX = auto()
+    """The bundled Dex behind Argo CD, which knows no login of ours."""
     LOGOUT = auto()
     """Argo CD's own, which only a request without a session of ours gets to."""
     OTHER = auto()
@@ -146,7 +148,9 @@ def _api_kind(method: str, inner: str, accept: str) -> Kind:
         return Kind.USERINFO
     if inner == "/api/v1/session" and method == "POST":
         return Kind.LOCAL_LOGIN
-    if inner in _PUBLIC_API or inner.startswith("/api/dex/"):
+    if inner == "/api/dex" or inner.startswith("/api/dex/"):
+        return Kind.DEX
+    if inner in _PUBLIC_API:
         return Kind.PUBLIC
     if inner.startswith("/api/v1/stream/") or "text/event-stream" in accept:
         return Kind.STREAM

@@ -107,6 +107,10 @@ class ProviderProfile:
     refresh_scope: str = ""
     authorization: tuple[tuple[str, str], ...] = ()
     secret_place: SecretPlace = SecretPlace.LISTED
+    unlisted_scopes: tuple[str, ...] = ()
+    """Patterns of scopes that it takes, and does not list."""
+    may_forget: bool = False
+    """Whether a restart may take its keys and all refresh tokens."""
     notes: str = ""
 
 
@@ -154,6 +158,8 @@ PROFILES = (
             ),
         ),
         sharing=Sharing.PER_USER,
+        unlisted_scopes=(r"federated:id", r"audience:server:client_id:.+"),
+        may_forget=True,
         notes="one refresh token per user, connector and client",
     ),
     ProviderProfile(

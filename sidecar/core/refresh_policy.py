@@ -64,15 +64,17 @@ def decide(
     min_life: float = 0.0,
     retry_at: float = 0.0,
     reuse_window: float = 0.0,
+    key_gone: bool = False,
 ) -> Decision:
     """What to do for a request at `now`, in Unix seconds by the local clock.
 
     `min_life` is the life in seconds that the token must have left (streams, terminals), at
     most half of a token's life; `retry_at` is when a failed renewal may be tried again;
-    `reuse_window` is for how many seconds the provider takes a spent refresh token again.
+    `reuse_window` is for how many seconds the provider takes a spent refresh token again. A token
+    whose key is gone is as good as ended: it is renewed first, however new it is.
     """
     tokens = grant.tokens
-    left = usable_seconds(grant, now)
+    left = 0.0 if key_gone else usable_seconds(grant, now)
     needed = min(min_life, _life(grant) / 2)
     ends_soon = _refresh_token_due_at(grant) <= now
     if left > max(needed, _window_seconds(grant, window)) and not ends_soon:
@@ -81,7 +83,7 @@ def decide(
         return Decision(Action.USE if left > 0 else Action.OVER)
     if not grant.renews_id_token:
         return Decision(Action.USE if left > 0 else Action.LOG_IN_SILENTLY)
-    next_try = max(retry_at, _renewed_lately_until(grant, now))
+    next_try = max(retry_at, 0.0 if key_gone else _renewed_lately_until(grant, now))
     if next_try > now:
         return Decision(Action.BACK_OFF, next_try)
     if left > 0 and grant.answer_unknown and not is_harmless_again(grant, now, reuse_window):

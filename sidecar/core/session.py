@@ -21,6 +21,8 @@ class EndReason(StrEnum):
     REUSE_DETECTED = "reuse_detected"
     WRONG_ANSWER = "wrong_answer"
     NO_REFRESH_TOKEN = "no_refresh_token"  # noqa: S105 - a word
+    PROVIDER_LOST_STATE = "provider_lost_its_state"
+    """It knows neither the refresh token nor the key of a token that is still good."""
     IDLE = "idle"
     ABSOLUTE = "absolute"
     LOGOUT = "logout"

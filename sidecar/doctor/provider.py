@@ -7,7 +7,7 @@ from sidecar.adapters.provider_http import egress_proxy
 from sidecar.config.settings import Config
 from sidecar.core.authorization import OfflineAccess
 from sidecar.core.id_token import ALGORITHMS, read_keys
-from sidecar.core.provider_profiles import Provider, ProviderProfile, recognised
+from sidecar.core.provider_profiles import Provider, ProviderProfile, matches, recognised
 from sidecar.doctor.addresses import host_of, is_inside, is_loopback
 from sidecar.doctor.client import of_authorization, of_token
 from sidecar.doctor.clocks import clock
@@ -123,7 +123,8 @@ _REACH = {
 def _profile(config: Config, document: dict[str, Any], profile: ProviderProfile) -> Finding:
     shown = recognised(config.issuer, document)
     if config.provider is Provider.AUTO or shown.provider in (profile.provider, Provider.GENERIC):
-        how = "recognised" if config.provider is Provider.AUTO else "as SIDECAR_PROVIDER says"
+        source = config.source("provider")
+        how = "recognised" if config.provider is Provider.AUTO else f"as {source} says"
         return ok("provider.profile", f"{profile.title} ({how}): {profile.notes}")
     return warning(
         "provider.profile",
@@ -233,7 +234,8 @@ def _scopes(
     config: Config, document: dict[str, Any], profile: ProviderProfile
 ) -> Iterator[Finding]:
     listed = _listed(document, "scopes_supported")
-    missing = [scope for scope in config.scopes if listed and scope not in listed]
+    asked = (s for s in config.scopes if not any(matches(p, s) for p in profile.unlisted_scopes))
+    missing = [scope for scope in asked if listed and scope not in listed]
     if not missing:
         yield ok("provider.scopes", " ".join(config.scopes))
         return

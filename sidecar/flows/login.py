@@ -239,7 +239,8 @@ class Login:
             self._log.error(
                 "no_refresh_token",
                 mend="let the provider's client use refresh tokens (grant type refresh_token, "
-                "scope offline_access), or set SIDECAR_OFFLINE_ACCESS=consent",
+                "scope offline_access), or set SIDECAR_OFFLINE_ACCESS=consent; behind Dex: use a "
+                "connector that can refresh (docs/dex.md)",
             )
         sharing = self._provider.profile.sharing
         try:

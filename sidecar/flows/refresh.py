@@ -20,6 +20,7 @@ from sidecar.errors import (
     TryLater,
 )
 from sidecar.flows.health import ProviderHealth
+from sidecar.flows.key_watch import KeyWatch
 from sidecar.flows.lease import Leases
 from sidecar.flows.records import Live
 from sidecar.flows.renewal import Renewal
@@ -71,6 +72,8 @@ class Refresh:
         self._setbacks = Setbacks(runtime)
         self._until: dict[tuple[str, int, float, float], float] = {}
         self._health = ProviderHealth(runtime)
+        self._keys = KeyWatch(provider, runtime, keys_seconds=timings.keys_seconds)
+        self._provider, self._published = provider, provider.published
         self._leases = Leases(store, provider, timings, runtime)
         self._renewal = Renewal(
             sessions,
@@ -80,6 +83,7 @@ class Refresh:
             self._setbacks,
             self._saving,
             self._health,
+            self._keys,
             runtime,
             window=window,
             timings=timings,
@@ -103,6 +107,7 @@ class Refresh:
                     live = await self._load(key)
                     if live is None:
                         return None
+                    await self._keys.settled(live.grant)
                     if not await self._must_wait(live.grant, min_life):
                         await self._sessions.seeding.ensure(live.grant)
                         left = usable_seconds(live.grant, self._clock.now())
@@ -119,7 +124,7 @@ class Refresh:
         The hot path: no await, no hash, no look at the store.
         """
         live = self._sessions.known(key)
-        if live is None:
+        if live is None or live.grant.id in self._keys.in_doubt:
             return None
         live = self._saving.latest(live)
         now = self._clock.now()
@@ -129,7 +134,10 @@ class Refresh:
         return live
 
     def _used_until(self, grant: Grant, min_life: float) -> float:
-        """`used_until`, computed once per version of a grant."""
+        """`used_until`, computed once per version of a grant and reading of the keys."""
+        if self._published is not self._provider.published:
+            self._published = self._provider.published
+            self._until.clear()
         # The same version may come twice with other tokens, when a store has gone back.
         name = (grant.id, grant.version, grant.tokens.id_token_expires_at, min_life)
         until = self._until.get(name)
@@ -137,12 +145,21 @@ class Refresh:
             if len(self._until) >= _REMEMBERED_UNTIL:
                 self._until.clear()
             until = used_until(grant, window=self._window, min_life=min_life)
+            until = 0.0 if self._keys.is_gone(grant) else until
             self._until[name] = until
         return until
 
     def may_go_up(self, live: Live) -> bool:
         """Whether what `current` gave may still be used: right before its request goes up."""
         return self._sessions.may_go_up(live) and self._saving.latest(live) is live
+
+    def refused(self, live: Live) -> None:
+        """The upstream has refused a session's ID token: its key may be gone."""
+        self._keys.doubt(live.grant)
+
+    def doubts_page(self, live: Live) -> bool:
+        """Whether a page has to wait for a look at the provider's keys: `current` does."""
+        return self._keys.doubts_page(live.grant)
 
     def try_again(self) -> None:
         """Forget what stood in the way: the client or the way to the provider has changed."""
@@ -199,13 +216,19 @@ class Refresh:
                     operator=bool(setback and setback.operator),
                 )
             case Action.OVER:
-                await self._renewal.end(grant, EndReason.NO_REFRESH_TOKEN)
+                await self._renewal.end(grant, await self._end_without_refresh_token(grant))
             case Action.LOG_IN_SILENTLY:
                 raise SilentLoginNeeded
             case Action.RENEW_FIRST:
                 # The browser may leave; the renewal goes on.
                 await asyncio.shield(self._join(grant, min_life))
         return True
+
+    async def _end_without_refresh_token(self, grant: Grant) -> EndReason:
+        """Why a grant is over that cannot be renewed: its ID token's own end, or its key's."""
+        good = usable_seconds(grant, self._clock.now()) > 0
+        lost = good and await self._keys.has_lost_state(grant)
+        return EndReason.PROVIDER_LOST_STATE if lost else EndReason.NO_REFRESH_TOKEN
 
     def _join(self, grant: Grant, min_life: float) -> asyncio.Task[None]:
         """The running renewal of a grant in this process, or a new one."""
@@ -267,7 +290,8 @@ class Refresh:
         until = self._clock.monotonic() + _FOLLOW_SECONDS
         shortest, longest = _LOOK_EVERY_SECONDS
         while self._clock.monotonic() < until:
-            if usable_seconds(grant, self._clock.now()) > 0 and not min_life:
+            usable = usable_seconds(grant, self._clock.now()) > 0 and not self._keys.is_gone(grant)
+            if usable and not min_life:
                 return
             share = self._random(1)[0] / 255
             await self._clock.sleep(shortest + share * (longest - shortest))

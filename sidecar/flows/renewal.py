@@ -22,6 +22,7 @@ from sidecar.errors import (
     TokenInvalid,
 )
 from sidecar.flows.health import ProviderHealth
+from sidecar.flows.key_watch import KeyWatch
 from sidecar.flows.lease import Lease, Leases
 from sidecar.flows.saving import SAVED_BY_THEN_SECONDS, Saving
 from sidecar.flows.schedule import Schedule
@@ -48,6 +49,7 @@ class Renewal:
         setbacks: Setbacks,
         saving: Saving,
         health: ProviderHealth,
+        keys: KeyWatch,
         runtime: Runtime,
         *,
         window: RefreshWindow,
@@ -60,6 +62,7 @@ class Renewal:
         self._setbacks = setbacks
         self._saving = saving
         self._health = health
+        self._keys = keys
         self._window = window
         self._timings = timings
         self._clock = runtime.clock
@@ -87,6 +90,7 @@ class Renewal:
             min_life=min_life,
             retry_at=retry_at,
             reuse_window=self._provider.profile.reuse_window_seconds,
+            key_gone=self._keys.is_gone(grant),
         )
 
     def may_be_answered(self, grant: Grant) -> bool:
@@ -172,14 +176,16 @@ class Renewal:
         if stored.others:
             await self._try_next(stored)
             return
-        if stored.sharing is Sharing.PER_USER:
+        lost = await self._keys.has_lost_state(asked)
+        if stored.sharing is Sharing.PER_USER and not lost:
             # A login that ended our refresh token may not be stored yet.
             await self._clock.sleep(_LOGIN_STORED_SECONDS)
             stored = await self._not_newer(asked)
             if stored is None:
                 return
         reason = EndReason.REUSE_DETECTED if refusal.reused else EndReason.ENDED_BY_PROVIDER
-        await self.end(stored, EndReason.LOST_ANSWER if was_unknown else reason)
+        reason = EndReason.LOST_ANSWER if was_unknown else reason
+        await self.end(stored, EndReason.PROVIDER_LOST_STATE if lost else reason)
 
     async def _not_newer(self, asked: Grant) -> Grant | None:
         """The grant as it is stored, None if it has another refresh token than was asked with."""

@@ -163,6 +163,7 @@ class Exchange:
             self._end(reply)
 
     def _begin(self, reply: Reply, head: AnswerHead) -> None:
+        self._way.gate.note_answer(reply.passed, head)
         if head.status == 101:
             self._open_tunnel(reply)
         elif self._way.gate.leaves_session(reply.passed, head):

@@ -7,11 +7,9 @@ Where the session is at hand nothing here waits: `pass_now` says so, and only if
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from urllib.parse import urlencode
 
 from sidecar.core.answer_heads import AnswerHead
 from sidecar.core.answers import redirect, session_ended
-from sidecar.core.authorization import origin
 from sidecar.core.cookies import (
     Crumb,
     clear_token_lines,
@@ -48,6 +46,10 @@ from sidecar.proxy.passes import Asked, KnownSessions, Memories, Memory, Pass, R
 # What goes on without a login while the store or the provider is away.
 _NEEDS_NO_LOGIN = (Kind.PUBLIC, Kind.LOCAL_LOGIN, Kind.OTHER)
 _LASTING = (Kind.STREAM, Kind.COOKIE_ONLY)
+# What no session goes up with, and nothing is waited for.
+_WITHOUT_LOGIN = (Kind.LOGOUT, Kind.DEX)
+# After these ends a login may come back without a form: the page leads there by itself.
+_BACK_AT_ONCE = (EndReason.PROVIDER_LOST_STATE, EndReason.NO_REFRESH_TOKEN)
 
 
 class Gate:
@@ -89,6 +91,9 @@ class Gate:
             RequestMalformed: a WebSocket with a session comes from another site.
         """
         passed = self._same_again(asked, memory) or self._judge_now(asked, memory)
+        live = passed.live if passed is not None and asked.kind is Kind.PAGE else None
+        if live is not None and self._renewals.doubts_page(live):
+            return None
         if passed is not None:
             self._count(passed.credential)
         return passed
@@ -96,7 +101,7 @@ class Gate:
     def _judge_now(self, asked: Asked, memory: Memory) -> Pass | None:
         seen = self._look(asked.head.block, memory)
         kind = asked.kind
-        if seen.key is None or kind is Kind.LOGOUT or seen.brings_its_own(kind):
+        if seen.key is None or kind in _WITHOUT_LOGIN or seen.brings_its_own(kind):
             passed = self._without_session(asked, seen)
         else:
             live = self._renewals.current_now(seen.key, min_life=self._min_life(asked))
@@ -147,6 +152,11 @@ class Gate:
         if self._rules.mirror and passed.kind not in (Kind.STREAM, Kind.OTHER):
             return self._mirrored(fields, passed.seen.found, passed.live.grant.tokens.id_token)
         return fields
+
+    def note_answer(self, passed: Pass, head: AnswerHead) -> None:
+        """Learn from an answer: a refused token may be one that its provider has taken back."""
+        if head.status == 401 and passed.live is not None:
+            self._renewals.refused(passed.live)
 
     def leaves_session(self, passed: Pass, head: AnswerHead) -> bool:
         """Whether a local login takes the browser over, so that its session here ends."""
@@ -204,10 +214,11 @@ class Gate:
             raise AssertionError("without a session there is nothing to wait for")
         try:
             live = await self._renewals.current(seen.key, min_life=self._min_life(asked))
-        except SessionOver:
-            live = None
+        except SessionOver as over:
+            at_once = over.reason in _BACK_AT_ONCE
+            return self._bare(asked, seen, Credential.ENDED, at_once=at_once)
         except SilentLoginNeeded:
-            return self._bare(asked, seen, Credential.SILENT)
+            return self._bare(asked, seen, Credential.SILENT, at_once=True)
         except TryLater:
             if asked.kind in _NEEDS_NO_LOGIN:
                 return self._bare(asked, seen, Credential.NONE)
@@ -240,11 +251,16 @@ class Gate:
         origins = values(seen.fields, "origin")
         return len(origins) == 1 and origins[0].lower() in self._rules.origins
 
-    def _bare(self, asked: Asked, seen: Seen, credential: Credential) -> Pass:
-        """No credential at all, for a session without a token; where Argo CD would, an answer."""
+    def _bare(
+        self, asked: Asked, seen: Seen, credential: Credential, *, at_once: bool = False
+    ) -> Pass:
+        """No credential at all, for a session without a token; where Argo CD would, an answer.
+
+        With `at_once` a page leads to the login: but not the one of local accounts.
+        """
         answer = None
-        if credential is Credential.SILENT and asked.kind is Kind.PAGE:
-            answer = redirect(self._login_here(asked.head))
+        if at_once and asked.kind is Kind.PAGE and not self._rules.is_login_page(asked.head):
+            answer = redirect(self._rules.login_back_to(asked.head))
         elif credential in (Credential.ENDED, Credential.SILENT):
             answer = session_ended(asked.kind)
         if answer is not None:
@@ -278,13 +294,6 @@ class Gate:
             lasting=_is_lasting(asked),
             rewrites=mirrors or asked.rewrites_settings or asked.kind is Kind.LOCAL_LOGIN,
         )
-
-    def _login_here(self, head: RequestHead) -> str:
-        """The login that comes back to the page of this request."""
-        hosts = values(head.block.fields, "host")
-        site = origin(self._rules.sites.at(hosts[0] if hosts else ""))
-        query = urlencode({"return_url": site + head.target})
-        return f"{self._rules.paths.root}/auth/login?{query}"
 
     def _mirrored(self, fields: Fields, found: Sequence[Crumb], id_token: str) -> Fields:
         """On pages and API answers, Argo CD's own cookie, whenever the browser's is not current."""

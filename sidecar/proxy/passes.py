@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import urlencode
 
 from sidecar.core.answers import Answer
-from sidecar.core.authorization import Sites
+from sidecar.core.authorization import Sites, origin
 from sidecar.core.cookies import CookieJar, Crumb
-from sidecar.core.heads import Credential, Fields, Kind, Paths
+from sidecar.core.heads import Credential, Fields, Kind, Paths, clean_path, values
 from sidecar.core.messages import RequestFields, RequestHead
 from sidecar.core.session import EndReason, SessionKey
 from sidecar.flows.records import Live
@@ -27,6 +28,14 @@ class Renewals(Protocol):
 
     def may_go_up(self, live: Live) -> bool:
         """Whether the session is still known to be alive, right before its token goes up."""
+        ...
+
+    def refused(self, live: Live) -> None:
+        """The upstream has answered 401 to a session's token."""
+        ...
+
+    def doubts_page(self, live: Live) -> bool:
+        """Whether `current` has to be asked for a page's token, though one is at hand."""
         ...
 
 
@@ -87,6 +96,13 @@ class NoLogins:
 
     def may_go_up(self, live: Live) -> bool:
         """False: there is none."""
+        return False
+
+    def refused(self, live: Live) -> None:
+        """Nothing to doubt."""
+
+    def doubts_page(self, live: Live) -> bool:
+        """False: there are no tokens."""
         return False
 
 
@@ -183,3 +199,15 @@ class Rules:
     """The sites whose pages may open a WebSocket that uses a session."""
     mirror: bool
     min_token_life: float
+
+    def is_login_page(self, head: RequestHead) -> bool:
+        """Whether a request is for Argo CD's own page for local accounts."""
+        path = clean_path(head.target)
+        return path is not None and self.paths.inner(path) == "/login"
+
+    def login_back_to(self, head: RequestHead) -> str:
+        """The login that comes back to the page of this request."""
+        hosts = values(head.block.fields, "host")
+        site = origin(self.sites.at(hosts[0] if hosts else ""))
+        query = urlencode({"return_url": site + head.target})
+        return f"{self.paths.root}/auth/login?{query}"

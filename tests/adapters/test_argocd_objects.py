@@ -306,6 +306,18 @@ async def test_a_secret_without_the_label_is_not_looked_into_as_by_argo_cd(
         await eventually(lambda: client_secret(source) == "of its own")
 
 
+async def test_dexs_certificate_is_read_where_argo_cd_checks_it_strictly(
+    source: ArgoCdObjects, cluster: Cluster
+) -> None:
+    cluster.apply("argocd-dex-server-tls", {"ca.crt": b"an authority"})
+    assert "argocd-dex-server-tls" not in files(source).others
+
+    cluster.apply("argocd-cmd-params-cm", {"server.dex.server.strict.tls": b"true"})
+
+    await eventually(lambda: "argocd-dex-server-tls" in files(source).others)
+    assert files(source).others["argocd-dex-server-tls"].data["ca.crt"] == b"an authority"
+
+
 async def test_a_new_reference_is_not_seen_without_its_secret(
     source: ArgoCdObjects, cluster: Cluster
 ) -> None:

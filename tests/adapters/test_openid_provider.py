@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import pytest
@@ -27,6 +28,7 @@ from sidecar.core.provider_profiles import (
     SecretPlace,
     profile_of,
 )
+from sidecar.core.published_keys import PublishedKeys
 from sidecar.demo.jwks import SigningKeys
 from sidecar.demo.misbehaviour import Answer, Behaviour, Drop
 from sidecar.demo.oauth import ProviderSettings, discovery_document
@@ -564,6 +566,39 @@ async def test_keys_asked_for_again_are_fetched_again_but_not_within_the_interva
     await openid.signing_keys(id_token, again=True)
 
     assert (within, provider.jwks_requests) == (1, 2)
+
+
+async def test_what_is_published_is_told_with_the_time_at_which_it_was_asked_for(
+    openid: OpenIdProvider, client: Client, clock: FakeClock
+) -> None:
+    assert openid.published is None
+    id_token = (await client.log_in())["id_token"]
+    [key] = await openid.signing_keys(id_token)
+    first = openid.published
+    clock.advance(5)
+
+    await openid.read_keys(max_age_seconds=6)
+    same = openid.published
+    await openid.read_keys(max_age_seconds=5)
+
+    assert same is first == PublishedKeys(frozenset([key.kid or ""]), clock.now() - 5)
+    assert openid.published == PublishedKeys(frozenset([key.kid or ""]), clock.now())
+
+
+async def test_where_one_key_has_no_id_no_token_can_be_said_to_have_lost_its_own(
+    make_openid: MakeOpenId, front: Front, signing_key: rsa.RSAPrivateKey
+) -> None:
+    published: Any = SigningKeys(signing_key).published()
+    [key] = published["keys"]
+    nameless = {name: value for name, value in key.items() if name != "kid"}
+    front.document["jwks_uri"] = f"{front.issuer}/jwks"
+    front.answers["/jwks"] = lambda: web.json_response({"keys": [key, nameless]})
+    openid = make_openid(front.issuer)
+
+    await openid.read_keys(max_age_seconds=1)
+
+    assert openid.published
+    assert openid.published.ids == frozenset()
 
 
 async def test_an_outage_leaves_the_keys_that_are_known(

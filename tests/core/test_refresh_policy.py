@@ -376,3 +376,21 @@ def test_the_reuse_window_counts_from_the_first_time_a_token_was_presented() -> 
 
     assert found.intent
     assert found.intent.at == 4000.0
+
+
+def test_a_token_whose_key_is_gone_is_renewed_first_however_new_it_is() -> None:
+    found = hour(renewed_at=1000.0)
+
+    assert decide(found, 1001.0, window=QUARTER).action is Action.USE
+    assert decide(found, 1001.0, window=QUARTER, key_gone=True).action is Action.RENEW_FIRST
+    later = decide(found, 1001.0, window=QUARTER, key_gone=True, retry_at=1005.0)
+    assert later == Decision(Action.BACK_OFF, 1005.0)
+    asked = found.with_intent(now=1000.0)
+    assert decide(asked, 1001.0, window=QUARTER, key_gone=True).action is Action.RENEW_FIRST
+
+
+def test_a_token_whose_key_is_gone_and_that_cannot_be_renewed_has_ended() -> None:
+    found = hour(refresh_token="")
+
+    assert decide(found, 1001.0, window=QUARTER, key_gone=True).action is Action.OVER
+    assert decide(found, 1001.0, window=QUARTER).action is Action.USE

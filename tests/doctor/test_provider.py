@@ -312,6 +312,15 @@ async def test_doctor_finds_a_scope_that_is_not_listed(here: Patient) -> None:
     assert "groups" in found["provider.scopes"].what
 
 
+async def test_doctor_misses_no_scope_that_dex_takes_and_does_not_list(here: Patient) -> None:
+    scopes = "openid profile email groups federated:id"
+
+    found = await here.complaints(SIDECAR_PROVIDER="dex", SIDECAR_SCOPES=scopes)
+
+    assert "provider.scopes" not in found
+    assert "provider.scopes" in await here.complaints(SIDECAR_SCOPES=scopes)
+
+
 async def test_doctor_finds_a_provider_without_pkce(here: Patient) -> None:
     del here.front.document["code_challenge_methods_supported"]
 

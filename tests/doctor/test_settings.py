@@ -106,7 +106,7 @@ async def test_doctor_finds_an_authority_that_is_none(here: Patient, tmp_path: P
     assert "rootCA" in found["settings.argocd"].what
 
 
-async def test_doctor_finds_that_logins_go_through_the_bundled_dex(
+async def test_doctor_finds_that_the_bundled_dex_does_not_start_with_its_settings(
     here: Patient, tmp_path: Path
 ) -> None:
     installation = await installed(here, tmp_path)

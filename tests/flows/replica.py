@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -27,7 +27,7 @@ from sidecar.demo.provider import DemoProvider
 from sidecar.errors import StoreUnavailable
 from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.background import Background
-from sidecar.flows.records import Client
+from sidecar.flows.records import Client, Live
 from sidecar.flows.refresh import Refresh
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
@@ -147,7 +147,7 @@ class Flows:
             RING,
             Client(self.provider.issuer, "argo-cd"),
             schedule,
-            Lifetimes(72 * 3600, 168 * 3600),
+            Lifetimes(72 * 3600, 168 * 3600, max_sessions=1000),
             runtime,
             prefix=PREFIX,
         )
@@ -168,9 +168,18 @@ class Flows:
         self.replicas.append(replica)
         return replica
 
-    async def logged_in(self, sharing: Sharing = Sharing.PER_SESSION) -> SessionKey:
+    async def live(self, key: SessionKey) -> Live:
+        """A session that is there, as the first replica finds it."""
+        live = await self.first.sessions.load(key)
+        assert live
+        return live
+
+    async def logged_in(
+        self, sharing: Sharing = Sharing.PER_SESSION, *, refreshable: bool = True
+    ) -> SessionKey:
         """A session with a fresh grant, or with the one that the user's sessions share."""
         tokens, claims = await self.signed_in()
+        tokens = tokens if refreshable else replace(tokens, refresh_token="")
         cookie, grant = await self.first.parts.joining.start(
             tokens, claims, nonce="a-nonce", user_agent="test", sharing=sharing
         )

@@ -36,6 +36,12 @@ class _Nobody:
     def may_go_up(self, live: Live) -> bool:
         raise AssertionError("a made-up cookie named a session")
 
+    def refused(self, live: Live) -> None:
+        raise AssertionError("a made-up cookie named a session")
+
+    def doubts_page(self, live: Live) -> bool:
+        raise AssertionError("a made-up cookie named a session")
+
 
 def gate() -> Gate:
     """A gate for requests without a session."""

@@ -89,6 +89,10 @@ class Hostile:
         """Take connections again."""
         await self._command("back")
 
+    async def restart(self) -> None:
+        """New keys, and no code or token from before, as a Dex with storage in memory."""
+        await self._command("restart")
+
     async def reset(self) -> None:
         """Back to the settings of the start, without rules; grants and log stay."""
         await self._command("reset")

@@ -51,6 +51,7 @@ class Control:
             "clock": self._clock,
             "away": self._away,
             "back": self._back,
+            "restart": self._restart,
             "reset": self._reset,
         }
         command = commands.get(request.match_info["command"])
@@ -115,6 +116,9 @@ class Control:
 
     async def _back(self, _: dict[str, Any]) -> None:
         await self._provider.come_back()
+
+    async def _restart(self, _: dict[str, Any]) -> None:
+        await self._provider.restart()
 
     async def _reset(self, _: dict[str, Any]) -> None:
         """Honest again, and as it was set at the start; grants and the log stay."""

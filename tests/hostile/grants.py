@@ -21,10 +21,12 @@ class HostileSettings(ProviderSettings):
 
     With `one_token_per_user` a login ends the user's earlier grants. With `speaks_as_dex` refusals
     are Dex's, its reuse ends nothing, and inside the reuse window it does not rotate at all.
+    `knows` is a user whose session at the connector is alive: no form is shown.
     """
 
     one_token_per_user: bool = False
     speaks_as_dex: bool = False
+    knows: str = ""
 
 
 @dataclass(kw_only=True)
@@ -64,6 +66,11 @@ class HostileGrants(Grants):
         self._given: dict[str, _Given] = {}  # by the token's hash
         self._rotated_at: dict[str, float] = {}  # by sid
         self._forgotten: dict[str, int] = {}  # by sid: how many tokens
+
+    @property
+    def knows(self) -> str:
+        """Who need not fill in the form."""
+        return self._settings.knows
 
     def owner_of_code(self, code: str) -> str:
         """The user for whom a code was made, "" for an unknown one."""
@@ -116,6 +123,15 @@ class HostileGrants(Grants):
             each.ended = True
             self._write("ended_by_script", each)
         return len(ending)
+
+    def forget(self) -> None:
+        """Forget every code and every token, as storage in memory does at a restart."""
+        for grant in self._grants:
+            if not grant.ended:
+                grant.ended = True
+                self._write("revoked", grant, detail="restart")
+        for memory in (self._codes, self._families, self._access, self._given, self._rotated_at):
+            memory.clear()
 
     def state(self) -> list[dict[str, Any]]:
         """Every grant with the hash of its refresh token."""

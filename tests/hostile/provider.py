@@ -98,6 +98,13 @@ class HostileProvider(DemoProvider):
             self._site = web.SockSite(self._runner, _bound(self._port), backlog=1024)
             await self._site.start()
 
+    async def restart(self) -> None:
+        """Come back as a Dex with storage in memory does: other keys, and nothing from before."""
+        await self.go_away(abort=True)
+        self.rotate_keys(keep_old=False)
+        self.grants.forget()
+        await self.come_back()
+
     @property
     def is_away(self) -> bool:
         """Whether it refuses connections."""
@@ -220,6 +227,10 @@ class HostileProvider(DemoProvider):
         """The demo's form; `access_type=offline` asks for a refresh token, as at Google."""
         if request.query.get("access_type") == "offline":
             asked = replace(asked, scope=(*asked.scope, "offline_access"))
+        known = self._user(self.grants.knows, self.grants.knows)
+        if request.method == "GET" and known is not None:
+            code = self.grants.new_code(known, asked)
+            return self._back(asked.redirect_uri, {"code": code}, asked.state)
         return await super()._login(request, asked)
 
     def _user(self, name: str, password: str) -> User | None:

@@ -423,6 +423,28 @@ async def test_keys_flip_with_and_without_overlap(
     assert (old <= new) is overlap
 
 
+async def test_a_restart_takes_the_keys_and_every_refresh_token(
+    ada: Person, hostile: Hostile
+) -> None:
+    await hostile.set(speaks_as_dex=True)
+    token, old = await ada.log_in(), await ada.keys()
+
+    await hostile.restart()
+
+    refused = await ada.refresh(token)
+    assert (refused.status, refused.json["error_description"]) == (400, DEX_CLAIMED)
+    assert not old & await ada.keys()
+    assert (await ada.refresh(await ada.log_in())).status == 200
+
+
+async def test_who_is_known_at_the_connector_sees_no_form(ada: Person, hostile: Hostile) -> None:
+    await hostile.set(knows=ada.name)
+
+    url = Client(ada.http, hostile).authorize_url()
+    async with ada.http.get(url, allow_redirects=False) as back:
+        assert location_parameters(back)["code"]
+
+
 @pytest.mark.parametrize("skew", [-400, 400])
 async def test_a_skewed_clock_is_in_tokens_and_dates(
     ada: Person, hostile: Hostile, skew: float

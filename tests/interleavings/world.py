@@ -25,6 +25,7 @@ from sidecar.core.authorization import AuthorizationResponse, LoginAttempt, Offl
 from sidecar.core.grant import Grant, Sharing
 from sidecar.core.id_token import IdTokenClaims, SigningKey
 from sidecar.core.provider_profiles import GENERIC, ProviderProfile
+from sidecar.core.published_keys import PublishedKeys
 from sidecar.core.refresh_policy import Background, RefreshWindow, usable_seconds
 from sidecar.core.sealing import Key, KeyRing, Label
 from sidecar.core.session import SessionKey
@@ -599,6 +600,13 @@ class ProviderPort(Ports):
         return await self._call(
             "provider.revoke", _TELLS, lambda: provider.revoke(self._replica, refresh_token)
         )
+
+    async def read_keys(self, *, max_age_seconds: float) -> None:
+        raise ProviderUnavailable("there are none to read")
+
+    @property
+    def published(self) -> PublishedKeys | None:
+        return None
 
     async def signing_keys(self, id_token: str, *, again: bool = False) -> Sequence[SigningKey]:
         keys = [SigningKey(None, None, _SIGNS.public_key())]

@@ -161,6 +161,8 @@ class Renewing:
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: Exception | None = None
+        self.refusals = 0
+        self.doubting = False
 
     async def current(self, key: SessionKey, *, min_life: float = 0.0) -> Live | None:
         """After a wait, as the store has it."""
@@ -181,6 +183,14 @@ class Renewing:
     def may_go_up(self, live: Live) -> bool:
         """Whether nobody has ended it."""
         return live.session.key not in self.forbidden
+
+    def refused(self, live: Live) -> None:
+        """The upstream has refused a token."""
+        self.refusals += 1
+
+    def doubts_page(self, live: Live) -> bool:
+        """Whether a page is to wait for `current`."""
+        return self.doubting
 
 
 @dataclass

@@ -555,3 +555,117 @@ async def test_what_went_up_without_a_login_during_an_outage_has_it_again_afterw
 
     token = f"Cookie: argocd.token={TOKEN}"
     assert here.upstream.got == get("/api/version") + get("/api/version", token)
+
+
+@pytest.mark.parametrize("target", ["/api/dex/auth?client_id=a", "/api/dex/token", "/api/dex"])
+async def test_what_goes_to_the_bundled_dex_passes_without_our_cookies_and_without_a_token(
+    target: str,
+) -> None:
+    async with stack() as here:
+        here.renewing.error = StoreUnavailable("nothing is waited for")
+        here.renewing.at_hand.clear()
+        client = await here.client()
+        await client.send(get(target, f"Cookie: a=1; {here.cookie}; b=2", "Authorization: Basic x"))
+
+        assert await client.answer() == OK
+        assert here.upstream.got == get(target, "Cookie: a=1; b=2", "Authorization: Basic x")
+        assert here.renewing.asked == []
+
+
+async def test_the_bundled_dex_is_asked_for_a_body_as_it_came() -> None:
+    async with stack() as here:
+        client = await here.client()
+        form = b"grant_type=refresh_token&refresh_token=a%2Bb"
+        head = f"POST /api/dex/token HTTP/1.1\r\nHost: a\r\nContent-Length: {len(form)}\r\n\r\n"
+        await client.send(head.encode() + form)
+
+        assert await client.answer() == OK
+        assert here.upstream.got.endswith(b"\r\n\r\n" + form)
+
+
+AT_ONCE = (EndReason.PROVIDER_LOST_STATE, EndReason.NO_REFRESH_TOKEN)
+
+
+@pytest.mark.parametrize("reason", AT_ONCE)
+async def test_a_page_leads_to_the_login_by_itself_where_that_may_need_no_form(
+    reason: EndReason,
+) -> None:
+    async with stack() as here:
+        here.renewing.error = SessionOver(reason)
+        here.renewing.at_hand.clear()
+        client = await here.client()
+        await client.send(get("/applications?a=b", f"Cookie: {here.cookie}", "Accept: text/html"))
+        answer = await client.answer()
+
+        assert status(answer) == 303
+        assert b"Location: /auth/login?return_url=http%3A%2F%2F" in answer
+        assert b"%2Fapplications%3Fa%3Db\r\n" in answer
+        assert here.upstream.got == b""
+
+
+@pytest.mark.parametrize(
+    ("reason", "target"),
+    [
+        (EndReason.ENDED_BY_PROVIDER, "/applications"),
+        (EndReason.LOGOUT, "/applications"),
+        # Whoever wants to log in by a local account must get there.
+        (EndReason.PROVIDER_LOST_STATE, "/login?return_url=a"),
+    ],
+)
+async def test_other_pages_of_a_session_that_has_ended_are_argo_cds(
+    reason: EndReason, target: str
+) -> None:
+    async with stack() as here:
+        here.renewing.error = SessionOver(reason)
+        here.renewing.at_hand.clear()
+        client = await here.client()
+        await client.send(get(target, f"Cookie: {here.cookie}", "Accept: text/html"))
+
+        assert await client.answer() == OK
+        assert here.upstream.got == get(target, "Accept: text/html")
+
+
+async def test_api_calls_of_a_session_that_has_ended_so_are_told_as_argo_cd_would() -> None:
+    async with stack() as here:
+        here.renewing.error = SessionOver(EndReason.PROVIDER_LOST_STATE)
+        here.renewing.at_hand.clear()
+        client = await here.client()
+        await client.send(get("/api/v1/applications", f"Cookie: {here.cookie}"))
+        assert status(await client.answer()) == 401
+        await client.send(get("/api/v1/session/userinfo", f"Cookie: {here.cookie}"))
+        answer = await client.answer()
+
+        assert status(answer) == 200
+        assert answer.endswith(b'{"iss":"sso"}')
+
+
+async def refuses(peer: Peer) -> None:
+    """An upstream that takes no token."""
+    while True:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+
+
+async def test_a_token_that_argo_cd_refuses_is_looked_at_again() -> None:
+    async with stack(refuses) as here:
+        client = await here.client()
+        await client.send(get("/api/v1/a", f"Cookie: {here.cookie}"))
+        assert status(await client.answer()) == 401
+        assert here.renewing.refusals == 1
+
+        await client.send(get("/api/v1/a", "Authorization: Bearer a.b.c"))
+        assert status(await client.answer()) == 401
+        assert here.renewing.refusals == 1
+
+
+async def test_a_page_waits_where_its_token_is_in_doubt_and_nothing_else_does() -> None:
+    async with stack() as here:
+        here.renewing.doubting = True
+        client = await here.client()
+        await client.send(get("/api/v1/a", f"Cookie: {here.cookie}"))
+        assert await client.answer() == OK
+        assert here.renewing.asked == []
+        for asked in ([0.0], [0.0, 0.0]):  # the second one is the same again
+            await client.send(get("/applications", f"Cookie: {here.cookie}", "Accept: text/html"))
+            assert await client.answer() == OK
+            assert here.renewing.asked == asked

@@ -9,7 +9,7 @@ from tests.world import PAGE
 
 BREAKS = {
     "no_single_sign_on": lambda argocd: argocd.change("argocd-cm", {"oidc.config": None}),
-    "a_bundled_dex": lambda argocd: argocd.change(
+    "a_dex_that_does_not_start": lambda argocd: argocd.change(
         "argocd-cm", {"oidc.config": None, "dex.config": b"connectors: []"}
     ),
     "half_written_yaml": lambda argocd: argocd.oidc("issuer: [https://idp"),
