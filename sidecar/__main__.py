@@ -1,8 +1,6 @@
-"""The command line: `sidecar run`, `config`, `doctor`, `demo`, `keys new`, `version`."""
+"""The command line: `sidecar run`, `config`, `doctor`, `sessions`, `keys`, `demo`, `version`."""
 
-import argparse
 import asyncio
-import base64
 import gc
 import os
 import signal
@@ -18,10 +16,10 @@ import structlog
 from sidecar.app import SystemClock, running
 from sidecar.config.environment import read_file
 from sidecar.config.settings import Config
-from sidecar.core.sealing import KEY_BYTES
 from sidecar.errors import ConfigurationError
 from sidecar.loading import loading
 from sidecar.logs import configure_logging
+from sidecar.operating import add, add_keys, add_sessions
 
 if TYPE_CHECKING:
     from sidecar.doctor.signing_in import User
@@ -41,10 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="sidecar", description="Keeps people logged in to Argo CD.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add(commands, "run", run)
-    command = _add(commands, "config", show_config)
+    add(commands, "run", run)
+    command = add(commands, "config", show_config)
     command.add_argument("--json", action="store_true", help="for programs")
-    command = _add(commands, "doctor", doctor)
+    command = add(commands, "doctor", doctor)
     command.add_argument("--json", action="store_true", help="for programs")
     command.add_argument(
         "--outside", action="store_true", help="also through the public URL, as browsers come"
@@ -54,27 +52,14 @@ def _parser() -> ArgumentParser:
     )
     command.add_argument("--user", help="who signs in; else DOCTOR_USER, else you in a browser")
     command.add_argument("--password-file", help="with the password; else DOCTOR_PASSWORD")
-    command = _add(commands, "demo", demo)
+    command = add(commands, "demo", demo)
     command.add_argument("--check", action="store_true", help="do it without a person")
     command.add_argument(
         "--token-seconds", type=_token_seconds, default=20, help="the ID tokens' life (20)"
     )
-    of_keys = commands.add_parser("keys", help="the keys that seal what is stored")
-    key_commands = of_keys.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    command = _add(key_commands, "new", new_key)
-    command.add_argument("id", nargs="?", type=_key_id, default="1", help="the key's id (1)")
-    _add(commands, "version", version)
-    return parser
-
-
-def _add(
-    commands: "argparse._SubParsersAction[ArgumentParser]",
-    name: str,
-    command: Callable[[Namespace], int],
-) -> ArgumentParser:
-    """A command whose docstring is its help."""
-    parser = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
-    parser.set_defaults(command=command)
+    add_sessions(commands)
+    add_keys(commands)
+    add(commands, "version", version)
     return parser
 
 
@@ -170,22 +155,10 @@ async def _sidecar_with(environment: Mapping[str, str]) -> AsyncIterator[None]:
         yield
 
 
-def new_key(given: Namespace) -> int:
-    """A fresh key, as SIDECAR_SESSION_KEYS takes it."""
-    print(f"{given.id}:{base64.b64encode(os.urandom(KEY_BYTES)).decode()}")
-    return 0
-
-
 def version(_: Namespace) -> int:
     """The installed version."""
     print(metadata.version("argocd-token-refresh"))
     return 0
-
-
-def _key_id(text: str) -> str:
-    if not text.isalnum() or not text.isascii() or len(text) > 32:
-        raise ArgumentTypeError("a key's id has 1 to 32 letters and digits, like 2026a")
-    return text
 
 
 def _token_seconds(text: str) -> int:

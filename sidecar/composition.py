@@ -18,21 +18,25 @@ from sidecar.config.settings import Config
 from sidecar.config.values import CookieMode
 from sidecar.core.authorization import ATTEMPT_LIFE_SECONDS, Sites, origin
 from sidecar.core.cookies import CookieJar
-from sidecar.core.heads import Paths
+from sidecar.core.heads import OwnPath, Paths
 from sidecar.core.sealing import KEY_BYTES, Key, KeyRing
 from sidecar.core.session import SessionKey
+from sidecar.flows.backchannel import BackchannelLogout
 from sidecar.flows.fresh import Fresh
 from sidecar.flows.limits import LoginLimits
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
+from sidecar.flows.own_sessions import OwnSessions
 from sidecar.flows.records import Client
 from sidecar.flows.tasks import Runtime
 from sidecar.line import Line
 from sidecar.proxy.gate import Gate
 from sidecar.proxy.passes import NoLogins, Rules
 from sidecar.web.admin import Check, checked
-from sidecar.web.auth import AuthEndpoints
+from sidecar.web.auth import AuthEndpoints, Endpoint
+from sidecar.web.backchannel import BackchannelEndpoint
 from sidecar.web.server import OwnSite
+from sidecar.web.sessions import SessionPages
 
 # What began with a configuration that is gone has ended by then: logins take the longest.
 KEPT_SECONDS = ATTEMPT_LIFE_SECONDS + 60.0
@@ -141,8 +145,8 @@ class Composition:
             return line
         if replaced := line.follow(config, ring):
             self._retire(http=replaced)
-        if not set(before or ()) <= set(config.session_keys or ()):
-            self.close_all()  # what is open belongs to sessions that nobody can open any more
+        if gone := set(before or ()) - set(config.session_keys or ()):
+            line.parts.sessions.close_signed_by({key.id for key in gone})
         return line
 
     def _leave(self, line: Line) -> None:
@@ -173,22 +177,50 @@ class Composition:
         self._limits.allow_each_address(config.max_logins_per_address)
         argocd = edges.argocd(config, self._upstream)
         fresh = Fresh(line.refresh, runtime.clock)
-        logout = Logout(sessions, records, line.provider, argocd, fresh, runtime)
+        logout = Logout(
+            sessions,
+            records,
+            line.provider,
+            line.revocations,
+            argocd,
+            fresh,
+            runtime,
+            argocd_url=config.public_url,
+            at_provider=config.provider_logout,
+        )
+        sites = Sites(config.public_url, config.additional_urls or ())
         auth = AuthEndpoints(
             sessions,
             login,
             logout,
             jar,
             paths,
-            Sites(config.public_url, config.additional_urls or ()),
+            sites,
             self._limits,
             session_seconds=config.session_max_lifetime,
             trusted_proxies=config.trusted_proxies or (),
             now=runtime.clock.now,
+            others=self._other_endpoints(line, logout, jar, sites, paths.root),
         )
         rules = _rules(config, jar, paths)
         gate = Gate(sessions, line.refresh, rules, metrics=runtime.metrics)
         return Face(gate, paths, auth.login_url, auth)
+
+    def _other_endpoints(
+        self, line: Line, logout: Logout, jar: CookieJar, sites: Sites, root: str
+    ) -> dict[OwnPath, Endpoint]:
+        """What the sidecar answers beside login and logout."""
+        sessions, records, runtime = line.parts.sessions, line.parts.records, self._runtime
+        own = OwnSessions(sessions, records, line.store, line.schedule, logout, runtime)
+        pages = SessionPages(own, records.ring, jar, sites, root, runtime.clock.now)
+        told = BackchannelLogout(
+            sessions, records, line.store, line.provider, logout, line.client, runtime
+        )
+        return {
+            OwnPath.BACKCHANNEL_LOGOUT: BackchannelEndpoint(told).answer,
+            OwnPath.SESSIONS: pages.answer,
+            OwnPath.SIGNED_OUT: pages.signed_out,
+        }
 
     def _open_face(self, config: Config) -> Face:
         """Where logins are Argo CD's: everything passes, less our cookies."""

@@ -30,15 +30,17 @@ from sidecar.proxy.site import Limits
 KEY_PREFIX = "argocd-token-refresh:"
 
 
-def store(config: Config, clock: Clock) -> RedisStore | MemoryStore:
-    """The store that is configured."""
+def store(
+    config: Config, clock: Clock, *, command_seconds: float | None = None
+) -> RedisStore | MemoryStore:
+    """The store that is configured; for work that nobody waits for, with more time than that."""
     if config.store_url == "memory://":
         return MemoryStore(clock)
     return RedisStore(
         config.store_url,
         prefix=KEY_PREFIX,
         clock=clock,
-        command_seconds=config.store_timeout,
+        command_seconds=command_seconds or config.store_timeout,
     )
 
 

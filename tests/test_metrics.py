@@ -69,6 +69,8 @@ async def test_what_alerts_count_on_is_there_before_its_first_event() -> None:
         'ended_sessions_total{reason="logout"}',
         'renewals_total{result="operator"}',
         'put_back_total{record="grant"}',
+        'revocations_total{result="given_up"}',
+        'backchannel_logouts_total{result="invalid"}',
     ):
         assert f"argocd_token_refresh_{series} 0.0" in text
     assert 'forced_logins_total{reason="logout"}' not in text

@@ -5,18 +5,23 @@ from dataclasses import dataclass, field, replace
 
 from sidecar.core.session import SessionKey
 from sidecar.ports import (
+    KEY_REPORT_SECONDS,
+    KEY_USE_SECONDS,
     Clock,
     Ended,
+    KeyReports,
     Record,
     RecordKind,
     RecordName,
     SaveResult,
     StoredSession,
+    UserSessions,
     Write,
     due_shard,
 )
 
 TOMBSTONE_SECONDS = 3600.0
+_SCANNED_AT_ONCE = 100  # users
 
 
 @dataclass(slots=True)
@@ -55,6 +60,11 @@ class MemoryStore:
         self._slots: dict[str, _Slot] = {}
         self._redeemed: dict[str, _Redeemed] = {}
         self._due: dict[tuple[str, str], float] = {}
+        self._provider_sids: dict[str, tuple[str, float]] = {}
+        self._logout_tokens: dict[str, float] = {}
+        self._revocations: dict[bytes, float] = {}
+        self._reports: dict[str, tuple[float, str]] = {}
+        self._keys_used_at: dict[str, float] = {}
 
     async def now(self) -> float:
         """The local time: there is no other clock."""
@@ -112,6 +122,19 @@ class MemoryStore:
         """A grant's record."""
         grant = self._slot(user_tag).grants.get(grant_id)
         return grant.record if grant else None
+
+    async def user_sessions(self, user_tag: str, *, limit: int) -> UserSessions:
+        """A user's live sessions with their grants, those used latest first."""
+        slot = self._slot(user_tag)
+        found = []
+        for digest, grant_id in slot.index.items():
+            session, grant = slot.sessions[digest], slot.grants.get(grant_id)
+            stored = StoredSession(
+                session.record, session.last_seen_at, grant_id, grant.record if grant else None
+            )
+            found.append((SessionKey(user_tag, digest), stored))
+        found.sort(key=lambda one: (-one[1].last_seen_at, one[0].digest))
+        return UserSessions(found[:limit], len(found))
 
     async def surplus(self, key: SessionKey, *, most: int) -> list[tuple[SessionKey, str]]:
         """The sessions that a user has beyond `most`, unused the longest."""
@@ -299,6 +322,91 @@ class MemoryStore:
         self._forget_redeemed()
         known = self._redeemed.get(state_hash)
         return known.outcome if known else None
+
+    async def note_provider_sid(self, sid_hash: str, user_tag: str, *, seconds: float) -> None:
+        """Note whose the provider's session is."""
+        now = self._clock.now()
+        self._provider_sids = {k: v for k, v in self._provider_sids.items() if v[1] > now}
+        self._provider_sids[sid_hash] = (user_tag, now + seconds)
+
+    async def user_of_provider_sid(self, sid_hash: str) -> str:
+        """Whose the provider's session is; "" where that is not known."""
+        tag, ends_at = self._provider_sids.get(sid_hash, ("", 0.0))
+        return tag if ends_at > self._clock.now() else ""
+
+    async def note_logout_token(self, token_hash: str, *, seconds: float) -> None:
+        """Note that a logout token has done its work."""
+        now = self._clock.now()
+        self._logout_tokens = {k: end for k, end in self._logout_tokens.items() if end > now}
+        self._logout_tokens[token_hash] = now + seconds
+
+    async def knows_logout_token(self, token_hash: str) -> bool:
+        """Whether a logout token has done its work."""
+        return self._logout_tokens.get(token_hash, 0.0) > self._clock.now()
+
+    async def queue_revocation(self, entry: bytes, *, due_at: float, limit: int) -> bool:
+        """Whether a sealed revocation is in the queue now."""
+        if entry not in self._revocations and len(self._revocations) >= limit:
+            return False
+        self._revocations.setdefault(entry, due_at)
+        return True
+
+    async def take_revocations(self, *, now: float, limit: int, hide_seconds: float) -> list[bytes]:
+        """Revocations that are due, hidden from others for a while."""
+        due = sorted((at, entry) for entry, at in self._revocations.items() if at <= now)[:limit]
+        for _, entry in due:
+            self._revocations[entry] = now + hide_seconds
+        return [entry for _, entry in due]
+
+    async def queued_revocations(self, *, limit: int) -> list[bytes]:
+        """Revocations that are in the queue, due or not."""
+        return list(self._revocations)[:limit]
+
+    async def put_off_revocation(self, entry: bytes, due_at: float | None) -> None:
+        """When a revocation that is in the queue is due again; None: it is taken out."""
+        if due_at is None:
+            self._revocations.pop(entry, None)
+        elif entry in self._revocations:
+            self._revocations[entry] = due_at
+
+    async def scan(self, kind: RecordKind, cursor: str = "") -> tuple[str, list[RecordName]]:
+        """Some of all records' names, tombstones too, and where the next ones are; "": nowhere."""
+        tags = sorted(tag for tag in self._slots if tag > cursor)[:_SCANNED_AT_ONCE]
+        names: list[RecordName] = []
+        for tag in tags:
+            slot = self._slot(tag)
+            entries = slot.sessions if kind is RecordKind.SESSION else slot.grants
+            names += [RecordName(kind, tag, record_id) for record_id in entries]
+        return (tags[-1] if len(tags) == _SCANNED_AT_ONCE else ""), names
+
+    async def reseal(self, name: RecordName, opened: Record, sealed: bytes) -> SaveResult:
+        """Put the same content, sealed by another key, in the place of what was opened."""
+        there = self._entries(name).get(name.id)
+        if there is None:
+            return SaveResult.MISSING
+        if there.record.ended:
+            return SaveResult.ENDED
+        found, expected = there.record, (opened.version, opened.write_id)
+        if (found.version, found.write_id) != expected:
+            return SaveResult.MOVED
+        there.record = replace(found, sealed=sealed)
+        return SaveResult.SAVED
+
+    async def report_keys(self, replica: str, report: str, *, in_use: str) -> None:
+        """Say for a minute which keys a replica has, and that the key `in_use` seals there."""
+        now = self._clock.now()
+        self._reports[replica] = (now, report)
+        self._keys_used_at[in_use] = now
+
+    async def key_reports(self) -> KeyReports:
+        """What all replicas have said of their keys."""
+        now = self._clock.now()
+        lately = {
+            name: said for name, said in self._reports.items() if now - said[0] < KEY_REPORT_SECONDS
+        }
+        used = {key: at for key, at in self._keys_used_at.items() if now - at < KEY_USE_SECONDS}
+        self._reports, self._keys_used_at = lately, used
+        return KeyReports(dict(lately), dict(used))
 
     def _entries(self, name: RecordName) -> dict[str, _Entry]:
         slot = self._slot(name.user_tag)

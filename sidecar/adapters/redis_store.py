@@ -17,27 +17,36 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from sidecar.adapters.script_batch import ScriptBatch
+from sidecar.adapters.store_listing import literally, name_at, read_key_reports
 from sidecar.core.session import SessionKey
 from sidecar.core.timings import STORE_CONNECT_SECONDS
 from sidecar.errors import StoreUnavailable
 from sidecar.ports import (
+    KEY_REPORT_SECONDS,
+    KEY_USE_SECONDS,
     Clock,
     Ended,
+    KeyReports,
     Record,
+    RecordKind,
     RecordName,
     SaveResult,
     StoredSession,
+    UserSessions,
     Write,
     due_shard,
 )
 
 TOMBSTONE_MS = 3600 * 1000
+REVOCATIONS_MS = 7 * 24 * 3600 * 1000  # longer than anybody goes on with one
 MAX_CONNECTIONS = 64
 FORMAT = b"1"
+_SCANNED_AT_ONCE = 512
 
 _T = TypeVar("_T")
 _SCRIPTS = (
     "attach",
+    "user_sessions",
     "shared",
     "surplus",
     "touch",
@@ -53,6 +62,10 @@ _SCRIPTS = (
     "put_back_end",
     "redeem",
     "set_redeemed",
+    "queue",
+    "reseal",
+    "report_keys",
+    "key_reports",
 )
 _RESULTS = {
     b"saved": SaveResult.SAVED,
@@ -176,6 +189,25 @@ class RedisStore:
         key = self._grant(user_tag, grant_id)
         fields = ["f", "s", "v", "w", "d", "r"]
         return _record(await self._ask(lambda: _awaitable(self._redis.hmget(key, fields))))
+
+    async def user_sessions(self, user_tag: str, *, limit: int) -> UserSessions:
+        """A user's live sessions with their grants, those used latest first."""
+        count, *listed = await self._run(
+            "user_sessions",
+            [self._index(user_tag)],
+            [self._sessions(user_tag), self._grant(user_tag, ""), limit],
+        )
+        found: list[tuple[SessionKey, StoredSession]] = []
+        grants: dict[str, Record | None] = {}
+        for digest, grant_id, fields, grant in listed:
+            session, name = _record(fields[:6]), grant_id.decode()
+            if grant is not None:  # sent once, however many have it
+                grants[name] = _record(grant)
+            if session is not None:
+                seen_at = float(fields[6] or 0) / 1000
+                stored = StoredSession(session, seen_at, name, grants[name])
+                found.append((SessionKey(user_tag, digest.decode()), stored))
+        return UserSessions(found, count)
 
     async def shared_grant(self, user_tag: str) -> str:
         """The id of the live grant that a user's sessions share; "" if they share none."""
@@ -337,6 +369,87 @@ class RedisStore:
         key, fields = self._redeemed(state_hash), ["owner", "outcome"]
         owner, outcome = await self._ask(lambda: _awaitable(self._redis.hmget(key, fields)))
         return None if owner is None else outcome or b""
+
+    async def note_provider_sid(self, sid_hash: str, user_tag: str, *, seconds: float) -> None:
+        """Note whose the provider's session is."""
+        key = self._provider_sid(sid_hash)
+        await self._ask(lambda: self._redis.set(key, user_tag, px=_ms(seconds)))
+
+    async def user_of_provider_sid(self, sid_hash: str) -> str:
+        """Whose the provider's session is; "" where that is not known."""
+        tag = await self._ask(lambda: self._redis.get(self._provider_sid(sid_hash)))
+        return cast(bytes, tag or b"").decode()
+
+    async def note_logout_token(self, token_hash: str, *, seconds: float) -> None:
+        """Note that a logout token has done its work."""
+        key = self._logout_token(token_hash)
+        await self._ask(lambda: self._redis.set(key, 1, px=_ms(seconds)))
+
+    async def knows_logout_token(self, token_hash: str) -> bool:
+        """Whether a logout token has done its work."""
+        key = self._logout_token(token_hash)
+        return await self._ask(lambda: self._redis.exists(key)) == 1
+
+    async def queue_revocation(self, entry: bytes, *, due_at: float, limit: int) -> bool:
+        """Whether a sealed revocation is in the queue now."""
+        args = [entry, _ms(due_at), limit, REVOCATIONS_MS]
+        return cast(bytes, (await self._run("queue", [self._revoke], args))[0]) == b"1"
+
+    async def take_revocations(self, *, now: float, limit: int, hide_seconds: float) -> list[bytes]:
+        """Revocations that are due, hidden from others for a while."""
+        return await self._run(
+            "take_due", [self._revoke], [_ms(now), limit, _ms(now + hide_seconds)]
+        )
+
+    async def queued_revocations(self, *, limit: int) -> list[bytes]:
+        """Revocations that are in the queue, due or not."""
+        found = await self._ask(lambda: self._redis.zrange(self._revoke, 0, limit - 1))
+        return cast(list[bytes], found)
+
+    async def put_off_revocation(self, entry: bytes, due_at: float | None) -> None:
+        """When a revocation that is in the queue is due again; None: it is taken out."""
+        if due_at is None:
+            await self._ask(lambda: self._redis.zrem(self._revoke, entry))
+        else:
+            later = {entry: _ms(due_at)}
+            await self._ask(lambda: self._redis.zadd(self._revoke, later, xx=True))
+
+    @property
+    def _revoke(self) -> str:
+        return f"{self._prefix}revoke"
+
+    def _provider_sid(self, sid_hash: str) -> str:
+        return f"{self._prefix}provider-sid:{sid_hash}"
+
+    def _logout_token(self, token_hash: str) -> str:
+        return f"{self._prefix}logout-token:{token_hash}"
+
+    async def scan(self, kind: RecordKind, cursor: str = "") -> tuple[str, list[RecordName]]:
+        """Some of all records' names, tombstones too, and where the next ones are; "": nowhere."""
+        at, pattern = int(cursor or 0), f"{literally(self._prefix)}{{*}}:{kind.value}:*"
+        following, keys = await self._ask(
+            lambda: self._redis.scan(at, match=pattern, count=_SCANNED_AT_ONCE)
+        )
+        found = (key.decode("utf-8", "replace") for key in cast(list[bytes], keys))
+        names = (name_at(self._prefix, kind, key) for key in found)
+        return str(following or ""), [name for name in names if name]
+
+    async def reseal(self, name: RecordName, opened: Record, sealed: bytes) -> SaveResult:
+        """Put the same content, sealed by another key, in the place of what was opened."""
+        args = [opened.version, opened.write_id, sealed]
+        answer = await self._run("reseal", [self._record(name)], args)
+        return _RESULTS[answer[0]]
+
+    async def report_keys(self, replica: str, report: str, *, in_use: str) -> None:
+        """Say for a minute which keys a replica has, and that the key `in_use` seals there."""
+        lives = [_ms(KEY_REPORT_SECONDS), _ms(KEY_USE_SECONDS)]
+        await self._run("report_keys", [f"{self._prefix}keys"], [replica, report, in_use, *lives])
+
+    async def key_reports(self) -> KeyReports:
+        """What all replicas have said of their keys."""
+        answer = await self._run("key_reports", [f"{self._prefix}keys"], [])
+        fields = [field.decode("utf-8", "replace") for field in (answer[0] if answer else ())]
+        return read_key_reports(zip(fields[::2], fields[1::2], strict=True), await self.now())
 
     def _redeemed(self, state_hash: str) -> str:
         return f"{self._prefix}redeemed:{state_hash}"

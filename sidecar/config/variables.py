@@ -330,6 +330,13 @@ class Variables:
         "The last part of an ID token's life, in which it is renewed behind requests: a share "
         "(then at least 2m30s) or a duration; never more than half of the life.",
     )
+    provider_logout: bool = _variable(
+        values.switch,
+        "off",
+        "Whether a logout ends the provider's own session too: the browser goes to its "
+        "`end_session_endpoint`. Register `<SIDECAR_PUBLIC_URL>/_sidecar/signed-out` there for the "
+        "way back. Argo CD's `logoutURL` comes first. See [Sessions](sessions.md#logging-out).",
+    )
     background_renewal: Background = _variable(
         values.one_of(Background),
         "active",

@@ -3,6 +3,8 @@
 Nothing of a request is ever repeated in an answer.
 """
 
+import base64
+import hashlib
 import html
 import json
 import math
@@ -12,6 +14,12 @@ from http import HTTPStatus
 
 from sidecar.core.heads import Fields, Kind
 from sidecar.errors import TooMany, TryLater
+
+
+def style_source(style: str) -> str:
+    """What of a Content-Security-Policy allows this style, and no other (CSP Level 3)."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
+
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;margin:0;display:grid;place-items:center;"
@@ -33,7 +41,7 @@ _PAGE_FIELDS = [
     ("Cache-Control", "no-store"),
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'unsafe-inline'; "
+        f"default-src 'none'; style-src {style_source(_STYLE)}; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     ),
     ("Referrer-Policy", "no-referrer"),
@@ -145,12 +153,14 @@ def too_many(error: TooMany, kind: Kind, login_url: str, *, request_id: str) -> 
     return answer.with_fields(("Retry-After", seconds))
 
 
-def session_ended(kind: Kind) -> Answer | None:
+def session_ended(kind: Kind, *, logged_out: bool = False) -> Answer | None:
     """How Argo CD itself would tell its UI that a login has ended; None: pass the request on."""
     match kind:
         case Kind.USERINFO:
-            # `iss` other than "argocd" sends the UI to the SSO login, not the password page.
-            return _json(200, {"iss": "sso"})
+            # `iss` other than "argocd" sends the UI to the SSO login at once, and no `iss` to its
+            # login page: who has logged out is not to be logged in again by a question that was
+            # under way.
+            return _json(200, {} if logged_out else {"iss": "sso"})
         case Kind.API:
             return _argocd_error(401, 16, _UNAUTHORIZED)
         case Kind.STREAM:

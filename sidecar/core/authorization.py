@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-from sidecar.core.heads import Paths, clean_path
+from sidecar.core.heads import OwnPath, Paths, clean_path
 from sidecar.core.provider_profiles import ProviderProfile
 from sidecar.core.sealing import KeyRing, Label
 from sidecar.errors import LoginRefused, RecordBroken, SilentLoginRefused, StoreUnavailable
@@ -252,7 +252,7 @@ def safe_return_url(given: str, bases: Sequence[str], paths: Paths) -> str:
 
     An address is ours when scheme, host and port are a base's, its path lies in the base's
     on an exact boundary, and it is none of the sidecar's own endpoints. A path alone is
-    taken below the first base's origin.
+    taken below the first base's origin. The page of one's sessions may be asked for.
 
     Raises:
         LoginRefused: for any other address, or one that parsers could read differently.
@@ -270,7 +270,7 @@ def safe_return_url(given: str, bases: Sequence[str], paths: Paths) -> str:
             continue
         path = clean_path(rest if rest.startswith("/") else "/" + rest)
         base_path = urlsplit(base).path.rstrip("/")
-        if path is None or paths.own(path) is not None:
+        if path is None or paths.own(path) not in (None, OwnPath.SESSIONS):
             continue
         if path == base_path or path.startswith(base_path + "/"):
             return given

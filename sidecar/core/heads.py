@@ -32,6 +32,9 @@ class OwnPath(Enum):
     LOGIN = auto()
     CALLBACK = auto()
     LOGOUT = auto()
+    BACKCHANNEL_LOGOUT = auto()
+    SESSIONS = auto()
+    SIGNED_OUT = auto()
     SIDECAR = auto()
 
 
@@ -39,6 +42,9 @@ _OWN = {
     "/auth/login": OwnPath.LOGIN,
     "/auth/callback": OwnPath.CALLBACK,
     "/auth/logout": OwnPath.LOGOUT,
+    "/auth/backchannel-logout": OwnPath.BACKCHANNEL_LOGOUT,
+    "/_sidecar/session": OwnPath.SESSIONS,
+    "/_sidecar/signed-out": OwnPath.SIGNED_OUT,
 }
 
 
@@ -92,9 +98,10 @@ class Paths:
         inner = self.inner(path) if self.takes_over_logins else None
         if inner is None:
             return None
-        if inner == "/_sidecar" or inner.startswith("/_sidecar/"):
+        own = _OWN.get(inner)
+        if own is None and (inner == "/_sidecar" or inner.startswith("/_sidecar/")):
             return OwnPath.SIDECAR
-        return _OWN.get(inner)
+        return own
 
     def purpose(self, method: str, target: str, accept: str) -> "Purpose | None":
         """What a request is for; None where its target is refused."""

@@ -29,7 +29,7 @@ CLOCK_LEEWAY_SECONDS = 300
 # RFC 7515 section 7.1, and the padding that some issuers leave (AWS' load balancers).
 _COMPACT = re.compile(r"(?:[A-Za-z0-9_-]*={0,2}\.){2}[A-Za-z0-9_-]*={0,2}")
 _MAX_KEYS = 100
-_LATEST_INSTANT = 10**11
+LATEST_INSTANT = 10**11
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def key_id(id_token: str) -> str | None:
     Raises:
         TokenInvalid: the header cannot be read, or its algorithm is not one we allow.
     """
-    kid = _header(id_token).get("kid")
+    kid = read_header(id_token).get("kid")
     return kid if isinstance(kid, str) else None
 
 
@@ -114,8 +114,8 @@ def verify(
     Raises:
         TokenInvalid: naming the first check that failed, with `other_subject` for Core 12.2.
     """
-    header = _header(id_token)
-    claims = _signed_claims(id_token, header["alg"], keys)
+    header = read_header(id_token)
+    claims = signed_claims(id_token, header["alg"], keys)
     _check_claims(claims, header, expected, now)
     sid = claims.get("sid")
     return IdTokenClaims(
@@ -127,7 +127,12 @@ def verify(
     )
 
 
-def _header(id_token: str) -> dict[str, Any]:
+def read_header(id_token: str) -> dict[str, Any]:
+    """A token's header, before anything of it is believed.
+
+    Raises:
+        TokenInvalid: it cannot be read, or its algorithm is not one we allow.
+    """
     if not _COMPACT.fullmatch(id_token):
         raise TokenInvalid("header")
     try:
@@ -141,7 +146,12 @@ def _header(id_token: str) -> dict[str, Any]:
     return header
 
 
-def _signed_claims(id_token: str, alg: str, keys: Sequence[SigningKey]) -> dict[str, Any]:
+def signed_claims(id_token: str, alg: str, keys: Sequence[SigningKey]) -> dict[str, Any]:
+    """The claims of a token that one of `keys` has signed.
+
+    Raises:
+        TokenInvalid: none has.
+    """
     for key in keys:
         if key.alg not in (None, alg):
             continue
@@ -171,7 +181,7 @@ def _check_claims(
         value = claims.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TokenInvalid(name)
-        if not 0 < value < _LATEST_INSTANT:
+        if not 0 < value < LATEST_INSTANT:
             raise TokenInvalid(name)
     _check_registered_claims(claims, header, expected, now)
 

@@ -59,6 +59,16 @@ class KeyRing:
         self._keys = {key.id: key for key in keys}
         self._signing = [_derive(key.secret, b"", "session-cookie") for key in keys]
 
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Its keys; the first one seals."""
+        return tuple(self._keys.values())
+
+    @property
+    def sealing_id(self) -> str:
+        """The id of the key that seals, and that signs cookies."""
+        return self._sealing.id
+
     def seal(self, plain: bytes, label: Label, *, random: bytes) -> bytes:
         """`plain` sealed as `label`; `random` is `SEAL_RANDOM_BYTES` fresh random bytes."""
         if len(random) != SEAL_RANDOM_BYTES:
@@ -80,7 +90,7 @@ class KeyRing:
         body = id_end + _SALT_BYTES + _NONCE_BYTES
         if len(sealed) <= body:
             raise RecordBroken(f"a {label.kind} record is too short to be one")
-        key = self._keys.get(_key_id(sealed))
+        key = self._keys.get(sealed_by(sealed))
         if key is None:
             raise KeyUnknown(
                 f"a {label.kind} record was sealed by a key that this replica does not have. "
@@ -98,8 +108,8 @@ class KeyRing:
 
         Nobody will ever have that key again: what it sealed is gone, and no fault.
         """
-        key_id = _key_id(sealed)
-        derived = key_id.startswith(_DERIVED) and self._sealing.id.startswith(_DERIVED)
+        key_id = sealed_by(sealed)
+        derived = is_derived(key_id) and is_derived(self._sealing.id)
         return derived and key_id not in self._keys
 
     def sign(self, text: str) -> str:
@@ -119,6 +129,16 @@ def derived_key(secret: bytes) -> Key:
     """
     key = _derive(secret, b"", "session-keys")
     return Key(_DERIVED + _derive(key, b"", "key-id")[:8].hex(), key)
+
+
+def is_derived(key_id: str) -> bool:
+    """Whether a key follows from Argo CD's `server.secretkey`, by its id."""
+    return key_id.startswith(_DERIVED)
+
+
+def key_check(key: Key) -> str:
+    """A word that follows from a key, by which two keys of one id are told apart, and no more."""
+    return _derive(key.secret, b"", "key-check")[:8].hex()
 
 
 def parse_keys(text: str) -> list[Key]:
@@ -158,7 +178,8 @@ def _parse_key(entry: str) -> Key:
     return Key(key_id, secret)
 
 
-def _key_id(sealed: bytes) -> str:
+def sealed_by(sealed: bytes) -> str:
+    """The id of the key that says to have sealed a record, which is in clear in front of it."""
     return sealed[1 : 1 + (sealed[0] if sealed else 0)].decode("ascii", "replace")
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from sidecar.demo.jwks import base64url
 
-Kind = Literal["login", "code", "refresh", "reuse", "refused", "revoked"]
+Kind = Literal["login", "code", "refresh", "reuse", "refused", "revoked", "logout"]
 
 
 class OAuthError(Exception):

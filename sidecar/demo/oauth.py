@@ -42,10 +42,14 @@ class ProviderSettings(GrantRules):
     issuer: str = ""
     revocation_endpoint: bool = True
     groups_in_id_token: bool = True
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    """With one, the provider offers a logout of its own (RP-Initiated Logout 1.0)."""
     shows_demo_user: bool = True
 
 
-def discovery_document(issuer: str, *, revocation_endpoint: bool) -> dict[str, object]:
+def discovery_document(
+    issuer: str, *, revocation_endpoint: bool, end_session_endpoint: bool = False
+) -> dict[str, object]:
     """The provider's metadata (OpenID Connect Discovery section 3)."""
     document: dict[str, object] = {
         "issuer": issuer,
@@ -65,6 +69,8 @@ def discovery_document(issuer: str, *, revocation_endpoint: bool) -> dict[str, o
     }
     if revocation_endpoint:
         document["revocation_endpoint"] = f"{issuer}/revoke"
+    if end_session_endpoint:
+        document["end_session_endpoint"] = f"{issuer}/logout"
     return document
 
 

@@ -138,6 +138,7 @@ class DemoProvider:
             ("POST", "/token"): self._token,
             ("POST", "/revoke"): self._revoke,
             ("GET", "/userinfo"): self._userinfo,
+            ("GET", "/logout"): self._logout,
         }
         path = self.settings.path
         if not request.path.startswith(path):
@@ -148,7 +149,9 @@ class DemoProvider:
     async def _discovery(self, _: web.Request) -> web.Response:
         self.discovery_requests += 1
         document = discovery_document(
-            self.issuer, revocation_endpoint=self.settings.revocation_endpoint
+            self.issuer,
+            revocation_endpoint=self.settings.revocation_endpoint,
+            end_session_endpoint=bool(self.settings.post_logout_redirect_uris),
         )
         return web.json_response(document)
 
@@ -262,6 +265,19 @@ class DemoProvider:
             challenge = 'Bearer error="invalid_token"'
             return web.Response(status=401, headers={"WWW-Authenticate": challenge})
         return web.json_response(user_claims(grant.user))
+
+    async def _logout(self, request: web.Request) -> web.Response:
+        """RP-Initiated Logout 1.0 section 2; there is no session that it could end here."""
+        query = request.query
+        return_to = query.get("post_logout_redirect_uri", "")
+        user = self._keys.subject_of(query.get("id_token_hint", ""))
+        if return_to not in self.settings.post_logout_redirect_uris or user is None:
+            self._note("refused", "", "logout")
+            return web.Response(status=400, text="This logout is not understood.")
+        self._note("logout", user, query.get("client_id", ""))
+        state = {"state": query["state"]} if "state" in query else {}
+        location = f"{return_to}?{urlencode(state)}" if state else return_to
+        return web.Response(status=303, headers={"Location": location, **NO_STORE})
 
     async def _authenticated_form(self, request: web.Request) -> dict[str, str]:
         """The form of a request by our client (RFC 6749 section 2.3.1).

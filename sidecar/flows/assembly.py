@@ -66,5 +66,9 @@ def _begin_at_zero(metrics: Metrics) -> None:
             metrics.forced_logins.labels(reason.value)
     for result in ("renewed", "without_id_token", "passing", "operator", "over", "wrong_answer"):
         metrics.renewals.labels(result)
+    for result in ("revoked", "not_offered", "later", "refused", "given_up"):
+        metrics.revocations.labels(result)
+    for result in ("ok", "no_session", "replayed", "invalid", "unavailable"):
+        metrics.backchannel_logouts.labels(result)
     for kind in (RecordKind.SESSION, RecordKind.GRANT, "end"):
         metrics.put_back.labels(kind)

@@ -113,7 +113,7 @@ class Cache:
         if name in self.ends:
             return
         self._forget_session(session.key)
-        size = _SESSION_BYTES + len(session.user_agent)
+        size = _SESSION_BYTES + len(session.user_agent) + len(session.provider_sid)
         self.sessions[session.key] = Known(name, session, write_id, asked_at, now, now, size)
         self._grow(size)
 

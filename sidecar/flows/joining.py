@@ -5,7 +5,13 @@ from dataclasses import replace
 
 from sidecar.core.grant import GRANT_ID_BYTES, Grant, Sharing
 from sidecar.core.id_token import IdTokenClaims
-from sidecar.core.session import SESSION_SECRET_BYTES, Session, new_session_cookie, user_tag
+from sidecar.core.session import (
+    SESSION_SECRET_BYTES,
+    Session,
+    new_session_cookie,
+    provider_sid_hash,
+    user_tag,
+)
 from sidecar.core.tokens import TokenSet
 from sidecar.errors import SessionOver, StoreUnavailable
 from sidecar.flows.cache import Cache
@@ -56,7 +62,7 @@ class Joining:
                 lambda: self._grant_for(tokens, claims, nonce=nonce, sharing=sharing),
                 self._clock,
             )
-            cookie, result = await self._attach(grant, user_agent)
+            cookie, result = await self._attach(grant, user_agent, claims.provider_sid)
             if result is SaveResult.SAVED:
                 return cookie, grant
             await self._clock.sleep(_RETRY_SECONDS)
@@ -134,7 +140,9 @@ class Joining:
                 return None
             ends_at = max(grant.ends_at, await self._ends_at())
             later = replace(grant, version=grant.version + 1, ends_at=ends_at)
-            cookie, result = await self._attach(later, user_agent)
+            # Whose login a shared grant's `sid` is from is not known.
+            sid = "" if grant.sharing is Sharing.PER_USER else grant.provider_sid
+            cookie, result = await self._attach(later, user_agent, sid)
             if result is SaveResult.SAVED:
                 return cookie
             if result is not SaveResult.MOVED:
@@ -146,13 +154,19 @@ class Joining:
         """When what begins now must end, by the store's clock."""
         return await self._store.now() + self._sessions.lifetimes.max_seconds
 
-    async def _attach(self, grant: Grant, user_agent: str) -> tuple[str, SaveResult]:
+    async def _attach(
+        self, grant: Grant, user_agent: str, provider_sid: str
+    ) -> tuple[str, SaveResult]:
+        ring = self._records.ring
         cookie, key = new_session_cookie(
-            grant.user_tag, self._records.ring, random=self._random(SESSION_SECRET_BYTES)
+            grant.user_tag, ring, random=self._random(SESSION_SECRET_BYTES)
         )
         now = await self._store.now()
         ends_at = now + self._sessions.lifetimes.max_seconds
-        session = Session(key, grant.id, now, ends_at, user_agent, last_seen_at=now)
+        session = Session(
+            key, grant.id, now, ends_at, user_agent, now, provider_sid, ring.sealing_id
+        )
+        await self._note_provider_sid(grant, provider_sid)
         writes = self._records.seal_session(session), self._records.seal_grant(grant)
         idle_end = min(now + self._sessions.lifetimes.idle_seconds, session.ends_at)
         asked_at = self._clock.monotonic()
@@ -181,6 +195,16 @@ class Joining:
         """Another login of the same user may bring other groups to all of the user's sessions."""
         old, new = before.tokens.id_token, after.tokens.id_token
         self._sessions.groups.note(old, new, user=after.user_tag)
+
+    async def _note_provider_sid(self, grant: Grant, provider_sid: str) -> None:
+        """Before the session is there, so that none is that the provider could not end."""
+        if provider_sid:
+            named = provider_sid_hash(grant.issuer, grant.client_id, provider_sid)
+            seconds = self._sessions.lifetimes.max_seconds
+            await insist(
+                lambda: self._store.note_provider_sid(named, grant.user_tag, seconds=seconds),
+                self._clock,
+            )
 
     def _hex(self, size: int) -> str:
         return self._random(size).hex()

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from sidecar.core.authorization import (
@@ -137,9 +138,14 @@ class Login:
         """
         return open_attempt(cookie, state, self._ring, self._attempts, now=self._clock.now())
 
-    def count_refused(self, refusal: LoginRefused) -> None:
-        """Count a callback that came to nothing before anybody was asked about it."""
-        self._metrics.logins.labels(refusal.reason).inc()
+    @contextmanager
+    def counting_refusals(self) -> Iterator[None]:
+        """Count a callback that comes to nothing before anybody is asked about it."""
+        try:
+            yield
+        except LoginRefused as refusal:
+            self._metrics.logins.labels(refusal.reason).inc()
+            raise
 
     async def finish(
         self, response: AuthorizationResponse, attempt: LoginAttempt, *, user_agent: str

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sidecar.core.grant import Grant
+from sidecar.core.revocation import Revocation, read_entry, to_entry
 from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
 from sidecar.core.session import EndReason, Session, SessionKey
 from sidecar.errors import KeyUnknown, RecordBroken, RecordUnreadable, SessionOver
 from sidecar.flows.tasks import Runtime
-from sidecar.ports import Record, Write
+from sidecar.ports import Record, RecordName, Write
 
 WRITE_ID_BYTES = 16
 
@@ -80,6 +81,54 @@ class Records:
         label = self._grant_label(grant.user_tag, grant.id, grant.version)
         sealed = self._seal(grant.to_bytes(), label)
         return Write(grant.version, write_id or self.new_write_id(), sealed, grant.ends_at)
+
+    def resealed(self, name: RecordName, record: Record) -> bytes:
+        """What is in a record, sealed anew by the key that seals now; nothing else is another.
+
+        Raises:
+            KeyUnknown: it was sealed by a key that is not here.
+            RecordBroken: its key does not open it.
+        """
+        label = self._label_of(name, record.version)
+        return self._seal(self.ring.open(record.sealed, label), label)
+
+    def opens(self, name: RecordName, record: Record) -> bool:
+        """Whether a key here opens a record."""
+        try:
+            self.ring.open(record.sealed, self._label_of(name, record.version))
+        except (KeyUnknown, RecordBroken):
+            return False
+        return True
+
+    def _label_of(self, name: RecordName, version: int) -> Label:
+        return Label(self._prefix, name.kind, f"{name.user_tag}/{name.id}", version)
+
+    def seal_revocation(self, revocation: Revocation) -> bytes:
+        """A revocation as it stands in the queue."""
+        label = Label(self._prefix, "revoke", revocation.name)
+        return to_entry(revocation.name, self._seal(revocation.to_bytes(), label))
+
+    def open_revocation(self, entry: bytes) -> Revocation:
+        """The revocation in an entry of the queue.
+
+        Raises:
+            SessionOver: the entry is broken.
+            RecordUnreadable: a newer release wrote it, or this replica lacks its key.
+        """
+        try:
+            name, sealed = read_entry(entry)
+        except ValueError as error:
+            raise SessionOver(EndReason.UNREADABLE) from error
+        plain = self._open(Record(0, "", sealed), Label(self._prefix, "revoke", name))
+        with _understood("revocation"):
+            return Revocation.from_bytes(name, plain)
+
+    def is_for_us(self, revocation: Revocation) -> bool:
+        """Whether a revocation's token is this client's; else it is to go nowhere from here."""
+        return (revocation.issuer, revocation.client_id) == (
+            self.client.issuer,
+            self.client.client_id,
+        )
 
     def _session_label(self, key: SessionKey, version: int) -> Label:
         return Label(self._prefix, "session", f"{key.user_tag}/{key.digest}", version)

@@ -24,6 +24,7 @@ from sidecar.flows.key_watch import KeyWatch
 from sidecar.flows.lease import Leases
 from sidecar.flows.records import Live
 from sidecar.flows.renewal import Renewal
+from sidecar.flows.revocation import Revocations
 from sidecar.flows.saving import SAVED_BY_THEN_SECONDS, Saving
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Sessions
@@ -59,6 +60,7 @@ class Refresh:
         *,
         window: RefreshWindow,
         timings: Timings,
+        revocations: Revocations,
     ) -> None:
         self._sessions = sessions
         self._window = window
@@ -68,7 +70,7 @@ class Refresh:
         self._tasks = runtime.tasks
         self._metrics = runtime.metrics
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._saving = Saving(sessions, provider, runtime)
+        self._saving = Saving(sessions, revocations, runtime)
         self._setbacks = Setbacks(runtime)
         self._until: dict[tuple[str, int, float, float], float] = {}
         self._health = ProviderHealth(runtime)

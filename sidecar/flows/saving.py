@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from sidecar.core.grant import Grant
 from sidecar.core.tokens import TokenSet
-from sidecar.errors import ProviderRefused, ProviderUnavailable, SessionOver, StoreUnavailable
+from sidecar.errors import SessionOver, StoreUnavailable
 from sidecar.flows.records import Live
+from sidecar.flows.revocation import Revocations
 from sidecar.flows.sessions import Sessions
 from sidecar.flows.tasks import Runtime
-from sidecar.ports import IdentityProvider, SaveResult, Write
+from sidecar.ports import SaveResult, Write
 
 _SAVE_AGAIN_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 SAVED_BY_THEN_SECONDS = 3.0  # longer than the longest of those, and a try
@@ -32,9 +33,9 @@ class _Unsaved:
 class Saving:
     """Keeps what the store has not taken yet, serves it, and goes on until the store has it."""
 
-    def __init__(self, sessions: Sessions, provider: IdentityProvider, runtime: Runtime) -> None:
+    def __init__(self, sessions: Sessions, revocations: Revocations, runtime: Runtime) -> None:
         self._sessions = sessions
-        self._provider = provider
+        self._revocations = revocations
         self._clock = runtime.clock
         self._tasks = runtime.tasks
         self._log = runtime.log
@@ -72,7 +73,7 @@ class Saving:
                 if self._clock.monotonic() > give_up_at:
                     lost = self._unsaved.pop(grant_id).grant
                     self._log.error("renewal_lost_with_its_record", user=lost.user_tag)
-                    return await self._revoke(lost)
+                    return self._revocations.begin(lost)
             except StoreUnavailable:
                 continue
             else:
@@ -107,11 +108,5 @@ class Saving:
             self._unsaved[grant.id] = unsaved
         del self._unsaved[grant.id]
         if result is SaveResult.ENDED:
-            await self._revoke(grant)
-
-    async def _revoke(self, grant: Grant) -> None:
-        """Give back what a renewal got for a grant that has ended meanwhile."""
-        try:
-            await self._provider.revoke(grant.tokens.refresh_token)
-        except (ProviderUnavailable, ProviderRefused):
-            self._log.warning("not_revoked", user=grant.user_tag)
+            # It has ended meanwhile: nobody needs what its renewal got.
+            self._revocations.begin(grant)

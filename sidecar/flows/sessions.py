@@ -1,7 +1,7 @@
 """Sessions as the flows see them: known here, or asked for; used, changed and ended."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
@@ -311,6 +311,12 @@ class Sessions:
         for session in sessions:
             if session.ends_at <= store_now:
                 await self.end(session.key, session.grant_id, EndReason.ABSOLUTE)
+
+    def close_signed_by(self, key_ids: Container[str]) -> None:
+        """Close what sessions have open whose cookies nobody takes any more, or may not."""
+        for session in self._held_open.sessions():
+            if not session.signed_by or session.signed_by in key_ids:
+                self.close_open(session.key)
 
     async def touch_held_open(self) -> None:
         """Note the use of all sessions that have something open here.

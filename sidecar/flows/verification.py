@@ -1,11 +1,17 @@
-"""Verify an ID token with the provider's keys, read again when they do not fit."""
+"""Verify a token with the provider's keys, read again when they do not fit."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from sidecar.core import id_token as core
-from sidecar.core.id_token import Expected, IdTokenClaims
+from sidecar.core import logout_token as core_logout
+from sidecar.core.id_token import Expected, IdTokenClaims, SigningKey
+from sidecar.core.logout_token import LogoutToken
 from sidecar.errors import TokenInvalid
 from sidecar.ports import IdentityProvider
+
+_T = TypeVar("_T")
 
 
 async def verified_claims(
@@ -21,11 +27,43 @@ async def verified_claims(
         ProviderUnavailable: the keys could not be read.
     """
     expected = replace(expected, aliases=provider.issuer_aliases)
-    keys = await provider.signing_keys(id_token)
+    return await _verified(
+        provider, id_token, lambda keys: core.verify(id_token, keys, expected, now=now)
+    )
+
+
+async def verified_logout_token(
+    provider: IdentityProvider, token: str, *, issuer: str, client_id: str, now: float
+) -> LogoutToken:
+    """Whom a logout token logs out, once all its checks hold.
+
+    Raises:
+        TokenInvalid: naming the check.
+        ProviderUnavailable: the keys could not be read.
+    """
+    if len(token) > core_logout.MAX_LENGTH:
+        raise TokenInvalid("length")
+    return await _verified(
+        provider,
+        token,
+        lambda keys: core_logout.verify(
+            token,
+            keys,
+            issuer=issuer,
+            client_id=client_id,
+            now=now,
+            aliases=provider.issuer_aliases,
+        ),
+    )
+
+
+async def _verified(
+    provider: IdentityProvider, token: str, verify: Callable[[Sequence[SigningKey]], _T]
+) -> _T:
+    keys = await provider.signing_keys(token)
     try:
-        return core.verify(id_token, keys, expected, now=now)
+        return verify(keys)
     except TokenInvalid as invalid:
         if invalid.check != "signature":
             raise
-    keys = await provider.signing_keys(id_token, again=True)
-    return core.verify(id_token, keys, expected, now=now)
+    return verify(await provider.signing_keys(token, again=True))

@@ -31,7 +31,7 @@ from sidecar.core.heads import (
     without_renewed_token,
 )
 from sidecar.core.messages import RequestFields, RequestHead
-from sidecar.core.session import EndReason
+from sidecar.core.session import LOGOUTS, EndReason
 from sidecar.errors import (
     RequestMalformed,
     SessionOver,
@@ -216,7 +216,8 @@ class Gate:
             live = await self._renewals.current(seen.key, min_life=self._min_life(asked))
         except SessionOver as over:
             at_once = over.reason in _BACK_AT_ONCE
-            return self._bare(asked, seen, Credential.ENDED, at_once=at_once)
+            logged_out = over.reason in LOGOUTS
+            return self._bare(asked, seen, Credential.ENDED, at_once=at_once, logged_out=logged_out)
         except SilentLoginNeeded:
             return self._bare(asked, seen, Credential.SILENT, at_once=True)
         except TryLater:
@@ -252,7 +253,13 @@ class Gate:
         return len(origins) == 1 and origins[0].lower() in self._rules.origins
 
     def _bare(
-        self, asked: Asked, seen: Seen, credential: Credential, *, at_once: bool = False
+        self,
+        asked: Asked,
+        seen: Seen,
+        credential: Credential,
+        *,
+        at_once: bool = False,
+        logged_out: bool = False,
     ) -> Pass:
         """No credential at all, for a session without a token; where Argo CD would, an answer.
 
@@ -262,7 +269,7 @@ class Gate:
         if at_once and asked.kind is Kind.PAGE and not self._rules.is_login_page(asked.head):
             answer = redirect(self._rules.login_back_to(asked.head))
         elif credential in (Credential.ENDED, Credential.SILENT):
-            answer = session_ended(asked.kind)
+            answer = session_ended(asked.kind, logged_out=logged_out)
         if answer is not None:
             return Pass(asked.kind, credential, seen, answer=answer)
         return self._pass(asked, seen, credential, drop_tokens=True)

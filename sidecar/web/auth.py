@@ -1,6 +1,6 @@
 """`/auth/login`, `/auth/callback`, `/auth/logout`: the flows, as a browser meets them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -33,6 +33,8 @@ from sidecar.web import responses
 
 MAX_LOGINS_IN_FLIGHT = 5
 
+Endpoint = Callable[[web.BaseRequest, str], Awaitable[web.Response]]
+
 
 class AuthEndpoints:
     """The sidecar's own endpoints."""
@@ -50,6 +52,7 @@ class AuthEndpoints:
         session_seconds: float,
         trusted_proxies: Networks,
         now: Callable[[], float],
+        others: Mapping[OwnPath, Endpoint],
     ) -> None:
         self._limits = limits
         self._trusted_proxies = trusted_proxies
@@ -61,6 +64,7 @@ class AuthEndpoints:
         self._paths = paths
         self._sites = sites
         self._session_seconds = session_seconds
+        self._others = others
         self.login_url = f"{paths.root}/auth/login"
 
     def began(self, request: web.BaseRequest) -> bool:
@@ -85,7 +89,9 @@ class AuthEndpoints:
                     return await self._finish_login(request, found, request_id)
                 case OwnPath.LOGOUT:
                     return await self._end_session(request, found, request_id)
-                case OwnPath.SIDECAR:
+                case _ if own in self._others:
+                    return await self._others[own](request, request_id)
+                case _:
                     return web.Response(status=404, text="Not found\n")
         except LoginRefused as error:
             return responses.login_refused(error, self.login_url, request_id=request_id)
@@ -148,16 +154,14 @@ class AuthEndpoints:
     ) -> web.Response:
         if request.method != "GET":
             return _not_allowed("GET")
-        try:
+        # Before the store or the provider is asked: strangers can send what they like.
+        with self._login.counting_refusals():
             response = read_authorization_response(_query(request))
             cookie = self._login_cookie(found, response)
-            attempt = self._login.open_attempt(cookie.value, response.state)
-        except LoginRefused as error:
-            # Before the store or the provider is asked: strangers can send what they like.
-            self._login.count_refused(error)
-            raise
         clear = self._jar.clear(cookie.name)
         try:
+            with self._login.counting_refusals():
+                attempt = self._login.open_attempt(cookie.value, response.state)
             answer = await self._finish_attempt(request, found, response, attempt)
         except LoginRefused as error:
             answer = responses.login_refused(error, self.login_url, request_id=request_id)
@@ -206,9 +210,8 @@ class AuthEndpoints:
             )
         key = self._sessions.read_cookies(self._jar.sessions(found))
         here = self._sites.at(request.host)
-        location = await self._logout.log_out(key, site=here) if key is not None else None
-        if location == self._sites.public:
-            location = here  # up to 2.12 Argo CD knows one address only
+        return_to = f"{here}/_sidecar/signed-out"
+        location = await self._logout.log_out(key, site=here, return_to=return_to) if key else None
         lines = [self._jar.clear(self._jar.session), *self._clear_tokens(found)]
         return responses.redirect(location or f"{here}/", lines)
 

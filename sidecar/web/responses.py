@@ -1,6 +1,5 @@
 """Answers as aiohttp sends them."""
 
-import html
 from collections.abc import Iterable
 
 from aiohttp import web
@@ -21,13 +20,17 @@ def rendered(answer: Answer) -> web.Response:
     return response
 
 
-def ask_to_log_out(action: str, *, request_id: str) -> web.Response:
+def ask_to_log_out(address: str, *, request_id: str) -> web.Response:
     """The question that a logout from another site gets."""
-    form = f'<form method="post" action="{html.escape(action)}"><button>Sign out</button></form>'
     page = answers.page(
-        200, "Sign out?", "Another site asked to sign you out here.",
-        request_id=request_id, action=form,
-    )  # fmt: skip
+        200,
+        "Sign out?",
+        "Another site asked to sign you out here.",
+        request_id=request_id,
+        # A link, for a form could not lead on to the provider: browsers hold a page's
+        # `form-action` against redirects too.
+        action=answers.link(address, "Sign out"),
+    )
     return rendered(page)
 
 
@@ -63,6 +66,6 @@ def too_many(error: TooMany, login_url: str, accept: str, *, request_id: str) ->
     return rendered(answers.too_many(error, kind, login_url, request_id=request_id))
 
 
-def malformed() -> web.Response:
-    """400 for what cannot be understood."""
-    return rendered(answers.refused(400))
+def malformed(status: int = 400) -> web.Response:
+    """For what cannot be understood, or is more than we take."""
+    return rendered(answers.refused(status))

@@ -43,8 +43,8 @@ class OwnSite:
         try:
             auth = self._who_began(request, self.auth) if own is OwnPath.CALLBACK else self.auth
             return await auth.answer(own, request, request_id)
-        except RequestMalformed:
-            return responses.malformed()
+        except RequestMalformed as error:
+            return responses.malformed(error.status)
         except TryLater as error:
             self._log.warning("try_later", error=str(error), status=error.status)
             return responses.try_later(error, self.auth.login_url, request_id=request_id)

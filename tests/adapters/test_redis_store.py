@@ -113,6 +113,10 @@ async def test_everything_that_is_stored_has_an_end(
     await store.take_lease(USER, "grant", "owner", seconds=60)
     await store.redeem("hash", "owner", seconds=60)
     await store.set_redeemed("hash", b"outcome")
+    await store.note_provider_sid("hash", USER, seconds=60)
+    await store.note_logout_token("hash", seconds=60)
+    await store.queue_revocation(b"sealed", due_at=1.0, limit=1)
+    await store.report_keys("replica", "keys", in_use="1")
 
     async def left(name: str) -> float:
         return float(await redis.pttl(prefix + name)) / 1000
@@ -125,6 +129,10 @@ async def test_everything_that_is_stored_has_an_end(
     assert await left(f"{user}index") == pytest.approx(7200, abs=20)
     assert await left(f"{user}lease:grant") == pytest.approx(60, abs=20)
     assert await left("redeemed:hash") == pytest.approx(60, abs=20)
+    assert await left("provider-sid:hash") == pytest.approx(60, abs=20)
+    assert await left("logout-token:hash") == pytest.approx(60, abs=20)
+    assert await left("keys") == pytest.approx(400 * 24 * 3600, abs=20)
+    assert await left("revoke") == pytest.approx(7 * 24 * 3600, abs=20)
 
 
 @pytest.mark.parametrize("lives_in", [5.0, 90_000.0])
@@ -624,6 +632,14 @@ EVERY_CALL: dict[str, Callable[[Store], Awaitable[object]]] = {
     "redeem": lambda store: store.redeem("state", "owner", seconds=1),
     "set_redeemed": lambda store: store.set_redeemed("state", b""),
     "redeemed": lambda store: store.redeemed("state"),
+    "user_sessions": lambda store: store.user_sessions(USER, limit=1),
+    "note_provider_sid": lambda store: store.note_provider_sid("sid", USER, seconds=1),
+    "user_of_provider_sid": lambda store: store.user_of_provider_sid("sid"),
+    "note_logout_token": lambda store: store.note_logout_token("token", seconds=1),
+    "knows_logout_token": lambda store: store.knows_logout_token("token"),
+    "queue_revocation": lambda store: store.queue_revocation(b"x", due_at=1.0, limit=1),
+    "take_revocations": lambda store: store.take_revocations(now=1.0, limit=1, hide_seconds=1),
+    "put_off_revocation": lambda store: store.put_off_revocation(b"x", None),
 }
 
 

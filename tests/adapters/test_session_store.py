@@ -1087,3 +1087,311 @@ async def test_a_use_indexes_nothing_that_does_not_live_or_has_another_grant(
     assert await store.load(PHONE) is None  # it is no session that lives
     assert await store.last_seen(USER, "grant") is None  # the index knows better
     assert await store.last_seen(USER, "another") == pytest.approx(now, abs=0.01)
+
+
+# A user's sessions
+
+
+async def test_a_users_sessions_come_with_their_grants_those_used_latest_first(
+    store: Store,
+) -> None:
+    now = await store.now()
+    await attach(store, LAPTOP)
+    await attach(store, PHONE, version=2)
+    await attach(store, TABLET, "another")
+    for key, grant_id, ago in ((TABLET, "another", 30), (LAPTOP, "grant", 20), (PHONE, "grant", 9)):
+        await store.touch(
+            key, grant_id, seen_at=now - ago, idle_ends_at=now + 600, ends_at=now + 3600
+        )
+
+    listed = await store.user_sessions(USER, limit=10)
+
+    assert listed.count == 3
+    assert [key for key, _ in listed.found] == [PHONE, LAPTOP, TABLET]
+    assert [stored.grant_id for _, stored in listed.found] == ["grant", "grant", "another"]
+    for key, stored in listed.found:
+        assert stored == await store.load(key)
+    assert listed.found[0][1].last_seen_at == pytest.approx(now - 9, abs=0.01)
+
+
+async def test_no_more_of_a_users_sessions_come_than_asked_for(store: Store) -> None:
+    for number in range(5):
+        await attach(store, SessionKey(USER, f"{number:02x}"), f"grant{number}")
+
+    listed = await store.user_sessions(USER, limit=3)
+
+    assert listed.count == 5
+    assert len(listed.found) == 3
+
+
+async def test_what_has_ended_or_idled_out_is_none_of_a_users_sessions(
+    store: Store, time: Time
+) -> None:
+    await attach(store, LAPTOP)
+    await attach(store, PHONE, "another", idle_in=SOON)
+    await attach(store, TABLET, "shared", shared=True)
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    async def only_one_is_left() -> bool:
+        return (await store.user_sessions(USER, limit=10)).count == 1
+
+    await time.until(only_one_is_left)
+
+    assert [key for key, _ in (await store.user_sessions(USER, limit=10)).found] == [TABLET]
+
+
+async def test_a_user_without_sessions_has_none_and_others_are_not_shown(store: Store) -> None:
+    await attach(store, SessionKey("b3RoZXI", "1a"))
+
+    listed = await store.user_sessions(USER, limit=10)
+
+    assert (listed.found, listed.count) == ([], 0)
+
+
+# Logouts by the provider
+
+
+async def test_a_providers_session_names_its_user_until_its_end(store: Store, time: Time) -> None:
+    assert await store.user_of_provider_sid("hash") == ""
+
+    await store.note_provider_sid("hash", "somebody", seconds=600)
+    await store.note_provider_sid("hash", USER, seconds=600)
+    await store.note_provider_sid("another", USER, seconds=SOON)
+
+    assert await store.user_of_provider_sid("hash") == USER
+
+    async def is_forgotten() -> bool:
+        return await store.user_of_provider_sid("another") == ""
+
+    await time.until(is_forgotten)
+    assert await store.user_of_provider_sid("hash") == USER
+
+
+async def test_a_logout_token_is_known_from_its_work_on_and_for_its_time(
+    store: Store, time: Time
+) -> None:
+    assert not await store.knows_logout_token("hash")
+
+    await store.note_logout_token("hash", seconds=600)
+    await store.note_logout_token("soon", seconds=SOON)
+
+    assert await store.knows_logout_token("hash")
+    assert not await store.knows_logout_token("another")
+
+    async def is_forgotten() -> bool:
+        return not await store.knows_logout_token("soon")
+
+    await time.until(is_forgotten)
+    assert await store.knows_logout_token("hash")
+
+
+# Revocations to repeat
+
+
+async def test_a_due_revocation_is_taken_by_one_and_due_again_after_a_while(store: Store) -> None:
+    entry = b"\x00sealed\xff/"
+    assert await store.queue_revocation(entry, due_at=100.0, limit=10)
+
+    early = await store.take_revocations(now=99.0, limit=10, hide_seconds=45)
+    taken = await store.take_revocations(now=100.0, limit=10, hide_seconds=45)
+    hidden = await store.take_revocations(now=144.0, limit=10, hide_seconds=45)
+    again = await store.take_revocations(now=145.0, limit=10, hide_seconds=45)
+
+    assert (early, taken, hidden, again) == ([], [entry], [], [entry])
+
+
+async def test_revocations_come_in_their_order_and_no_more_than_asked_for(store: Store) -> None:
+    for number in (3, 1, 2):
+        await store.queue_revocation(b"%d" % number, due_at=float(number), limit=10)
+
+    assert await store.take_revocations(now=9.0, limit=2, hide_seconds=45) == [b"1", b"2"]
+    assert await store.take_revocations(now=9.0, limit=2, hide_seconds=45) == [b"3"]
+
+
+async def test_a_revocation_is_put_off_or_taken_out(store: Store) -> None:
+    for entry in (b"later", b"done"):
+        await store.queue_revocation(entry, due_at=1.0, limit=10)
+
+    await store.put_off_revocation(b"later", 50.0)
+    await store.put_off_revocation(b"done", None)
+    await store.put_off_revocation(b"never queued", 1.0)
+
+    assert await store.take_revocations(now=49.0, limit=10, hide_seconds=45) == []
+    assert await store.take_revocations(now=50.0, limit=10, hide_seconds=45) == [b"later"]
+
+
+async def test_a_full_queue_takes_no_more_revocations_and_loses_none(store: Store) -> None:
+    assert await store.queue_revocation(b"first", due_at=1.0, limit=2)
+    assert await store.queue_revocation(b"second", due_at=2.0, limit=2)
+
+    assert not await store.queue_revocation(b"third", due_at=0.0, limit=2)
+    assert await store.queue_revocation(b"first", due_at=9.0, limit=2)
+
+    assert await store.take_revocations(now=2.0, limit=9, hide_seconds=45) == [b"first", b"second"]
+
+
+async def test_looking_at_the_queue_takes_nothing_out_and_hides_nothing(store: Store) -> None:
+    for number in (1, 2, 3):
+        await store.queue_revocation(b"%d" % number, due_at=float(number), limit=10)
+
+    assert sorted(await store.queued_revocations(limit=10)) == [b"1", b"2", b"3"]
+    assert len(await store.queued_revocations(limit=2)) == 2
+    assert await store.take_revocations(now=9.0, limit=9, hide_seconds=45) == [b"1", b"2", b"3"]
+
+
+# All that is there
+
+
+async def scanned(store: Store, kind: RecordKind) -> set[RecordName]:
+    """The names of all records of a kind."""
+    found: set[RecordName] = set()
+    cursor = ""
+    while True:
+        cursor, names = await store.scan(kind, cursor)
+        found.update(names)
+        if not cursor:
+            return found
+
+
+async def test_a_scan_finds_every_record_of_a_kind_whoevers_it_is(store: Store) -> None:
+    keys = [SessionKey(f"user{number}", f"{number:04x}") for number in range(700)]
+    for key in keys:
+        await attach(store, key, f"grant-of-{key.user_tag}")
+
+    sessions = await scanned(store, RecordKind.SESSION)
+    grants = await scanned(store, RecordKind.GRANT)
+
+    assert sessions == {RecordName(RecordKind.SESSION, *key) for key in keys}
+    tags = [key.user_tag for key in keys]
+    assert grants == {RecordName(RecordKind.GRANT, tag, f"grant-of-{tag}") for tag in tags}
+
+
+async def test_a_scan_finds_tombstones_too_and_nothing_in_an_empty_store(store: Store) -> None:
+    assert await scanned(store, RecordKind.SESSION) == set()
+    await attach(store, LAPTOP)
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    assert await scanned(store, RecordKind.SESSION) == {LAPTOP_NAME}
+    assert await scanned(store, RecordKind.GRANT) == {GRANT_NAME}
+
+
+# Sealed anew
+
+
+async def opened(store: Store, name: RecordName) -> Record:
+    """A record as it is now."""
+    record = (await store.changed([(name, "")]))[name]
+    assert record
+    return record
+
+
+@pytest.mark.parametrize("name", [LAPTOP_NAME, GRANT_NAME])
+async def test_what_is_sealed_anew_is_the_same_write_of_the_same_version(
+    store: Store, name: RecordName
+) -> None:
+    await attach(store, LAPTOP)
+    before = await opened(store, name)
+
+    result = await store.reseal(name, before, b"sealed anew")
+
+    assert result is SaveResult.SAVED
+    assert await opened(store, name) == replace(before, sealed=b"sealed anew")
+    assert await store.changed([(name, before.write_id)]) == {}  # nobody who knows it notices
+
+
+async def test_who_is_about_to_write_the_next_version_does_so_though_it_was_sealed_anew(
+    store: Store,
+) -> None:
+    await attach(store, LAPTOP)
+
+    await store.reseal(GRANT_NAME, await opened(store, GRANT_NAME), b"sealed anew")
+
+    assert await save(store, 2) is SaveResult.SAVED
+
+
+async def test_a_record_that_was_renewed_meanwhile_is_not_sealed_anew(store: Store) -> None:
+    await attach(store, LAPTOP)
+    before = await opened(store, GRANT_NAME)
+    await save(store, 2)
+    renewed = await opened(store, GRANT_NAME)
+
+    result = await store.reseal(GRANT_NAME, before, b"sealed anew")
+
+    assert result is SaveResult.MOVED
+    assert await opened(store, GRANT_NAME) == renewed
+
+
+async def test_a_write_of_the_same_version_with_another_write_id_is_not_sealed_anew(
+    store: Store,
+) -> None:
+    await attach(store, LAPTOP)
+    before = replace(await opened(store, GRANT_NAME), write_id="another")
+
+    assert await store.reseal(GRANT_NAME, before, b"sealed anew") is SaveResult.MOVED
+
+
+@pytest.mark.parametrize("name", [LAPTOP_NAME, GRANT_NAME])
+async def test_what_has_ended_meanwhile_is_not_brought_back_by_sealing_it_anew(
+    store: Store, name: RecordName
+) -> None:
+    await attach(store, LAPTOP)
+    before = await opened(store, name)
+    await store.end_session(LAPTOP, "grant", reason="logout", write_id="end")
+
+    result = await store.reseal(name, before, b"sealed anew")
+
+    assert result is SaveResult.ENDED
+    assert (await opened(store, name)).ended == "logout"
+    assert (await opened(store, name)).sealed == b""
+
+
+async def test_what_is_gone_meanwhile_is_not_brought_back_by_sealing_it_anew(
+    store: Store, time: Time
+) -> None:
+    await attach(store, LAPTOP, idle_in=SOON)
+    before = await opened(store, LAPTOP_NAME)
+
+    async def is_gone() -> bool:
+        return await store.load(LAPTOP) is None
+
+    await time.until(is_gone)
+
+    assert await store.reseal(LAPTOP_NAME, before, b"sealed anew") is SaveResult.MISSING
+    assert await store.load(LAPTOP) is None
+
+
+async def test_what_is_sealed_anew_ends_when_it_would_have(store: Store, time: Time) -> None:
+    await attach(store, LAPTOP, idle_in=SOON)
+
+    await store.reseal(LAPTOP_NAME, await opened(store, LAPTOP_NAME), b"sealed anew")
+
+    async def is_gone() -> bool:
+        return await store.load(LAPTOP) is None
+
+    await time.until(is_gone)
+
+
+# Reports of keys
+
+
+async def test_each_replica_has_its_last_report_and_each_key_its_last_use(store: Store) -> None:
+    now = await store.now()
+    await store.report_keys("one/1", "old keys", in_use="old")
+    await store.report_keys("one/1", "new keys", in_use="new")
+    await store.report_keys("two/2", "old keys|with a bar", in_use="old")
+
+    said = await store.key_reports()
+
+    assert {name: report for name, (_, report) in said.replicas.items()} == {
+        "one/1": "new keys",
+        "two/2": "old keys|with a bar",
+    }
+    assert set(said.used_at) == {"old", "new"}
+    for at in (*said.used_at.values(), *(at for at, _ in said.replicas.values())):
+        assert at == pytest.approx(now, abs=5)
+
+
+async def test_where_nobody_has_reported_there_is_nothing(store: Store) -> None:
+    said = await store.key_reports()
+
+    assert (dict(said.replicas), dict(said.used_at)) == ({}, {})

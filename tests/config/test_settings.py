@@ -79,6 +79,7 @@ def test_three_variables_are_enough_on_a_developers_machine() -> None:
     assert config.store_url == "memory://"
     assert config.session_keys is None
     assert config.refresh_window == RefreshWindow(share=0.25)
+    assert not config.provider_logout
     assert config.background_renewal is Background.ACTIVE
     assert config.min_token_life == 30.0
     assert config.session_idle_timeout == 72 * 3600.0
@@ -162,6 +163,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "session_keys": (f"a:{KEY}", None),
     "session_keys_file": ("/dev/null", None),
     "refresh_window": ("2m", RefreshWindow(seconds=120.0)),
+    "provider_logout": ("on", True),
     "background_renewal": ("all", Background.ALL),
     "min_token_life": ("0s", 0.0),
     "session_idle_timeout": ("1h", 3600.0),
@@ -224,6 +226,7 @@ BAD = {
     "session_keys": "x",
     "session_keys_file": "/no/such/file",
     "refresh_window": "60%",
+    "provider_logout": "yes",
     "background_renewal": "sometimes",
     "min_token_life": "30",
     "session_idle_timeout": "0s",

@@ -451,14 +451,23 @@ def test_an_address_that_any_parser_could_read_as_another_site_is_refused(url: s
     assert "evil" not in str(raised.value)
 
 
+@pytest.mark.parametrize("base", [SITE, ROOTED])
+def test_the_page_of_ones_sessions_may_be_returned_to(base: str) -> None:
+    page = f"{base}/_sidecar/session"
+
+    assert safe_return_url(page, [base], Paths(urlsplit(base).path)) == page
+
+
 @pytest.mark.parametrize(
     "path",
     [
         "/auth/login",
         "/auth/logout",
         "/auth/callback?code=x",
+        "/auth/backchannel-logout",
         "/_sidecar",
-        "/_sidecar/session",
+        "/_sidecar/signed-out",
+        "/_sidecar/session/x",
         "//auth/logout",
         "/x/../auth/logout",
         "/x/%2e%2e/auth/logout",

@@ -26,7 +26,10 @@ OWN = {
     "/auth/callback": OwnPath.CALLBACK,
     "/auth/logout": OwnPath.LOGOUT,
     "/_sidecar": OwnPath.SIDECAR,
-    "/_sidecar/session": OwnPath.SIDECAR,
+    "/_sidecar/anything": OwnPath.SIDECAR,
+    "/_sidecar/session": OwnPath.SESSIONS,
+    "/_sidecar/signed-out": OwnPath.SIGNED_OUT,
+    "/auth/backchannel-logout": OwnPath.BACKCHANNEL_LOGOUT,
 }
 
 # --- paths

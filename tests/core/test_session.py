@@ -1,4 +1,5 @@
 import hashlib
+import json
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,8 @@ from sidecar.core.session import (
     SESSION_SECRET_BYTES,
     Session,
     SessionKey,
+    form_token,
+    is_form_token,
     new_session_cookie,
     read_session_cookie,
     short_user_agent,
@@ -142,15 +145,24 @@ def test_parts_of_a_tag_do_not_run_into_each_other(
     created_at=st.floats(0, 1e10),
     ends_at=st.floats(0, 1e10),
     user_agent=st.text(),
+    signed_by=st.text(),
 )
 def test_a_session_comes_back_from_storage_as_it_went(
-    grant_id: str, created_at: float, ends_at: float, user_agent: str
+    grant_id: str, created_at: float, ends_at: float, user_agent: str, signed_by: str
 ) -> None:
-    session = Session(SessionKey(TAG, "d"), grant_id, created_at, ends_at, user_agent, 5.0)
+    session = Session(
+        SessionKey(TAG, "d"), grant_id, created_at, ends_at, user_agent, 5.0, signed_by
+    )
 
     read = Session.from_bytes(session.key, session.to_bytes(), last_seen_at=5.0)
 
     assert read == session
+
+
+def test_of_a_session_of_an_earlier_release_nobody_knows_who_signed_its_cookie() -> None:
+    plain = json.dumps(["grant-1", 1.0, 2.0, "Firefox"]).encode()
+
+    assert Session.from_bytes(SessionKey(TAG, "d"), plain, last_seen_at=5.0).signed_by == ""
 
 
 def test_a_touch_changes_nothing_of_what_is_sealed() -> None:
@@ -163,3 +175,29 @@ def test_a_touch_changes_nothing_of_what_is_sealed() -> None:
 def test_a_user_agent_is_kept_short_and_without_controls() -> None:
     assert short_user_agent("Mozilla/5.0\r\n\x1b[31m\u202e(X11)") == "Mozilla/5.0[31m(X11)"
     assert short_user_agent("x" * 10_000) == "x" * 200
+
+
+def test_a_session_remembers_the_providers_session_and_an_older_record_has_none() -> None:
+    named = SessionKey(TAG, "digest")
+    session = Session(named, "grant", 1.0, 9.0, "agent", 2.0, "a-sid")
+
+    assert Session.from_bytes(named, session.to_bytes(), last_seen_at=2.0) == session
+    older = b'["grant", 1.0, 9.0, "agent"]'
+    assert Session.from_bytes(named, older, last_seen_at=2.0).provider_sid == ""
+
+
+def test_a_form_token_is_good_for_its_own_session_alone() -> None:
+    own, other = SessionKey(TAG, "one"), SessionKey(TAG, "another")
+    token = form_token(own, ring())
+
+    assert is_form_token(own, token, ring())
+    assert not is_form_token(other, token, ring())
+    for wrong in ("", token[:-1], token + "x", "é", "x" * 1000):
+        assert not is_form_token(own, wrong, ring())
+
+
+def test_neither_a_cookies_mac_nor_another_rings_passes_for_a_form_token() -> None:
+    value, made = new_session_cookie(TAG, ring(), random=RANDOM)
+
+    assert not is_form_token(made, value.rpartition(".")[2], ring())
+    assert not is_form_token(made, form_token(made, ring(key("other", 2))), ring())

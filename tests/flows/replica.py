@@ -29,6 +29,7 @@ from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.background import Background
 from sidecar.flows.records import Client, Live
 from sidecar.flows.refresh import Refresh
+from sidecar.flows.revocation import Revocations
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
@@ -57,6 +58,9 @@ class FailingStore(MemoryStore):
         self.stuck: set[str] = set()
         self.failing_releases = 0
         self.failing_looks = 0
+        self.refuses_revocations = False
+        self.order: list[str] = []
+        """Which of the two writes of a login came first."""
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def release_lease(self, user_tag: str, grant_id: str, owner: str) -> None:
@@ -72,6 +76,33 @@ class FailingStore(MemoryStore):
             self.failing_looks -= 1
             raise StoreUnavailable("told to fail")
         return await super().last_seen(user_tag, grant_id)
+
+    async def note_provider_sid(self, sid_hash: str, user_tag: str, *, seconds: float) -> None:
+        """Note it, and when that was."""
+        self.order.append("note_provider_sid")
+        await super().note_provider_sid(sid_hash, user_tag, seconds=seconds)
+
+    async def attach(
+        self,
+        key: SessionKey,
+        session: Write,
+        grant_id: str,
+        grant: Write,
+        *,
+        idle_ends_at: float,
+        shared: bool = False,
+    ) -> SaveResult:
+        """Attach, and note when that was."""
+        self.order.append("attach")
+        return await super().attach(
+            key, session, grant_id, grant, idle_ends_at=idle_ends_at, shared=shared
+        )
+
+    async def queue_revocation(self, entry: bytes, *, due_at: float, limit: int) -> bool:
+        """Take a revocation, if it may be."""
+        if self.refuses_revocations:
+            raise StoreUnavailable("told to fail")
+        return await super().queue_revocation(entry, due_at=due_at, limit=limit)
 
     async def load_grant(self, user_tag: str, grant_id: str) -> Record | None:
         """What is there; `meanwhile` happens once, before the answer arrives."""
@@ -107,6 +138,7 @@ class Replica:
     metrics: Metrics
     runtime: Runtime
     identity: OpenIdProvider
+    revocations: Revocations
 
 
 @dataclass
@@ -152,6 +184,9 @@ class Flows:
             prefix=PREFIX,
         )
         sessions = parts.sessions
+        revocations = Revocations(
+            self.store, parts.records, identity, runtime, provider_seconds=10.0
+        )
         refresh = Refresh(
             sessions,
             self.store,
@@ -160,10 +195,20 @@ class Flows:
             runtime,
             window=RefreshWindow(),
             timings=Timings(),
+            revocations=revocations,
         )
         background = Background(sessions, self.store, refresh, schedule, runtime)
         replica = Replica(
-            parts, sessions, refresh, schedule, background, tasks, metrics, runtime, identity
+            parts,
+            sessions,
+            refresh,
+            schedule,
+            background,
+            tasks,
+            metrics,
+            runtime,
+            identity,
+            revocations,
         )
         self.replicas.append(replica)
         return replica

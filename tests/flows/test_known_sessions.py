@@ -42,6 +42,7 @@ from sidecar.flows.confirmations import Confirmations
 from sidecar.flows.health import ASK_EVERY_SECONDS, FAILURES
 from sidecar.flows.records import Client, Live, Records
 from sidecar.flows.refresh import Refresh, TokenMissing
+from sidecar.flows.revocation import Revocations
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
@@ -147,6 +148,9 @@ class Here:
             runtime,
             window=window,
             timings=Timings(),
+            revocations=Revocations(
+                self.store, parts.records, provider, runtime, provider_seconds=1.0
+            ),
         )
         self.replicas.append(Replica(parts, refresh, runtime))
         return self.replicas[-1]

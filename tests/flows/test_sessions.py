@@ -59,6 +59,7 @@ async def test_a_browser_that_leaves_during_its_logout_leaves_no_half_of_it(
         replica.sessions,
         replica.parts.records,
         replica.identity,
+        replica.revocations,
         upstream,
         Fresh(replica.refresh, here.clock),
         replica.runtime,

@@ -48,6 +48,7 @@ from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
 from sidecar.flows.records import Client, Live
 from sidecar.flows.refresh import Refresh
+from sidecar.flows.revocation import Revocations
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
@@ -82,12 +83,15 @@ _WRITES_GRANT = Access(writes=frozenset({"grant"}))
 _LEASE = Access(writes=frozenset({"lease"}))
 _ASKS = Access(reads=frozenset({"grant"}), writes=frozenset({"provider"}))
 _TELLS = Access(writes=frozenset({"provider"}))
+_REVOKE = Access(writes=frozenset({"revoke"}))
 _REDEEMED = Access(writes=frozenset({"redeemed"}))
 # What each call of the store touches; one that is not named here meets all that touch the grant.
 _TOUCHES = {
     "now": LOCAL, "ping": LOCAL, "load": _GRANT, "load_grant": _GRANT, "last_seen": _GRANT,
-    "surplus": _GRANT, "take_lease": _LEASE, "release_lease": _LEASE, "schedule": _DUE,
-    "take_due": _DUE, "redeem": _REDEEMED, "set_redeemed": _REDEEMED, "redeemed": _REDEEMED,
+    "surplus": _GRANT,
+    "take_lease": _LEASE, "release_lease": _LEASE, "schedule": _DUE, "take_due": _DUE,
+    "queue_revocation": _REVOKE, "take_revocations": _REVOKE, "put_off_revocation": _REVOKE,
+    "redeem": _REDEEMED, "set_redeemed": _REDEEMED, "redeemed": _REDEEMED,
 }  # fmt: skip
 _MAY_CHANGE_GRANT = ("attach", "save_grant", "end_session", "end_grant")
 
@@ -643,9 +647,12 @@ class Replica:
         schedule = Schedule(store, RefreshWindow(), Background.ACTIVE)
         parts = session_parts(store, RING, CLIENT, schedule, _LIFETIMES, runtime, prefix=PREFIX)
         sessions = parts.sessions
+        revocations = Revocations(
+            store, parts.records, provider, runtime, provider_seconds=TIMINGS.provider_seconds
+        )
         refresh = Refresh(
             sessions, store, provider, schedule, runtime,
-            window=RefreshWindow(), timings=TIMINGS,
+            window=RefreshWindow(), timings=TIMINGS, revocations=revocations,
         )  # fmt: skip
         settings = LoginSettings(("openid",), OfflineAccess.AUTO)
         login = Login(
@@ -653,7 +660,7 @@ class Replica:
             LoginLimits(runtime), prefix=PREFIX,
         )  # fmt: skip
         upstream, fresh = UpstreamPort(world, name), Fresh(refresh, clock)
-        logout = Logout(sessions, parts.records, provider, upstream, fresh, runtime)
+        logout = Logout(sessions, parts.records, provider, revocations, upstream, fresh, runtime)
         return cls(
             name, clock, tasks, sessions, parts.joining, parts.confirmations, refresh, login, logout
         )

@@ -171,19 +171,27 @@ async def log_in(
     return page
 
 
-async def log_out(session: aiohttp.ClientSession, start_url: str | URL) -> aiohttp.ClientResponse:
-    """The last page of a logout, already read: `start_url`'s server's or the provider's."""
-    return await _walk(session, URL(start_url), user="")
+async def log_out(
+    session: aiohttp.ClientSession, start_url: str | URL, *, home: str = ""
+) -> aiohttp.ClientResponse:
+    """The last page of a logout, already read: `start_url`'s server's or the provider's.
+
+    Where it starts at the provider itself, `home` is the client's address.
+    """
+    return await _walk(session, URL(start_url), user="", home=home)
 
 
-async def _walk(session: aiohttp.ClientSession, start: URL, user: str) -> aiohttp.ClientResponse:
+async def _walk(
+    session: aiohttp.ClientSession, start: URL, user: str, home: str = ""
+) -> aiohttp.ClientResponse:
     """Follows redirects and submits the provider's forms until there is nothing more to do."""
+    client = URL(home or start).origin()
     page = await _load(session, "GET", start)
     for _ in range(MOST_STEPS):
         form = _Form.of(await page.text())
         if location := page.headers.get("Location"):
             page = await _load(session, "GET", page.url.join(URL(location, encoded=True)))
-        elif page.url.origin() != start.origin() and form.action:
+        elif page.url.origin() != client and form.action:
             page = await _load(session, "POST", page.url.join(URL(form.action)), form.filled(user))
         else:
             return page

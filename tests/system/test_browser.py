@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from sidecar.app import running
 from sidecar.config.settings import Config
@@ -36,7 +36,7 @@ async def sidecar_with(environment: Mapping[str, str]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def chromium_page() -> AsyncIterator[Page]:
+async def chromium() -> AsyncIterator[Browser]:
     found = shutil.which("chromium")
     if found is None:
         if os.environ.get("REQUIRE_BROWSER"):
@@ -44,12 +44,18 @@ async def chromium_page() -> AsyncIterator[Page]:
         pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=found, args=QUIET)
-        page = await browser.new_page(viewport={"width": 1100, "height": 760})
-        page.set_default_timeout(20_000)
         try:
-            yield page
+            yield browser
         finally:
             await browser.close()
+
+
+@asynccontextmanager
+async def chromium_page() -> AsyncIterator[Page]:
+    async with chromium() as browser:
+        page = await browser.new_page(viewport={"width": 1100, "height": 760})
+        page.set_default_timeout(20_000)
+        yield page
 
 
 async def shot(page: Page, name: str) -> None:

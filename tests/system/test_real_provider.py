@@ -13,7 +13,7 @@ from sidecar.config.settings import Config
 from sidecar.demo.argocd import Argocd
 from sidecar.demo.argocd_answers import ArgocdSettings
 from sidecar.demo.valkey import valkey
-from tests.real.oidc_provider import RealProvider, log_in, real_provider
+from tests.real.oidc_provider import RealProvider, log_in, log_out, real_provider
 from tests.system.asking import Asking
 from tests.world import KEYS, free_port, system_now
 
@@ -33,13 +33,20 @@ class Story(Asking):
 
 
 @asynccontextmanager
-async def story(background: str = "off") -> AsyncIterator[Story]:
+async def story(
+    background: str = "off", *, token_seconds: int = TOKEN_SECONDS, provider_logout: str = "off"
+) -> AsyncIterator[Story]:
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     jar = CookieJar(unsafe=True)
     async with (
         valkey() as store_url,
-        real_provider([f"{address}/auth/callback"], id_token_seconds=TOKEN_SECONDS) as provider,
+        real_provider(
+            [f"{address}/auth/callback"],
+            id_token_seconds=token_seconds,
+            post_logout_redirect_uris=[f"{address}/_sidecar/signed-out"],
+            backchannel_logout_uri=f"{address}/auth/backchannel-logout",
+        ) as provider,
         ClientSession(cookie_jar=jar) as http,
     ):
         argocd = Argocd(
@@ -59,6 +66,7 @@ async def story(background: str = "off") -> AsyncIterator[Story]:
                 "SIDECAR_STORE_URL": store_url,
                 "SIDECAR_SESSION_KEYS": KEYS,
                 "SIDECAR_BACKGROUND_RENEWAL": background,
+                "SIDECAR_PROVIDER_LOGOUT": provider_logout,
             }
             async with running(Config.load(environment)):
                 await log_in(http, f"{address}/auth/login")
@@ -129,3 +137,30 @@ async def test_a_tab_that_nobody_touches_is_renewed_without_a_request() -> None:
         assert await here.load() == 200
         await here.provider.settle()
         assert all(call["ok"] for call in here.provider.refresh_calls)
+
+
+async def test_a_logout_at_the_provider_ends_the_session_here() -> None:
+    async with story(token_seconds=60) as here:
+        assert await here.load() == 200
+
+        await log_out(here.http, f"{here.provider.issuer}/session/end", home=here.address)
+
+        told = await here.provider.saw("backchannel_logout", subject="alice")
+        assert told["ok"]
+        async with asyncio.timeout(10):
+            # What is known here holds for up to a second.
+            while await here.load() != 401:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await here.provider.saw("revocation")
+
+
+async def test_a_logout_here_ends_the_providers_session_too() -> None:
+    async with story(token_seconds=60, provider_logout="on") as here:
+        assert await here.load() == 200
+
+        page = await log_out(here.http, f"{here.address}/auth/logout")
+
+        await here.provider.saw("end_session")
+        assert page.url.path == "/_sidecar/signed-out"
+        assert "You are signed out" in await page.text()
+        assert await here.load() == 401

@@ -86,3 +86,19 @@ async def test_a_login_without_a_form_comes_back_to_the_page_where_it_was(two: W
     assert page.status == 303
     query = parse_qs(urlsplit(page.headers["Location"]).query)
     assert query["return_url"] == [f"http://{OTHER}/applications"]
+
+
+async def test_sessions_are_changed_from_the_page_at_the_address_in_use_alone(
+    two: World,
+) -> None:
+    phone, own = await two.logged_in(), await two.logged_in()
+    at = "/_sidecar/session"
+    page = await own.get(at, headers={**THERE, "Accept": "application/json"})
+    form = {"token": (await page.json())["token"], "action": "end-others"}
+
+    for origin, status in ((str(URL(two.base).origin()), 403), (f"http://{OTHER}", 303)):
+        assert (await phone.get("/api/v1/applications")).status == 200
+        answer = await own.request("POST", at, data=form, headers={**THERE, "Origin": origin})
+        assert answer.status == status
+
+    assert (await phone.get("/api/v1/applications")).status == 401

@@ -38,7 +38,7 @@ async def test_the_operators_endpoints_are_not_on_the_public_port(here: World) -
 
     assert (await browser.get("/metrics")).status == 404
     assert (await browser.get("/readyz")).status == 404
-    assert (await browser.get("/_sidecar/session")).status == 404
+    assert (await browser.get("/_sidecar/readyz")).status == 404
 
 
 async def test_readiness_answers_while_a_change_replaces_what_is_checked() -> None:

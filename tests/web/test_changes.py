@@ -26,7 +26,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.discovery import tls_issuer
 from tests.proxy.certificates import self_signed
 from tests.web.conftest import Installed
-from tests.world import Browser, World, world
+from tests.world import Browser, World, eventually, world
 
 API = "/api/v1/applications"
 
@@ -480,6 +480,36 @@ async def test_a_file_of_keys_is_read_again_and_sessions_stay(
         await changes.look()
         assert here.metric("configuration_refused") == 1
         assert (await second.get(API)).status == 200
+
+
+async def test_open_streams_end_with_the_key_of_their_cookie_and_with_no_other(
+    signing_key: rsa.RSAPrivateKey, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    old, new = "old:" + "A" * 43 + "=", "new:" + "B" * 42 + "A="
+    keys = tmp_path / "keys"
+    keys.write_text(old)
+    environment = {"SIDECAR_SESSION_KEYS_FILE": str(keys)}
+    argocd = Installation(tmp_path / "argocd")
+    async with world(signing_key, fake_clock, installation=argocd, environment=environment) as here:
+        before = await here.logged_in()
+        keys.write_text(f"{new},{old}")
+        await here.sidecars[0].running.changes.look()
+        after = await here.logged_in()
+        events = {"Accept": "text/event-stream"}
+        url = f"{here.base}/api/v1/stream/applications"
+        async with (
+            before.http.get(url, headers=events) as ending,
+            after.http.get(url, headers=events) as open_,
+        ):
+            assert (ending.status, open_.status) == (200, 200)
+            await eventually(lambda: here.argocd.open_streams == 2)
+            keys.write_text(new)
+            await here.sidecars[0].running.changes.look()
+
+            async with asyncio.timeout(10):
+                await ending.content.read()
+            await eventually(lambda: here.argocd.open_streams == 1)
+            assert not open_.content.is_eof()
 
 
 async def test_a_certificate_that_comes_later_is_served(

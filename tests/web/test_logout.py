@@ -1,11 +1,14 @@
 """Logging out, as a browser meets it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from yarl import URL
 
-from tests.world import PAGE, Browser, World, eventually
+from tests.fakes.clock import FakeClock
+from tests.world import PAGE, Browser, World, world
 
 API = "/api/v1/applications"
 
@@ -111,21 +114,43 @@ async def test_a_logout_from_another_site_gets_a_page_that_asks(here: World) -> 
     asked = await browser.get("/auth/logout", headers={"Sec-Fetch-Site": "cross-site", **PAGE})
 
     assert asked.status == 200
-    assert 'method="post"' in await asked.text()
+    assert 'href="/auth/logout"' in await asked.text()
     assert (await browser.get(API)).status == 200
 
 
-async def test_a_revocation_that_fails_is_tried_again(here: World) -> None:
+async def test_a_provider_that_is_away_holds_up_no_logout(here: World) -> None:
     browser = await here.logged_in()
+    thief = await twin(here, browser)
     await here.settled()
     here.provider.available = False
 
     answer = await browser.get("/auth/logout")
-    here.provider.available = True
-    await here.settled()
 
     assert answer.status == 303
-    await eventually(lambda: revoked(here) == 1)
+    assert (await thief.get(API)).status == 401
+    await here.settled()
+    assert here.metric("revocations_total", result="later") == 1
+
+
+async def test_who_has_logged_out_is_not_sent_to_the_login_by_a_question_under_way(
+    here: World,
+) -> None:
+    browser = await here.logged_in()
+    tab = await twin(here, browser)
+
+    await browser.get("/auth/logout")
+
+    assert await (await tab.get("/api/v1/session/userinfo")).json() == {}
+    assert (await tab.get(API)).status == 401
+
+
+async def test_whose_session_the_provider_ended_is_sent_to_the_login(here: World) -> None:
+    browser = await here.logged_in()
+    here.provider.end_all()
+    here.clock.advance(301)
+    await browser.get(API)
+
+    assert await (await browser.get("/api/v1/session/userinfo")).json() == {"iss": "sso"}
 
 
 async def test_a_logout_clears_argocds_cookies_too(here: World) -> None:
@@ -175,3 +200,83 @@ async def test_a_local_account_logs_out_though_an_ended_session_lies_beside_it(
 
     assert answer.status == 303
     assert not browser.cookies().get("argocd.token")
+
+
+@pytest.fixture
+async def with_provider(
+    signing_key: rsa.RSAPrivateKey, fake_clock: FakeClock
+) -> AsyncIterator[World]:
+    """A world in which a logout goes on to the provider."""
+    async with world(
+        signing_key, fake_clock, environment={"SIDECAR_PROVIDER_LOGOUT": "on"}
+    ) as made:
+        back = f"{made.base}/_sidecar/signed-out"
+        made.provider.settings.post_logout_redirect_uris = (back,)
+        yield made
+
+
+async def test_a_logout_ends_the_providers_session_too_where_that_is_asked_for(
+    with_provider: World,
+) -> None:
+    browser = await with_provider.logged_in()
+
+    answer = await browser.get("/auth/logout")
+
+    to_provider = URL(answer.headers["Location"])
+    assert to_provider.path == "/logout"
+    assert set(to_provider.query) == {
+        "id_token_hint", "client_id", "post_logout_redirect_uri", "state",
+    }  # fmt: skip
+    at_provider = await browser.get(answer.headers["Location"])
+    assert at_provider.status == 303
+    assert [event.user for event in with_provider.provider.log if event.kind == "logout"] == ["ada"]
+    back = await browser.get(at_provider.headers["Location"])
+    assert back.status == 200
+    assert "You are signed out" in await back.text()
+    assert back.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("query", ["", "?state=made-up.mac", "?state=a&state=b"])
+async def test_who_does_not_come_from_a_logout_goes_on_to_argocd(here: World, query: str) -> None:
+    browser = await here.browser()
+
+    answer = await browser.get(f"/_sidecar/signed-out{query}")
+
+    assert answer.status == 303
+    assert answer.headers["Location"] == "/"
+
+
+async def test_argocds_logout_url_comes_before_the_providers(with_provider: World) -> None:
+    with_provider.argocd.settings.logout_url = "https://idp.example.org/out"
+    browser = await with_provider.logged_in()
+
+    answer = await browser.get("/auth/logout")
+
+    assert answer.headers["Location"] == "https://idp.example.org/out"
+
+
+async def test_argocds_own_address_is_no_logout_url_however_it_ends(with_provider: World) -> None:
+    with_provider.argocd.settings.url += "/"
+    browser = await with_provider.logged_in()
+
+    answer = await browser.get("/auth/logout")
+
+    assert answer.headers["Location"].startswith(f"{with_provider.provider.issuer}/logout?")
+
+
+async def test_a_provider_without_a_logout_leads_back_to_argocd(with_provider: World) -> None:
+    with_provider.provider.settings.post_logout_redirect_uris = ()
+    browser = await with_provider.logged_in()
+
+    answer = await browser.get("/auth/logout")
+
+    assert answer.headers["Location"] == f"{with_provider.base}/"
+
+
+async def test_no_browser_is_sent_to_the_providers_logout_unasked(here: World) -> None:
+    here.provider.settings.post_logout_redirect_uris = (f"{here.base}/_sidecar/signed-out",)
+    browser = await here.logged_in()
+
+    answer = await browser.get("/auth/logout")
+
+    assert answer.headers["Location"] == f"{here.base}/"

@@ -1,0 +1,182 @@
+"""Which of a user's sessions a logout token ends: shared grants, old records, other keys."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from sidecar.core.grant import Sharing
+from sidecar.core.logout_token import EVENT
+from sidecar.core.sealing import Key, KeyRing
+from sidecar.core.session import SessionKey, provider_sid_hash
+from sidecar.errors import RecordUnreadable, SessionOver, TokenInvalid
+from sidecar.flows.backchannel import BATCH, BackchannelLogout
+from sidecar.flows.fresh import Fresh
+from sidecar.flows.logout import Logout
+from tests.flows.replica import Flows, Replica, flows
+
+
+class NoUpstream:
+    """An Argo CD that has nothing to say."""
+
+    async def log_out(self, id_token: str, *, site: str) -> str:
+        """Nothing."""
+        return ""
+
+
+@pytest.fixture
+async def there(signing_key: rsa.RSAPrivateKey) -> AsyncIterator[Flows]:
+    async with flows(signing_key) as made:
+        yield made
+
+
+def backchannel(there: Flows, replica: Replica) -> BackchannelLogout:
+    parts = replica.parts
+    logout = Logout(
+        parts.sessions,
+        parts.records,
+        replica.identity,
+        replica.revocations,
+        NoUpstream(),
+        Fresh(replica.refresh, replica.runtime.clock),
+        replica.runtime,
+    )
+    return BackchannelLogout(
+        parts.sessions,
+        parts.records,
+        there.store,
+        replica.identity,
+        logout,
+        parts.records.client,
+        replica.runtime,
+    )
+
+
+def token(there: Flows, key: rsa.RSAPrivateKey, **claims: str) -> str:
+    now = int(there.clock.now())
+    named = {
+        "iss": there.provider.issuer,
+        "aud": "argo-cd",
+        "iat": now,
+        "exp": now + 120,
+        "jti": "one",
+        "events": {EVENT: {}},
+    }
+    return jwt.encode({**named, **claims}, key, "RS256")
+
+
+def sids(there: Flows) -> list[str]:
+    return [event.detail for event in there.provider.log if event.kind == "code"]
+
+
+async def lives(there: Flows, key: SessionKey) -> bool:
+    try:
+        return await there.first.sessions.load(key) is not None
+    except SessionOver:
+        return False
+
+
+async def test_of_the_sessions_that_share_a_grant_only_the_named_one_ends(
+    there: Flows, signing_key: rsa.RSAPrivateKey
+) -> None:
+    laptop = await there.logged_in(Sharing.PER_USER)
+    phone = await there.logged_in(Sharing.PER_USER)
+    flow = backchannel(there, there.first)
+
+    ended = await flow.log_out(token(there, signing_key, sid=sids(there)[1]))
+
+    assert ended == 1
+    assert await lives(there, laptop)
+    assert not await lives(there, phone)
+    await there.first.tasks.idle()
+    assert not [event for event in there.provider.log if event.kind == "revoked"]
+
+
+async def test_with_the_last_session_of_a_shared_grant_it_is_revoked(
+    there: Flows, signing_key: rsa.RSAPrivateKey
+) -> None:
+    for _ in range(2):
+        await there.logged_in(Sharing.PER_USER)
+
+    ended = await backchannel(there, there.first).log_out(token(there, signing_key, sub="ada"))
+
+    assert ended == 2
+    await there.first.tasks.idle()
+    assert len([event for event in there.provider.log if event.kind == "revoked"]) == 1
+
+
+async def test_the_providers_session_is_known_before_ours_is_there(there: Flows) -> None:
+    key = await there.logged_in()
+    named = provider_sid_hash(there.provider.issuer, "argo-cd", sids(there)[0])
+
+    assert await there.store.user_of_provider_sid(named) == key.user_tag
+    order = there.store.order
+    assert order.index("note_provider_sid") < order.index("attach")
+
+
+async def test_a_session_of_which_no_sid_is_known_ends_with_its_named_user_only(
+    there: Flows, signing_key: rsa.RSAPrivateKey
+) -> None:
+    key = await unnamed_session(there)
+    flow = backchannel(there, there.first)
+
+    assert await flow.log_out(token(there, signing_key, sid="any", jti="a")) == 0
+    assert await lives(there, key)
+    assert await flow.log_out(token(there, signing_key, sid="any", sub="ada", jti="b")) == 1
+    assert not await lives(there, key)
+
+
+async def unnamed_session(there: Flows) -> SessionKey:
+    """A session at a provider whose ID tokens have no `sid`."""
+    tokens, claims = await there.signed_in()
+    cookie, _ = await there.first.parts.joining.start(
+        tokens, replace(claims, provider_sid=""), nonce="a-nonce", user_agent=""
+    )
+    key = there.first.sessions.read_cookies([cookie])
+    assert key
+    return key
+
+
+async def test_more_sessions_than_are_read_at_once_all_end(
+    there: Flows, signing_key: rsa.RSAPrivateKey
+) -> None:
+    tokens, claims = await there.signed_in()
+    for _ in range(BATCH + 3):
+        await there.first.parts.joining.start(tokens, claims, nonce="a-nonce", user_agent="")
+
+    ended = await backchannel(there, there.first).log_out(token(there, signing_key, sub="ada"))
+
+    assert ended == BATCH + 3
+
+
+async def test_a_session_that_this_replica_cannot_read_ends_where_all_of_the_users_do(
+    there: Flows, signing_key: rsa.RSAPrivateKey
+) -> None:
+    key = await there.logged_in()
+    other = await there.add()
+    other.parts.records.ring = KeyRing([Key("other", b"o" * 32)])
+
+    ended = await backchannel(there, other).log_out(token(there, signing_key, sub="ada"))
+
+    assert ended == 1
+    stored = await there.store.load(key)
+    assert stored
+    assert stored.session.ended == "provider_logout"
+
+
+async def test_a_logout_done_half_way_may_come_again_and_one_that_is_done_may_not(
+    there: Flows, signing_key: rsa.RSAPrivateKey
+) -> None:
+    key = await there.logged_in()
+    other = await there.add()
+    other.parts.records.ring = KeyRing([Key("other", b"o" * 32)])
+    logout = token(there, signing_key, sid=sids(there)[0])
+    with pytest.raises(RecordUnreadable):
+        await backchannel(there, other).log_out(logout)
+
+    assert await backchannel(there, there.first).log_out(logout) == 1
+    assert not await lives(there, key)
+    with pytest.raises(TokenInvalid, match="replayed"):
+        await backchannel(there, there.first).log_out(logout)
