@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import jwt
 import pytest
 from aiohttp import ClientResponse
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -16,6 +17,7 @@ from sidecar.core.recent_logins import MOST_LOGINS
 from sidecar.demo.valkey import valkey
 from sidecar.flows.limits import CALLBACKS, EXCHANGES_AT_ONCE, REPEATS_AT_ONCE
 from tests.fakes.clock import FakeClock
+from tests.web.logout_tokens import tell
 from tests.world import PAGE, Browser, World, eventually, world
 
 A_STATE = "a" * 43
@@ -289,3 +291,20 @@ async def test_tokens_by_unknown_keys_have_the_keys_read_once_in_ten_seconds(her
     here.clock.advance(10)
     assert (await (await here.browser()).log_in()).status == 303
     assert here.provider.jwks_requests == read + 1
+
+
+@pytest.mark.parametrize("kid", [None, "unknown"])
+async def test_forged_logout_tokens_have_the_keys_read_once_in_ten_seconds(
+    here: World, kid: str | None
+) -> None:
+    await here.logged_in()
+    strangers = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    read, browser = here.provider.jwks_requests, await here.browser()
+    headers = {"kid": kid} if kid else {}
+
+    for _ in range(20):
+        here.clock.advance(1)
+        forged_token = jwt.encode({"sub": "ada"}, strangers, "RS256", headers=headers)
+        assert (await tell(browser, forged_token)).status == 400
+
+    assert here.provider.jwks_requests == read + 2
