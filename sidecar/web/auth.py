@@ -15,7 +15,7 @@ from sidecar.core.authorization import (
     safe_return_url,
 )
 from sidecar.core.client_address import Networks, client_address
-from sidecar.core.cookies import CookieJar, Crumb, clear_token_lines, crumbs
+from sidecar.core.cookies import CookieJar, Crumb, TokenCookie, clear_token_lines, crumbs
 from sidecar.core.heads import OwnPath, Paths
 from sidecar.core.recent_logins import (
     WITHIN_SECONDS,
@@ -52,6 +52,7 @@ class AuthEndpoints:
         session_seconds: float,
         trusted_proxies: Networks,
         now: Callable[[], float],
+        token_cookie: TokenCookie,
         others: Mapping[OwnPath, Endpoint],
     ) -> None:
         self._limits = limits
@@ -64,6 +65,7 @@ class AuthEndpoints:
         self._paths = paths
         self._sites = sites
         self._session_seconds = session_seconds
+        self._token_cookie = token_cookie
         self._others = others
         self.login_url = f"{paths.root}/auth/login"
 
@@ -216,7 +218,7 @@ class AuthEndpoints:
         return responses.redirect(location or f"{here}/", lines)
 
     def _clear_tokens(self, found: Sequence[Crumb]) -> list[str]:
-        return clear_token_lines(found, root_path=self._paths.root, secure=self._jar.secure)
+        return clear_token_lines(found, self._token_cookie)
 
 
 def _crumbs(request: web.BaseRequest) -> list[Crumb]:
