@@ -2,6 +2,7 @@
 
 from tests.attacks import (  # noqa: F401 - each enters its own into the list
     cookies,
+    floods,
     logins,
     logouts,
     pages,

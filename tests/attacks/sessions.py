@@ -48,7 +48,7 @@ async def _still_answers(terminal: ClientWebSocketResponse) -> bool:
     does="Leaves a terminal and an event stream open, and goes on in them after the logout.",
     stopped_by=Defence(
         "what is open ends with its session",
-        "sidecar.flows.sessions:Sessions._close_ended",
+        "sidecar.flows.held_open:HeldOpen.ended",
         is_always(None),
     ),
 )
@@ -263,3 +263,30 @@ async def cross_site_logout(lab: Lab) -> bool:
         for site in ("cross-site", "same-site"):
             await browser.get("/auth/logout", headers={"Sec-Fetch-Site": site})
         return not browser.session()
+
+
+@attack(
+    19,
+    15,
+    does="Was taken out of a group, and keeps an event stream open that began before.",
+    stopped_by=Defence(
+        "what was opened with other groups ends",
+        "sidecar.flows.held_open:HeldOpen.has_tokens",
+        is_always(None),
+    ),
+)
+async def stream_with_old_groups(lab: Lab) -> bool:
+    async with lab.world() as here:
+        browser = await here.logged_in()
+        accept = {"Accept": "text/event-stream"}
+        events = await browser.http.get(browser.base + STREAM, headers=accept)
+        await eventually(lambda: here.argocd.open_streams == 1)
+        here.provider.script.append(Change(claims={"groups": ["others"]}))
+        here.clock.advance(250)
+        await who(browser)  # the token is renewed behind this one
+        await here.settled()
+
+        here.argocd.emit({"type": "MODIFIED", "application": {"metadata": {"name": "late"}}})
+        late = b"late" in await _rest(events, here)
+        events.close()
+        return late
