@@ -9,7 +9,7 @@ from typing import Any, cast
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from redis.asyncio import Redis
 
-from sidecar.core.session import user_tag
+from sidecar.core.session import SessionKey, user_tag
 from sidecar.demo.misbehaviour import Change
 from tests.attacks.attack import Defence, attack, becomes, is_always
 from tests.attacks.lab import (
@@ -123,8 +123,6 @@ async def tokens_in_the_store(lab: Lab) -> bool:
 
 
 def _keeps_the_secret(_: Any) -> Any:
-    from sidecar.core.session import SessionKey
-
     return lambda tag, secret: SessionKey(tag, secret)
 
 
