@@ -17,7 +17,9 @@ def test_after_a_logout_that_met_a_renewal_nobody_is_served_and_the_grant_is_rev
     age: float,
 ) -> None:
     tell(Story(MEETS_RENEWAL, age=age), EVERY_ORDER)
-    tell(Story(MEETS_RENEWAL, age=age, slow=True), Bounds(preemptions=1, early=1))
+    # A logout with a token that has ended looks for its renewal a hundred times: too many orders.
+    switches = 1 if age < ENDED else 0
+    tell(Story(MEETS_RENEWAL, age=age, slow=True), Bounds(preemptions=switches, early=1))
 
 
 def test_after_a_logout_that_met_two_renewals_nobody_is_served() -> None:
@@ -45,7 +47,9 @@ def test_a_logout_is_final_whatever_fails_meanwhile(wrong: str) -> None:
 
 @pytest.mark.parametrize("wrong", ["kill", "pause"])
 def test_a_logout_is_final_though_a_replica_dies_or_stands_still(wrong: str) -> None:
-    tell(Story(MEETS_RENEWAL, wrong=(wrong,), ends=LOST), Bounds(preemptions=0, faults=1))
+    # Before the token's end, where a logout renews nothing: its looks for a renewal are too many.
+    story = Story(MEETS_RENEWAL, age=IN_THE_WINDOW, wrong=(wrong,), ends=LOST)
+    tell(story, Bounds(preemptions=0, faults=1))
 
 
 @pytest.mark.parametrize("wrong", ["store", "cancel", "kill"])
