@@ -137,6 +137,7 @@ async def _serve_public(
         edges.limits(config),
         http2=config.http2,
         metrics=runtime.metrics,
+        monotonic=runtime.clock.monotonic,
         certificate=edges.certificate(config, runtime),
     )
     port = PublicPort(site)

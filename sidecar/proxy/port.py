@@ -1,12 +1,14 @@
 """The public port: it listens, keeps time for all connections, and ends them when it is told."""
 
 import asyncio
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from sidecar.core.messages import forget_lines
 from sidecar.core.session import SessionKey
 from sidecar.proxy.front import Front
 from sidecar.proxy.site import Site
+from sidecar.proxy.timed import time_next
 
 SWEEP_SECONDS = 1.0
 _FORGET_SECONDS = 60.0
@@ -20,11 +22,21 @@ class PublicPort:
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._forget_at = 0.0
+        site.metrics.connections.count = self._connections_by_what_they_are_at
+        site.metrics.upstream_connections.count = self._upstream_connections
 
     @property
     def connections(self) -> int:
         """How many browsers are connected."""
         return len(self._site.connections)
+
+    def _connections_by_what_they_are_at(self) -> Mapping[str, int]:
+        none = dict.fromkeys(("idle", "request", "stream", "tunnel", "own_page"), 0)
+        return none | Counter(front.at for front in self._site.connections)
+
+    def _upstream_connections(self) -> Mapping[str, int]:
+        pool = self._site.way.pool
+        return {"in_use": pool.open - pool.idle, "idle": pool.idle}
 
     async def start(self, host: str | None, port: int) -> tuple[str, int]:
         """Listen; where that is."""
@@ -75,6 +87,7 @@ class PublicPort:
         for front in list(self._site.connections):
             front.check(now)
         self._site.way.pool.close_aged(now)
+        time_next(self._site)
         if now >= self._forget_at:
             self._forget_at = now + _FORGET_SECONDS
             self._site.way.gate.memories.forget()

@@ -336,7 +336,15 @@ async def _assemble(
         log,
     )
     own: list[bytes] = []
-    site = Site(way, paths, lambda: _OwnPage(own), limits, http2=http2, metrics=metrics)
+    site = Site(
+        way,
+        paths,
+        lambda: _OwnPage(own),
+        limits,
+        http2=http2,
+        metrics=metrics,
+        monotonic=clock.monotonic,
+    )
     if pair is not None:
         site.certificate = Certificate(
             pair, lambda: server_tls(*pair, http2=http2), metrics, structlog.get_logger()
