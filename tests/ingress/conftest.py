@@ -37,8 +37,8 @@ class _Here(AbstractResolver):
     """Every host of the Ingress is on this machine."""
 
     async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
-        found = {"hostname": host, "host": "127.0.0.1", "port": port, "family": 2}
-        return [ResolveResult(**found, proto=0, flags=0)]
+        at = ResolveResult(hostname=host, host="127.0.0.1", port=port, family=2, proto=0, flags=0)
+        return [at]
 
     async def close(self) -> None:
         """Nothing is open."""
