@@ -11,22 +11,26 @@ from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider
 from sidecar.adapters.provider_http import Way, provider_session
 from sidecar.adapters.redis_store import RedisStore
-from sidecar.adapters.upstream import ArgoCd
+from sidecar.adapters.upstream import ArgoCd, NobodyToTell
 from sidecar.config.settings import Config
 from sidecar.config.tls import provider_tls, server_tls, upstream_tls
+from sidecar.core.client_authentication import Credentials
+from sidecar.core.cookies import TokenCookie
 from sidecar.core.provider_addresses import (
     BROWSER_ENDPOINTS,
     SERVER_ENDPOINTS,
     ProviderAddresses,
 )
 from sidecar.core.provider_profiles import ProviderProfile, profile_of
+from sidecar.core.upstream_kinds import UpstreamKind, upstream_profile
 from sidecar.flows.tasks import Runtime
 from sidecar.metrics import Metrics
-from sidecar.ports import Clock
+from sidecar.ports import Clock, Upstream
 from sidecar.proxy.certificate import Certificate
 from sidecar.proxy.pool import Pool, UpstreamAddress, UpstreamTls
 from sidecar.proxy.site import Limits
 
+_DEX_SECONDS = 30.0  # its connector may ask others, and the upstream waits as long as it likes
 KEY_PREFIX = "argocd-token-refresh:"
 
 
@@ -56,8 +60,12 @@ def provider_way(config: Config) -> tuple[object, ...]:
 
 def provider_http(config: Config) -> ClientSession:
     """An HTTP client for the provider."""
-    way = Way(provider_tls_context(config), config.provider_tls_server_name or "", resolved(config))
-    return provider_session(total_seconds=config.timings.provider_seconds, way=way)
+    return provider_session(total_seconds=config.timings.provider_seconds, way=_to_provider(config))
+
+
+def _to_provider(config: Config) -> Way:
+    tls, server_name = provider_tls_context(config), config.provider_tls_server_name or ""
+    return Way(tls, server_name, resolved(config))
 
 
 def resolved(config: Config) -> dict[tuple[str, int], tuple[str, int]]:
@@ -84,14 +92,18 @@ def provider_addresses(config: Config) -> ProviderAddresses:
 
 
 def provider(
-    config: Config, http: ClientSession, secret: Callable[[], str], clock: Clock, metrics: Metrics
+    config: Config,
+    http: ClientSession,
+    credentials: Callable[[], Credentials],
+    clock: Clock,
+    metrics: Metrics,
 ) -> OpenIdProvider:
     """The provider."""
     return OpenIdProvider(
         http,
         provider_addresses(config),
         config.client_id,
-        secret,
+        credentials,
         clock=clock,
         metrics=metrics,
         keys_seconds=config.timings.keys_seconds,
@@ -131,6 +143,12 @@ def argocd(config: Config, http: ClientSession) -> ArgoCd:
     )
 
 
+def told_of_logouts(config: Config, http: ClientSession) -> Upstream:
+    """Who behind the sidecar is told that a login has ended."""
+    devtron = config.upstream_kind is UpstreamKind.DEVTRON
+    return NobodyToTell() if devtron else argocd(config, http)
+
+
 def upstream_way(config: Config) -> tuple[str, bool, str | None, str | None]:
     """How the upstream is reached, all that counts for it."""
     return (
@@ -159,7 +177,31 @@ def upstream_pool(config: Config, tls: UpstreamTls | None, clock: Clock) -> Pool
     address = UpstreamAddress.from_url(
         config.upstream, tls, server_name=config.upstream_tls_server_name or ""
     )
-    return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep)
+    name = upstream_profile(config.upstream_kind).title
+    return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep, name=name)
+
+
+def dex_http(config: Config) -> ClientSession:
+    """An HTTP client for the token requests of an upstream that has the sidecar as its Dex."""
+    return provider_session(total_seconds=_DEX_SECONDS, way=_to_provider(config))
+
+
+def dex_pool(config: Config, clock: Clock) -> Pool:
+    """The connections to the real Dex."""
+    context = provider_tls_context(config) or ssl.create_default_context()
+    tls = UpstreamTls(context, context)
+    server_name = config.provider_tls_server_name or ""
+    address = UpstreamAddress.from_url(config.dex_upstream or "", tls, server_name)
+    return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep, name="Dex")
+
+
+def token_cookie(config: Config) -> TokenCookie:
+    """The upstream's own cookie, with its path and flags."""
+    secure = config.public_url.startswith("https:")
+    if not upstream_profile(config.upstream_kind).cookie_is_login:
+        return TokenCookie(config.root_path, secure)
+    lasts = config.session_max_lifetime
+    return TokenCookie("", secure, for_scripts=True, max_age_seconds=lasts)
 
 
 def certificate(config: Config, runtime: Runtime) -> Certificate | None:

@@ -7,11 +7,13 @@ from typing import Final, TypeVar
 
 from sidecar.config import provider_values, values
 from sidecar.config.provider_values import Resolve
-from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LogLevel
+from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LoginMode, LogLevel
 from sidecar.core.authorization import OfflineAccess
+from sidecar.core.client_authentication import ClientAuth
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import Key
+from sidecar.core.upstream_kinds import UpstreamKind
 
 _T = TypeVar("_T")
 
@@ -186,6 +188,35 @@ class Variables:
     client_secret_file: str | None = _optional(
         str, "A file with the client's secret, read again at every use."
     )
+    client_auth: ClientAuth = _variable(
+        values.one_of(ClientAuth),
+        "auto",
+        "How the client authenticates: `basic`, `basic-raw`, `post`, `private-key-jwt`, "
+        "`workload-identity` or `none`. `auto`: by what it has. See "
+        "[below](#client-authentication).",
+    )
+    client_key_file: str | None = _optional(
+        str,
+        "A file with the key of `private-key-jwt`, as PEM or JWK; read again at every use.",
+    )
+    client_key_id: str | None = _optional(
+        values.printable, "The key's `kid`, where the file does not say it."
+    )
+    client_key_alg: str | None = _optional(
+        values.signature_algorithm,
+        "By what the key signs: `RS256`, `PS256` or `ES256`.",
+        shown="the key's own, else what the provider takes",
+    )
+    client_assertion_audience: str | None = _optional(
+        values.printable,
+        "The `aud` of what the key signs.",
+        shown="the issuer, or what the provider is known to want",
+    )
+    client_assertion_file: str | None = _optional(
+        str,
+        "A file with the token of `workload-identity`; read again at every use.",
+        shown="`AZURE_FEDERATED_TOKEN_FILE`",
+    )
     listen: Listen = _variable(
         values.listen,
         ":8080",
@@ -210,6 +241,11 @@ class Variables:
         "Where `argocd-server` listens: `http://`, `https://`, or `unix:///` with a socket's path. "
         "With Argo CD's settings at hand and without `server.insecure`: `https://127.0.0.1:8090`, "
         "unchecked.",
+    )
+    upstream_kind: UpstreamKind = _variable(
+        values.one_of(UpstreamKind),
+        "argocd",
+        "What stands behind the sidecar: `argocd`, or `devtron` ([Devtron](devtron.md)).",
     )
     upstream_tls_verify: bool = _variable(
         values.switch,
@@ -261,6 +297,21 @@ class Variables:
     )
     admin_listen: Listen = _variable(
         values.listen, ":9090", "Where `/healthz`, `/readyz` and `/metrics` are served."
+    )
+    login: LoginMode = _variable(
+        values.one_of(LoginMode),
+        "own",
+        "Who makes the login. `own`: the sidecar. `observed`: the upstream, which has the sidecar "
+        "as its Dex ([Observed logins](observed-logins.md)).",
+    )
+    dex_listen: Listen = _variable(
+        values.listen,
+        "127.0.0.1:5556",
+        "With observed logins: where the upstream reaches the sidecar as its Dex, in plain HTTP.",
+    )
+    dex_upstream: str | None = _optional(
+        values.dex,
+        "With observed logins: where the real Dex listens, `http://` or `https://`.",
     )
     scopes: tuple[str, ...] = _variable(
         values.scopes, "openid profile email groups", "The scopes to ask the provider for."
