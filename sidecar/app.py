@@ -145,10 +145,10 @@ async def _serve_public(
         edges.limits(config),
         http2=config.http2,
         metrics=runtime.metrics,
-        monotonic=runtime.clock.monotonic,
         certificate=edges.certificate(config, runtime),
     )
     port = PublicPort(site)
+    port.tell(runtime.clock.monotonic)
 
     def show(face: Face, config: Config) -> None:
         # What is under way has the old way, and ends with it.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from sidecar.core.messages import forget_lines
 from sidecar.core.session import SessionKey
@@ -22,13 +22,19 @@ class PublicPort:
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._forget_at = 0.0
-        site.metrics.connections.count = self._connections_by_what_they_are_at
-        site.metrics.upstream_connections.count = self._upstream_connections
+        self._monotonic: Callable[[], float] | None = None
 
     @property
     def connections(self) -> int:
         """How many browsers are connected."""
         return len(self._site.connections)
+
+    def tell(self, monotonic: Callable[[], float]) -> None:
+        """Have the metrics tell of this port: its connections, and what requests are held up by."""
+        self._monotonic = monotonic
+        metrics = self._site.metrics
+        metrics.connections.count = self._connections_by_what_they_are_at
+        metrics.upstream_connections.count = self._upstream_connections
 
     def _connections_by_what_they_are_at(self) -> Mapping[str, int]:
         none = dict.fromkeys(("idle", "request", "stream", "tunnel", "own_page"), 0)
@@ -87,7 +93,8 @@ class PublicPort:
         for front in list(self._site.connections):
             front.check(now)
         self._site.way.pool.close_aged(now)
-        time_next(self._site)
+        if self._monotonic is not None:
+            time_next(self._site, self._monotonic)
         if now >= self._forget_at:
             self._forget_at = now + _FORGET_SECONDS
             self._site.way.gate.memories.forget()

@@ -47,7 +47,6 @@ class Site:
     limits: Limits
     http2: bool
     metrics: Metrics
-    monotonic: Callable[[], float]
     certificate: Certificate | None = None
     """With one, TLS is spoken on the port, and nothing else answered."""
     connections: set["Front"] = field(default_factory=set)

@@ -57,12 +57,12 @@ class TimedExchange(Exchange):
             self._observe = None
 
 
-def time_next(site: Site) -> None:
+def time_next(site: Site, now: Callable[[], float]) -> None:
     """Have the next request timed."""
 
     def timed(browser: Browser, way: Way, asked: Asked, memory: Memory, body: Body) -> Exchange:
         site.exchange = Exchange
         observe = site.metrics.added_seconds.observe
-        return TimedExchange(browser, way, asked, memory, body, site.monotonic, observe)
+        return TimedExchange(browser, way, asked, memory, body, now, observe)
 
     site.exchange = timed

@@ -343,13 +343,13 @@ async def _assemble(
         limits,
         http2=http2,
         metrics=metrics,
-        monotonic=clock.monotonic,
     )
     if pair is not None:
         site.certificate = Certificate(
             pair, lambda: server_tls(*pair, http2=http2), metrics, structlog.get_logger()
         )
     port = PublicPort(site)
+    port.tell(clock.monotonic)
     _, at = await port.start("127.0.0.1", 0)
     name = f"{jar.session}={cookie}"
     return Stack(upstream, site, port, renewing, sessions, at, name, live, own, parts)

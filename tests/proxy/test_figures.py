@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
+from sidecar.proxy.port import PublicPort
 from tests.proxy.stack import OK, Peer, answers_ok, get, stack
 from tests.world import eventually
 
@@ -52,7 +54,7 @@ async def test_of_a_timed_request_only_what_it_waits_for_here_counts() -> None:
         await peer.send(OK)
 
     async with stack(slow) as served:
-        served.site.monotonic = lambda: at
+        served.port.tell(lambda: at)
         served.renewing.gate.clear()
         served.renewing.at_hand.clear()
         served.port.sweep(time.monotonic())
@@ -78,3 +80,20 @@ async def test_one_request_is_timed_for_each_sweep() -> None:
 
         # The port sweeps by itself, too.
         assert 2 <= served.metric("added_seconds_count") < 10
+
+
+async def test_another_port_that_is_not_told_of_changes_no_figure() -> None:
+    async with stack(answers_ok) as served:
+        site = replace(served.site, connections=set(), empty=asyncio.Event())
+        another = PublicPort(site)
+        host, port = await another.start("127.0.0.1", 0)
+        another.sweep(time.monotonic())
+        peer = Peer(*await asyncio.open_connection(host, port))
+        await peer.send(get())
+        await peer.answer()
+
+        assert another.connections == 1
+        assert served.metric("connections", at="idle") == 0
+        assert served.metric("added_seconds_count") == 0
+        peer.close()
+        await another.aclose(seconds=0.2)
