@@ -89,6 +89,13 @@ def test_every_metric_that_somebody_would_page_for_is_on_it() -> None:
     }
 
 
+def test_the_picture_in_the_docs_is_of_this_dashboard() -> None:
+    picture = (MONITORING.parents[1] / "docs/images/dashboard.svg").read_text()
+    shown = re.findall(r'<text class="(?:title|row)"[^>]*>([^<]*)<', picture)
+
+    assert shown == [each["title"] for each in BOARD["panels"]]
+
+
 def test_prometheus_understands_every_query(tmp_path: Path) -> None:
     filled_in = panels(rate_interval="2m", namespace="argocd")
     queries = [query for panel in filled_in for query, _ in panel.queries]
