@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import random
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -82,7 +83,7 @@ class Browser:
     def session(self) -> str:
         """The value of the session cookie, "" without one."""
         found = self.cookies()
-        names = [n for n in found if "argocd-token-refresh" in n and "-login-" not in n]
+        names = [n for n in found if re.fullmatch(r"(__Host-)?argocd-token-refresh-[0-9a-f]{8}", n)]
         return found[names[0]] if names else ""
 
 

@@ -249,6 +249,7 @@ class Renewal:
             self._setbacks.renewed(asked.id)
         tokens = renew(asked.tokens, response, claims, now=self._clock.now())
         renewed = asked.with_tokens(tokens, has_id_token=response.id_token is not None)
+        self._sessions.groups.note(asked.tokens.id_token, tokens.id_token, user=asked.user_tag)
         await self._saving.save(asked, renewed)
         # Not under the lease: nobody else has to wait for Argo CD's Redis.
         self._tasks.start(self._sessions.seeding.note(renewed), "seed")

@@ -799,7 +799,7 @@ async def test_the_absolute_end_is_judged_by_the_clock_of_the_store() -> None:
 async def test_a_session_that_has_idled_out_is_not_put_back_by_those_who_know_it(
     here: Here, one: Replica, live: Live, key: SessionKey
 ) -> None:
-    with one.sessions.held_open(live.session):  # so that it is confirmed, and not touched
+    with one.sessions.held_open(live):  # so that it is confirmed, and not touched
         for _ in range(72 * 6):
             await one.confirmations.round()
             here.clock.advance(600)
@@ -819,7 +819,7 @@ async def test_a_session_that_has_idled_out_is_not_put_back_by_those_who_know_it
 async def test_a_request_does_not_put_back_a_session_that_has_idled_out(
     here: Here, one: Replica, live: Live, key: SessionKey
 ) -> None:
-    with one.sessions.held_open(live.session):
+    with one.sessions.held_open(live):
         for _ in range(72 * 6):
             await one.confirmations.round()
             here.clock.advance(600)
@@ -849,13 +849,13 @@ async def test_something_of_a_session_is_open_until_the_last_of_it_is_closed(
         await one.sessions.look_after_held_open()
         return {name for name, _ in one.parts.cache.to_confirm(here.clock.monotonic())}
 
-    with one.sessions.held_open(live.session):
-        with one.sessions.held_open(live.session):
+    with one.sessions.held_open(live):
+        with one.sessions.held_open(live):
             assert await confirmed() == names
         assert await confirmed() == names
         with (
             pytest.raises(OSError, match="the terminal broke off"),
-            one.sessions.held_open(live.session),
+            one.sessions.held_open(live),
         ):
             raise OSError("the terminal broke off")
         assert await confirmed() == names
