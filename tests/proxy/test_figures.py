@@ -44,6 +44,14 @@ async def test_connections_are_told_by_what_they_are_at() -> None:
         assert served.metric("upstream_connections", state="idle") == 0
 
 
+async def test_known_sessions_and_people_are_told() -> None:
+    async with stack() as served:
+        await served.another_session("head.of.another")
+
+        assert served.metric("known", what="sessions") == 2
+        assert served.metric("known", what="people") == 1
+
+
 async def test_of_a_timed_request_only_what_it_waits_for_here_counts() -> None:
     at = 100.0
 
