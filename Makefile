@@ -8,7 +8,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py fuzz test-attacks test-chaos check-deploy sbom bench bench-refresh lint types lock clean
+.PHONY: help demo test test-py fuzz test-attacks test-chaos check-deploy sbom bench bench-refresh dashboard-picture lint types lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ sbom: build/deploy/ok build/image/ok  ## what the image consists of, as CycloneD
 
 bench: $(VENV)/test.ok  ## minutes beside nginx, haproxy and mod_auth_openidc; ARGS="--quick"
 	$(BIN)/python -m bench.proxies $(ARGS)
+
+dashboard-picture: $(VENV)/test.ok  ## four minutes that end as docs/images/dashboard.svg; needs prometheus
+	$(BIN)/python -m bench.dashboard
 
 bench-refresh: $(VENV)/test.ok  ## minutes of measuring what renewals cost; ARGS="--quick"
 	$(BIN)/python -m bench.refresh $(ARGS)

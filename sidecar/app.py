@@ -148,6 +148,7 @@ async def _serve_public(
         certificate=edges.certificate(config, runtime),
     )
     port = PublicPort(site)
+    port.tell(runtime.clock.monotonic)
 
     def show(face: Face, config: Config) -> None:
         # What is under way has the old way, and ends with it.

@@ -1,11 +1,16 @@
 """Counters and histograms, made once and passed in."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 _PREFIX = "argocd_token_refresh_"
@@ -66,6 +71,27 @@ class LabelledTally(Collector):
     describe = collect
 
 
+class Scraped(Collector):
+    """A gauge with one label that is counted when Prometheus asks, and costs nothing before."""
+
+    def __init__(self, name: str, meaning: str, label: str, registry: CollectorRegistry) -> None:
+        self._name = name
+        self._meaning = meaning
+        self._labelnames = (label,)
+        self.count: Callable[[], Mapping[str, int]] = dict
+        """How many there are by value of the label: set by whoever has them."""
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """What Prometheus is told."""
+        family = GaugeMetricFamily(self._name, self._meaning, labels=self._labelnames)
+        for value, count in self.count().items():
+            family.add_metric([value], count)
+        yield family
+
+    describe = collect
+
+
 class Metrics:
     """Every metric of the sidecar, in a registry of its own."""
 
@@ -105,6 +131,24 @@ class Metrics:
         self.requests = LabelledTally(
             _PREFIX + "requests", "Proxied requests by credential", "credential", self.registry
         )
+        self.added_seconds = Tally(
+            _PREFIX + "added_seconds",
+            "From a request's head to its answer's, less what the upstream took; a sample",
+            self.registry,
+            buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5),
+        )
+        self.connections = Scraped(
+            _PREFIX + "connections",
+            "Connections to the public port, by what each is at",
+            "at",
+            self.registry,
+        )
+        self.upstream_connections = Scraped(
+            _PREFIX + "upstream_connections",
+            "Connections to the upstream: in_use, idle",
+            "state",
+            self.registry,
+        )
         self.refused_requests = self._counter(
             "refused_requests", "Requests that were not passed on, by the answer's status", "status"
         )
@@ -139,6 +183,12 @@ class Metrics:
             _PREFIX + "cached_bytes",
             "About how much memory the known sessions and grants take",
             registry=self.registry,
+        )
+        self.known = Scraped(
+            _PREFIX + "known",
+            "Sessions that were in use lately, and people who have them",
+            "what",
+            self.registry,
         )
         self.confirmation_seconds = Histogram(
             _PREFIX + "confirmation_seconds",

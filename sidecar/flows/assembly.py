@@ -46,6 +46,7 @@ def session_parts(
     records = Records(ring, client, runtime, prefix=prefix)
     remembered = max(REMEMBERED_SECONDS, lifetimes.grace_seconds)
     cache, health = Cache(cache_bytes, remembered), StoreHealth(runtime)
+    runtime.metrics.known.count = cache.count
     knowledge = Knowledge(
         store, records, cache, schedule, runtime, idle_seconds=lifetimes.idle_seconds
     )

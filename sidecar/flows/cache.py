@@ -5,7 +5,7 @@ whose answer said so, and when that answer came. The first says how long it may 
 a store whose answer to a question sent after the second says less has lost something.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
@@ -69,6 +69,11 @@ class Cache:
     ends: dict[RecordName, End] = field(default_factory=dict)
     has_tokens: Callable[[Grant], None] = field(default=lambda _: None)
     """Told of each grant whose ID token was not known here."""
+
+    def count(self) -> Mapping[str, int]:
+        """How many sessions are known here, and of how many people."""
+        people = {key.user_tag for key in self.sessions}
+        return {"sessions": len(self.sessions), "people": len(people)}
 
     def beat(self, now: float) -> None:
         """This process runs. To be told twice a second."""

@@ -47,6 +47,11 @@ class Exchange:
         self._task: asyncio.Task[None] | None = None
         self._held_open: ExitStack | None = None
 
+    @property
+    def name(self) -> str:
+        """An event stream, which lasts, or a plain request."""
+        return "stream" if self._asked.kind is Kind.STREAM else "request"
+
     # The request on its way up
 
     def start(self) -> None:

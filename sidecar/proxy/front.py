@@ -7,7 +7,6 @@ from sidecar.core.answers import Answer, overloaded, refused, to_bytes, to_https
 from sidecar.core.heads import OwnPath, values
 from sidecar.core.messages import RequestHead, RequestReader, check_beginning, check_length
 from sidecar.errors import RequestMalformed
-from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.passes import Asked
 from sidecar.proxy.sides import MOST_UNSENT, Middle
 from sidecar.proxy.site import Site
@@ -37,6 +36,13 @@ class Front(Watched):
     def draining(self) -> bool:
         """Whether no other request follows on this connection."""
         return self._site.draining
+
+    @property
+    def at(self) -> str:
+        """What this connection is at, for whoever watches."""
+        if self._middle is not None:
+            return self._middle.name
+        return "own_page" if self._own is not None else "idle"
 
     # What the event loop tells
 
@@ -157,7 +163,9 @@ class Front(Watched):
         if most is not None and (block.length or 0) > most:
             raise RequestMalformed("a body is too long", status=413)
         way = self._site.way
-        exchange = Exchange(self, way, asked, way.gate.memories.of(block), block.body(most))
+        exchange = self._site.exchange(
+            self, way, asked, way.gate.memories.of(block), block.body(most)
+        )
         self._middle = exchange
         exchange.start()
         if block.has_body and self._buffer and self._middle is exchange:

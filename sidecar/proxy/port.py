@@ -1,12 +1,14 @@
 """The public port: it listens, keeps time for all connections, and ends them when it is told."""
 
 import asyncio
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 from sidecar.core.messages import forget_lines
 from sidecar.core.session import SessionKey
 from sidecar.proxy.front import Front
 from sidecar.proxy.site import Site
+from sidecar.proxy.timed import time_next
 
 SWEEP_SECONDS = 1.0
 _FORGET_SECONDS = 60.0
@@ -20,11 +22,27 @@ class PublicPort:
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._forget_at = 0.0
+        self._monotonic: Callable[[], float] | None = None
 
     @property
     def connections(self) -> int:
         """How many browsers are connected."""
         return len(self._site.connections)
+
+    def tell(self, monotonic: Callable[[], float]) -> None:
+        """Have the metrics tell of this port: its connections, and what requests are held up by."""
+        self._monotonic = monotonic
+        metrics = self._site.metrics
+        metrics.connections.count = self._connections_by_what_they_are_at
+        metrics.upstream_connections.count = self._upstream_connections
+
+    def _connections_by_what_they_are_at(self) -> Mapping[str, int]:
+        none = dict.fromkeys(("idle", "request", "stream", "tunnel", "own_page"), 0)
+        return none | Counter(front.at for front in self._site.connections)
+
+    def _upstream_connections(self) -> Mapping[str, int]:
+        pool = self._site.way.pool
+        return {"in_use": pool.open - pool.idle, "idle": pool.idle}
 
     async def start(self, host: str | None, port: int) -> tuple[str, int]:
         """Listen; where that is."""
@@ -75,6 +93,8 @@ class PublicPort:
         for front in list(self._site.connections):
             front.check(now)
         self._site.way.pool.close_aged(now)
+        if self._monotonic is not None:
+            time_next(self._site, self._monotonic)
         if now >= self._forget_at:
             self._forget_at = now + _FORGET_SECONDS
             self._site.way.gate.memories.forget()

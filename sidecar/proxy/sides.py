@@ -33,6 +33,11 @@ class UpstreamUser(Protocol):
 class Middle(UpstreamUser, Protocol):
     """What stands between a browser's connection and the upstream: an exchange or a tunnel."""
 
+    @property
+    def name(self) -> str:
+        """What the connection is at, for whoever watches."""
+        ...
+
     def from_browser(self, data: bytes) -> bytes:
         """Bytes of the browser; those that are not for this one come back.
 

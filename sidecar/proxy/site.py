@@ -5,10 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sidecar.core.framing import Body
 from sidecar.core.heads import Paths
 from sidecar.core.messages import MAX_FIELDS
 from sidecar.metrics import Metrics
 from sidecar.proxy.certificate import Certificate
+from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.passes import Asked, Memory
+from sidecar.proxy.sides import Browser
 from sidecar.proxy.way import Way
 
 if TYPE_CHECKING:
@@ -46,6 +50,8 @@ class Site:
     certificate: Certificate | None = None
     """With one, TLS is spoken on the port, and nothing else answered."""
     connections: set["Front"] = field(default_factory=set)
+    exchange: Callable[[Browser, Way, Asked, Memory, Body], Exchange] = Exchange
+    """Makes the next request's; now and then one that is timed."""
     draining: bool = False
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last connection has ended while the port drains."""

@@ -17,6 +17,8 @@ class Tunnel:
 
     __slots__ = ("_ended", "_front", "_upstream")
 
+    name = "tunnel"
+
     def __init__(self, front: Browser, upstream: Upstream, ended: Callable[[], None]) -> None:
         self._front = front
         self._upstream = upstream
@@ -91,6 +93,8 @@ class Waiting:
     """Stands in the middle while something is waited for; the browser's bytes wait, too."""
 
     __slots__ = ("_task",)
+
+    name = "request"
 
     def __init__(self, tasks: Tasks, work: Coroutine[Any, Any, None]) -> None:
         self._task = tasks.start(work, "request")

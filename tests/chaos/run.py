@@ -104,7 +104,14 @@ async def chaos(
 
 
 @asynccontextmanager
-async def place(mode: Mode, seed: int, *, logs: Path) -> AsyncIterator[Place]:
+async def place(
+    mode: Mode,
+    seed: int,
+    *,
+    logs: Path,
+    users: int = USERS,
+    token_seconds: float = TOKEN_SECONDS,
+) -> AsyncIterator[Place]:
     """Store, provider, Argo CD and replicas, and everybody logged in."""
     addressed = addresses(NAMES)
     public_url = "http://" + addressed[NAMES[0]]["SIDECAR_LISTEN"]
@@ -114,7 +121,7 @@ async def place(mode: Mode, seed: int, *, logs: Path) -> AsyncIterator[Place]:
         hostile = await owned.enter_async_context(
             hostile_provider(
                 redirect_uris=[f"{public_url}/auth/callback"],
-                id_token_seconds=TOKEN_SECONDS,
+                id_token_seconds=token_seconds,
                 reuse_window_seconds=mode.reuse_window_seconds,
                 replicas=NAMES,
             )
@@ -136,7 +143,7 @@ async def place(mode: Mode, seed: int, *, logs: Path) -> AsyncIterator[Place]:
         replicas = await owned.enter_async_context(fleet(environments, logs))
         many = await owned.enter_async_context(browsers())
         crowd = Crowd(replicas, random.Random(seed + 2))
-        names = [f"user-{user}-{browser}" for user in range(USERS) for browser in range(BROWSERS)]
+        names = [f"user-{user}-{browser}" for user in range(users) for browser in range(BROWSERS)]
         await crowd.arrive(many, names)
         faults = Faults(
             Plan.from_seed(seed),

@@ -20,9 +20,11 @@ from aiohttp import ClientSession
 from tests.hostile.client import ROOT, START_SECONDS
 
 COOKIE = b"argocd.token="
+STREAM = b"/api/v1/stream/applications"
 # A machine with two busy cores may take as long from the check to the arrival.
 EXPIRED_FOR_SECONDS = 1.0
 _ANSWER = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+_EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {}\n\n"
 _HELD_UP_BY_SECONDS = 0.02
 
 
@@ -85,7 +87,7 @@ class Upstream:
         if self._end_of(token) + EXPIRED_FOR_SECONDS < time.time():
             self.seen.expired += 1
             return _ANSWER % b"401 Unauthorized"
-        return _ANSWER % b"200 OK"
+        return _EVENTS if target == STREAM else _ANSWER % b"200 OK"
 
     async def _away(self, seconds: float) -> None:
         if self._server:

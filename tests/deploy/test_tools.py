@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.deploy import test_ingress
 from tests.deploy.rendered import ALL, DEPLOY, ROOT, documents, getting_started, run, server
 
 pytestmark = pytest.mark.deploy
 
 MINORS = range(27, 38)  # of Kubernetes 1
-NO_SCHEMA = {"ServiceMonitor", "HTTPRoute", "ArgoCD"}  # custom resources: other tests read these
+# Custom resources: other tests read these.
+NO_SCHEMA = {"ServiceMonitor", "HTTPRoute", "ArgoCD", *test_ingress.FIELDS}
 
 # What is not done, and why.
 PASSED_OVER = {
@@ -35,6 +37,9 @@ def applied(tmp_path: Path) -> Path:
     (tmp_path / "getting-started.yaml").write_text(yaml.safe_dump_all(started))
     route = DEPLOY / "own-port/httproute.yaml"
     (tmp_path / route.name).write_text(route.read_text())
+    for file in test_ingress.every_file():
+        name = "-".join(file.relative_to(DEPLOY).parts)
+        (tmp_path / name).write_text(file.read_text())
     return tmp_path
 
 

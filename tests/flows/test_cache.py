@@ -456,3 +456,11 @@ def test_every_refresh_token_of_a_grant_is_counted(cache: Cache) -> None:
     cache.note_grant(replace(a_grant(version=2), others=others), "w", START, START)
 
     assert cache.bytes - before == 50_000
+
+
+def test_people_with_two_browsers_are_counted_once() -> None:
+    cache = Cache(MIB)
+    for key in (LAPTOP, SessionKey("alice", "phone"), SessionKey("bob", "laptop")):
+        note(cache, a_session(key))
+
+    assert cache.count() == {"sessions": 3, "people": 2}

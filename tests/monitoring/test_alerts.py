@@ -1,8 +1,6 @@
 """The alerts: promtool runs them over made-up days, and the runbook has a section for each."""
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ import pytest
 import yaml
 
 from sidecar.metrics import Metrics
+from tests.monitoring.promtool import required
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "deploy/monitoring"
@@ -18,16 +17,6 @@ CASES = Path(__file__).parent / "alerts.yaml"
 SPEC = yaml.safe_load((MONITORING / "alerts.yaml").read_text())["spec"]
 ALERTS: list[dict[str, Any]] = [rule for group in SPEC["groups"] for rule in group["rules"]]
 NAMES = [alert["alert"] for alert in ALERTS]
-
-
-@pytest.fixture
-def promtool() -> str:
-    found = shutil.which("promtool")
-    if found is None:
-        if os.environ.get("REQUIRE_PROMTOOL"):
-            pytest.fail("promtool is not here: apt-get install prometheus")
-        pytest.skip("promtool is not here: apt-get install prometheus")
-    return found
 
 
 def known_metrics() -> set[str]:
@@ -43,7 +32,7 @@ def known_metrics() -> set[str]:
 
 
 def test_each_alert_fires_where_it_should_and_none_on_a_quiet_day(
-    promtool: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     rules = [{k: v for k, v in alert.items() if k != "annotations"} for alert in ALERTS]
     spec = {"groups": [{"name": "argocd-token-refresh", "rules": rules}]}
@@ -51,7 +40,7 @@ def test_each_alert_fires_where_it_should_and_none_on_a_quiet_day(
     (tmp_path / "alerts.yaml").write_text(CASES.read_text())
 
     done = subprocess.run(
-        [promtool, "test", "rules", "alerts.yaml"], cwd=tmp_path, capture_output=True, text=True
+        [required(), "test", "rules", "alerts.yaml"], cwd=tmp_path, capture_output=True, text=True
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

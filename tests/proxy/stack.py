@@ -336,12 +336,20 @@ async def _assemble(
         log,
     )
     own: list[bytes] = []
-    site = Site(way, paths, lambda: _OwnPage(own), limits, http2=http2, metrics=metrics)
+    site = Site(
+        way,
+        paths,
+        lambda: _OwnPage(own),
+        limits,
+        http2=http2,
+        metrics=metrics,
+    )
     if pair is not None:
         site.certificate = Certificate(
             pair, lambda: server_tls(*pair, http2=http2), metrics, structlog.get_logger()
         )
     port = PublicPort(site)
+    port.tell(clock.monotonic)
     _, at = await port.start("127.0.0.1", 0)
     name = f"{jar.session}={cookie}"
     return Stack(upstream, site, port, renewing, sessions, at, name, live, own, parts)

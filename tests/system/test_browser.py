@@ -35,13 +35,18 @@ async def sidecar_with(environment: Mapping[str, str]) -> AsyncIterator[None]:
         yield
 
 
-@asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
+def chromium_path() -> str:
     found = shutil.which("chromium")
     if found is None:
         if os.environ.get("REQUIRE_BROWSER"):
             pytest.fail("chromium is not installed, and this run must not skip it")
         pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
+    return found
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    found = chromium_path()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=found, args=QUIET)
         try:
