@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -15,14 +16,17 @@ from sidecar import edges
 from sidecar.changes import Changes
 from sidecar.composition import Composition, Face, request_id
 from sidecar.config.settings import Config
-from sidecar.config.values import Listen, masked
+from sidecar.config.values import Listen, LogLevel, masked
 from sidecar.core.timings import WORK_SECONDS
 from sidecar.flows.tasks import Runtime, Tasks
+from sidecar.logs import audit_log
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock
 from sidecar.proxy.hold_back import HoldBack
 from sidecar.proxy.port import PublicPort
+from sidecar.proxy.recorded import RecordedExchange
 from sidecar.proxy.registry import OpenThings
+from sidecar.proxy.request_log import in_log
 from sidecar.proxy.site import Site
 from sidecar.proxy.way import Way
 from sidecar.web.admin import Admin, Check, Phase
@@ -86,7 +90,9 @@ async def running(
     metrics = Metrics()
     async with AsyncExitStack() as owned:
         tasks = Tasks(log)
-        runtime = Runtime(clock, os.urandom, tasks, metrics, log)
+        failed = metrics.alarms.labels("audit_log_not_written").inc
+        audit = owned.enter_context(audit_log(config.audit_log, log, failed=failed))
+        runtime = Runtime(clock, os.urandom, tasks, metrics, log, audit)
         made = Composition(runtime, config, confirms=confirms)
         owned.push_async_callback(made.aclose)
         owned.push_async_callback(tasks.aclose, seconds=WORK_SECONDS)
@@ -139,6 +145,8 @@ async def _serve_public(
         metrics=runtime.metrics,
         certificate=edges.certificate(config, runtime),
     )
+    if config.log_level is LogLevel.DEBUG:
+        site.exchanges = partial(RecordedExchange, tell=in_log(runtime.log))
     port = PublicPort(site)
 
     def show(face: Face, config: Config) -> None:

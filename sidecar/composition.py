@@ -143,6 +143,9 @@ class Composition:
             return line
         if replaced := line.follow(config, ring):
             self._retire(http=replaced)
+        if before != config.session_keys:
+            was, now = _ids(before), _ids(config.session_keys)
+            self._runtime.audit.info("session_keys_changed", before=was, now=now)
         if gone := set(before or ()) - set(config.session_keys or ()):
             line.parts.sessions.close_signed_by({key.id for key in gone})
         return line
@@ -258,6 +261,10 @@ class Composition:
 def request_id() -> str:
     """A name for one request, in its log lines and on its page."""
     return os.urandom(8).hex()
+
+
+def _ids(keys: tuple[Key, ...] | None) -> list[str]:
+    return [key.id for key in keys or ()]
 
 
 def _login_settings(config: Config) -> LoginSettings:

@@ -85,7 +85,7 @@ class RequestFields:
 
 @dataclass(slots=True)  # not frozen: that costs a microsecond with every request
 class RequestHead:
-    """A request without its body; `line` is its first line as it goes up."""
+    """A request without its body; `line` is its first line as it goes up, and what is added."""
 
     method: str
     target: str

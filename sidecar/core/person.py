@@ -10,6 +10,7 @@ from sidecar.core.grant import Grant
 
 _LONGEST = 300
 _MOST_GROUPS = 2000
+_MOST_TOLD = 20
 _NAMES = ("email", "name", "preferred_username")
 
 
@@ -39,6 +40,18 @@ def person_of(grant: Grant) -> Person:
     claims = _claims(grant.tokens.id_token)
     names = {claim: _text(claims.get(claim)) for claim in _NAMES}
     return Person(grant.subject, groups=tuple(_groups(claims.get("groups"))), **names)
+
+
+def changed_groups(before: Grant, after: Grant) -> tuple[list[str], list[str]]:
+    """The groups that a new ID token has more, and has less; the first few of them."""
+    if before.tokens.id_token == after.tokens.id_token:
+        return [], []
+    old, new = set(person_of(before).groups), set(person_of(after).groups)
+    return _first_few(new - old), _first_few(old - new)
+
+
+def _first_few(groups: set[str]) -> list[str]:
+    return [printable(group) for group in sorted(groups)[:_MOST_TOLD]]
 
 
 def printable(text: str) -> str:

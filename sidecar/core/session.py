@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sidecar.core.sealing import KeyRing
 
 SESSION_SECRET_BYTES = 32
+SHOWN_DIGITS = 12
 _USER_AGENT_LENGTH = 200
 
 
@@ -63,6 +64,11 @@ class SessionKey(NamedTuple):
 
     user_tag: str
     digest: str
+
+    @property
+    def shown(self) -> str:
+        """What names the session to people: it opens nothing."""
+        return self.digest[:SHOWN_DIGITS]
 
 
 @dataclass(frozen=True, slots=True)

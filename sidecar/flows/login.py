@@ -16,8 +16,9 @@ from sidecar.core.authorization import (
     open_attempt,
     requested_scope,
 )
-from sidecar.core.grant import Sharing
+from sidecar.core.grant import Grant, Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
+from sidecar.core.person import printable
 from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
 from sidecar.core.session import EndReason, SessionKey, user_tag
 from sidecar.core.tokens import TokenResponse, first_tokens
@@ -87,6 +88,7 @@ class Login:
         self._tasks = runtime.tasks
         self._metrics = runtime.metrics
         self._log = runtime.log
+        self._audit = runtime.audit
 
     async def start(
         self, return_url: str, redirect_uri: str, *, silent: bool = False
@@ -150,7 +152,7 @@ class Login:
         except (LoginRefused, TryLater) as error:
             reason = error.reason if isinstance(error, LoginRefused) else "unavailable"
             self._metrics.logins.labels(reason).inc()
-            self._log.warning("login_failed", reason=reason, error=str(error))
+            self._audit.warning("login_failed", reason=reason, error=str(error))
             raise
 
     async def _finish(
@@ -191,18 +193,23 @@ class Login:
 
     async def _redeem(self, code: str, attempt: LoginAttempt, user_agent: str) -> str:
         try:
-            cookie, tag, grant_id = await self._exchange(code, attempt, user_agent)
+            cookie, grant = await self._exchange(code, attempt, user_agent)
         except (LoginRefused, TryLater):
             await self._remember(attempt, "", "")
             raise
-        await self._remember(attempt, tag, grant_id)
+        await self._remember(attempt, grant.user_tag, grant.id)
         self._metrics.logins.labels("ok").inc()
-        self._log.info("login", user=tag)
+        subject, session = printable(grant.subject), self._shown(cookie)
+        self._audit.info("login", user=grant.user_tag, subject=subject, session=session)
         return cookie
+
+    def _shown(self, cookie: str) -> str:
+        key = self._sessions.read_cookies([cookie])
+        return key.shown if key else ""
 
     async def _exchange(
         self, code: str, attempt: LoginAttempt, user_agent: str
-    ) -> tuple[str, str, str]:
+    ) -> tuple[str, Grant]:
         try:
             response = await self._provider.exchange(
                 code, code_verifier=attempt.code_verifier, redirect_uri=attempt.redirect_uri
@@ -239,7 +246,7 @@ class Login:
             raise
         await self._schedule.note(grant)
         await self._sessions.seeding.note(grant)
-        return cookie, grant.user_tag, grant.id
+        return cookie, grant
 
     async def _give_back(self, refresh_token: str) -> None:
         """Revoke what no session could be made of."""
@@ -297,6 +304,7 @@ class Login:
         if cookie is None:
             raise again
         self._metrics.logins.labels("repeated").inc()
+        self._audit.info("login_repeated", user=tag, session=self._shown(cookie))
         return cookie
 
     async def _redeemed_outcome(self, attempt: LoginAttempt) -> bytes | None:

@@ -87,7 +87,6 @@ class Logout:
     async def _end(self, live: Live, reason: EndReason) -> Grant | None:
         """The grant that has ended with its last session, None where others have it."""
         ended = await self._sessions.end(live.session.key, live.grant.id, reason)
-        self._log.info("logout", user=live.grant.user_tag, last=ended.last, reason=reason.value)
         if not ended.last:
             return None
         grant = self._latest(live.grant, ended)

@@ -5,6 +5,7 @@ import asyncio
 from sidecar.core.failures import known_error
 from sidecar.core.grant import Grant, Intent, Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
+from sidecar.core.person import changed_groups
 from sidecar.core.refresh_policy import (
     Action,
     Decision,
@@ -68,7 +69,7 @@ class Renewal:
         self._clock = runtime.clock
         self._tasks = runtime.tasks
         self._metrics = runtime.metrics
-        self._log = runtime.log
+        self._audit = runtime.audit
 
     async def renew(self, grant: Grant, min_life: float) -> bool:
         """Renew under the lease; False when another replica has it.
@@ -218,7 +219,7 @@ class Renewal:
         for _ in range(_ATTEMPTS):
             if await self._sessions.end_grant(grant, reason):
                 self._setbacks.forget(grant.id)
-                self._log.info("grant_ended", reason=reason.value, user=grant.user_tag)
+                self._audit.info("grant_ended", reason=reason.value, user=grant.user_tag)
                 return
             stored = await self._sessions.load_grant(grant.user_tag, grant.id)
             if stored is None or stored.tokens.refresh_token != refresh_token:
@@ -254,7 +255,14 @@ class Renewal:
         self._tasks.start(self._sessions.seeding.note(renewed), "seed")
         await self._schedule.note(renewed)
         self._metrics.renewals.labels("renewed" if claims else "without_id_token").inc()
-        self._log.info("renewed", user=asked.user_tag, new_id_token=claims is not None)
+        self._audit.info("renewed", user=asked.user_tag, new_id_token=claims is not None)
+        self._note_groups(asked, renewed)
+
+    def _note_groups(self, before: Grant, after: Grant) -> None:
+        """What somebody may do follows from their groups: a change of them is on record."""
+        added, removed = changed_groups(before, after)
+        if added or removed:
+            self._audit.info("groups_changed", user=after.user_tag, added=added, removed=removed)
 
     async def _verified(self, asked: Grant, response: TokenResponse) -> IdTokenClaims | None:
         """The new ID token's claims, None without one; within the time that the lease has left."""

@@ -61,7 +61,7 @@ class Sessions:
         self._random = runtime.random
         self._tasks = runtime.tasks
         self._metrics = runtime.metrics
-        self._log = runtime.log
+        self._audit = runtime.audit
         self._loading: dict[SessionKey, asyncio.Task[Live | None]] = {}
         self._loads_at_once = asyncio.Semaphore(_LOADS_AT_ONCE)
         self._waiters = 0
@@ -246,6 +246,13 @@ class Sessions:
         if ended.last:
             self._knowledge.note_end(grant_name(key.user_tag, grant_id), reason, write_id)
         self._count_end(reason)
+        self._audit.info(
+            "session_ended",
+            user=key.user_tag,
+            session=key.shown,
+            reason=reason.value,
+            last=ended.last,
+        )
         return ended
 
     async def end_grant(self, grant: Grant, reason: EndReason) -> bool:

@@ -7,7 +7,6 @@ from sidecar.core.answers import Answer, overloaded, refused, to_bytes, to_https
 from sidecar.core.heads import OwnPath, values
 from sidecar.core.messages import RequestHead, RequestReader, check_beginning, check_length
 from sidecar.errors import RequestMalformed
-from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.passes import Asked
 from sidecar.proxy.sides import MOST_UNSENT, Middle
 from sidecar.proxy.site import Site
@@ -157,7 +156,8 @@ class Front(Watched):
         if most is not None and (block.length or 0) > most:
             raise RequestMalformed("a body is too long", status=413)
         way = self._site.way
-        exchange = Exchange(self, way, asked, way.gate.memories.of(block), block.body(most))
+        memory, body = way.gate.memories.of(block), block.body(most)
+        exchange = self._site.exchanges(self, way, asked, memory, body)
         self._middle = exchange
         exchange.start()
         if block.has_body and self._buffer and self._middle is exchange:

@@ -9,6 +9,7 @@ from sidecar.core.heads import Paths
 from sidecar.core.messages import MAX_FIELDS
 from sidecar.metrics import Metrics
 from sidecar.proxy.certificate import Certificate
+from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.way import Way
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Site:
     metrics: Metrics
     certificate: Certificate | None = None
     """With one, TLS is spoken on the port, and nothing else answered."""
+    exchanges: Callable[..., Exchange] = Exchange
+    """Makes one; where somebody is told of each request, a `RecordedExchange`."""
     connections: set["Front"] = field(default_factory=set)
     draining: bool = False
     empty: asyncio.Event = field(default_factory=asyncio.Event)

@@ -1,5 +1,6 @@
 """aiohttp's server for the sidecar's own endpoints, on connections that the front hands over."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,9 +9,12 @@ from structlog.contextvars import bound_contextvars
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.core.heads import OwnPath, Paths, clean_path
+from sidecar.core.request_id import FIELD, usable_request_id
 from sidecar.errors import RequestMalformed, TryLater
 from sidecar.web import responses
 from sidecar.web.auth import AuthEndpoints
+
+_LONGEST_PATH = 256
 
 
 class OwnSite:
@@ -29,9 +33,21 @@ class OwnSite:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request's answer, the last one of its connection."""
-        request_id: str = self._request_ids()
+        given = request.headers.getall(FIELD, [])
+        request_id: str = usable_request_id(given) or self._request_ids()
         with bound_contextvars(request_id=request_id):
+            began_at = asyncio.get_running_loop().time()
             response = await self._answer(request, request_id)
+            took = asyncio.get_running_loop().time() - began_at
+            self._log.debug(
+                "request",
+                method=request.method,
+                path=request.raw_path.partition("?")[0][:_LONGEST_PATH],
+                kind="own",
+                status=response.status,
+                ended="whole",
+                took_ms=round(took * 1000, 3),
+            )
         response.force_close()
         return response
 

@@ -84,6 +84,7 @@ def test_three_variables_are_enough_on_a_developers_machine() -> None:
     assert config.timings == Timings()
     assert config.cookie_mode is CookieMode.OPAQUE
     assert config.log_level is LogLevel.INFO
+    assert config.audit_log == "stdout"
 
 
 _FOLDER = tempfile.TemporaryDirectory()
@@ -162,6 +163,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "store_timeout": ("100ms", 0.1),
     "cookie_mode": ("mirror", CookieMode.MIRROR),
     "log_level": ("debug", LogLevel.DEBUG),
+    "audit_log": ("/var/log/audit.log", "/var/log/audit.log"),
 }
 BAD = {
     "argocd_config_dir": "/nowhere",
@@ -221,6 +223,7 @@ BAD = {
     "store_timeout": "0s",
     "cookie_mode": "both",
     "log_level": "INFO",
+    "audit_log": "stderr",
 }
 ANYTHING_GOES = {"client_secret"}
 BESIDE = {
