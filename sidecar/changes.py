@@ -145,5 +145,5 @@ def _changed(before: Config, after: Config) -> list[str]:
     if before.provider_ca != after.provider_ca and before.argocd == after.argocd:
         names.append("provider_ca_file")
     if "client_secret" not in names and not after.has_secret_of(before):
-        names.append("client_secret_file")
+        names.append("client_key_file" if after.client_key_file else "client_secret_file")
     return names if before.argocd == after.argocd else [*names, "argocd"]

@@ -40,6 +40,8 @@ from sidecar.web.sessions import SessionPages
 # What began with a configuration that is gone has ended by then: logins take the longest.
 KEPT_SECONDS = ATTEMPT_LIFE_SECONDS + 60.0
 
+_BESIDE_THE_TOKEN = 8 * 1024  # of a request's head, for its line, other fields and other cookies
+
 
 @dataclass(frozen=True, slots=True)
 class Face:
@@ -281,4 +283,5 @@ def _rules(config: Config, jar: CookieJar, paths: Paths) -> Rules:
         frozenset({*here, *(config.websocket_origins or ())}),
         mirror=config.cookie_mode is CookieMode.MIRROR,
         min_token_life=config.min_token_life,
+        most_mirrored=config.max_head_size - _BESIDE_THE_TOKEN,
     )

@@ -14,6 +14,7 @@ from sidecar.adapters.redis_store import RedisStore
 from sidecar.adapters.upstream import ArgoCd
 from sidecar.config.settings import Config
 from sidecar.config.tls import provider_tls, server_tls, upstream_tls
+from sidecar.core.client_authentication import Credentials
 from sidecar.core.provider_addresses import (
     BROWSER_ENDPOINTS,
     SERVER_ENDPOINTS,
@@ -84,14 +85,18 @@ def provider_addresses(config: Config) -> ProviderAddresses:
 
 
 def provider(
-    config: Config, http: ClientSession, secret: Callable[[], str], clock: Clock, metrics: Metrics
+    config: Config,
+    http: ClientSession,
+    credentials: Callable[[], Credentials],
+    clock: Clock,
+    metrics: Metrics,
 ) -> OpenIdProvider:
     """The provider."""
     return OpenIdProvider(
         http,
         provider_addresses(config),
         config.client_id,
-        secret,
+        credentials,
         clock=clock,
         metrics=metrics,
         keys_seconds=config.timings.keys_seconds,

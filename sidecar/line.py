@@ -52,7 +52,7 @@ class Line:
         self.provider = edges.provider(
             config,
             self.http,
-            lambda: self._config.read_client_secret(),
+            lambda: self._config.read_credentials(),
             runtime.clock,
             runtime.metrics,
         )

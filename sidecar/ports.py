@@ -368,6 +368,7 @@ class ProviderEndpoints:
     end_session_endpoint: str = ""
     userinfo_endpoint: str = ""
     token_endpoint_auth_methods: tuple[str, ...] = ("client_secret_basic",)
+    token_endpoint_auth_algorithms: tuple[str, ...] = ()
     scopes_supported: tuple[str, ...] = ()
     iss_parameter_supported: bool = False
 

@@ -36,6 +36,12 @@ class PacedClock(FakeClock):
         await asyncio.sleep(0.002)
 
 
+class BrowserJar(CookieJar):
+    """Sends all cookies, as browsers do; aiohttp's own jar leaves out what goes beyond 8 KiB."""
+
+    _limits_enabled = False
+
+
 @dataclass
 class Browser:
     """A person's browser: keeps cookies, follows nothing unless told to."""
@@ -148,7 +154,7 @@ class World:
         """A browser without cookies, that reaches the world through a sidecar (the first)."""
         http = await self.owned.enter_async_context(
             ClientSession(
-                cookie_jar=CookieJar(unsafe=True),
+                cookie_jar=BrowserJar(unsafe=True),
                 timeout=ClientTimeout(total=20),
                 max_field_size=65536,
                 max_line_size=65536,

@@ -1,18 +1,17 @@
 """The OpenID provider over HTTP: discovery, JWKS, token and revocation endpoints."""
 
-import base64
 import functools
 import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import urlencode
 
 from aiohttp import (
     ClientSession,
     ClientTimeout,
 )
-from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.rfc7009 import prepare_revoke_token_request
 
 from sidecar.adapters.provider_http import (
@@ -26,10 +25,17 @@ from sidecar.adapters.provider_http import (
 from sidecar.adapters.provider_metadata import no_json, read_metadata
 from sidecar.adapters.remembered import Remembered
 from sidecar.core import id_token as core_id_token
+from sidecar.core.client_authentication import (
+    ClientAuth,
+    Credentials,
+    Verifier,
+    authenticated,
+    method_used,
+)
 from sidecar.core.failures import Answer, failure
 from sidecar.core.id_token import SigningKey, read_keys
-from sidecar.core.provider_addresses import ProviderAddresses
-from sidecar.core.provider_profiles import ProviderProfile, SecretPlace, recognised
+from sidecar.core.provider_addresses import ProviderAddresses, seen_from_outside
+from sidecar.core.provider_profiles import ProviderProfile, recognised
 from sidecar.core.published_keys import PublishedKeys
 from sidecar.core.tokens import TokenResponse, read_token_response
 from sidecar.errors import ProviderUnavailable
@@ -37,12 +43,13 @@ from sidecar.metrics import Metrics
 from sidecar.ports import Clock, ProviderEndpoints
 
 ASK_AGAIN_SECONDS = 10.0  # between two JWKS requests, whatever unknown key ids come
+_JTI_BYTES = 16
 # Where a token straight from the provider does not fit its keys: it has changed them just now.
 ASK_AT_ONCE_SECONDS = 1.0
 
 
 class OpenIdProvider:
-    """The provider at its addresses, for one client. `secret` is asked for at each request.
+    """The provider at its addresses, for one client. Its credentials are asked for each time.
 
     Without a profile the provider is recognised, at each discovery anew.
     """
@@ -52,7 +59,7 @@ class OpenIdProvider:
         http: ClientSession,
         addresses: ProviderAddresses,
         client_id: str,
-        secret: Callable[[], str],
+        credentials: Callable[[], Credentials],
         *,
         clock: Clock,
         metrics: Metrics,
@@ -62,7 +69,7 @@ class OpenIdProvider:
         self._http = http
         self._addresses = addresses
         self._client_id = client_id
-        self._secret = secret
+        self._credentials = credentials
         self._clock = clock
         self._metrics = metrics
         self._chosen = profile
@@ -97,6 +104,15 @@ class OpenIdProvider:
         Before the first discovery the issuer alone has to tell.
         """
         return self._chosen or self._recognised
+
+    async def client_auth(self) -> ClientAuth:
+        """How the client authenticates here, by what it has and what the provider lists.
+
+        Raises:
+            OSError, ValueError: its credentials cannot be read.
+        """
+        endpoints = await self._endpoints.get()
+        return method_used(self._credentials(), self._verifier(endpoints, ""))
 
     @property
     def issuer_aliases(self) -> tuple[str, ...]:
@@ -164,7 +180,7 @@ class OpenIdProvider:
         return read_token_response(answer.body)
 
     async def _post(self, url: str, body: str, endpoints: ProviderEndpoints, name: str) -> Answer:
-        headers, body = self._authenticated(body, endpoints)
+        headers, body = self._authenticated(body, endpoints, url)
         with self._metrics.provider_seconds.labels(name).time():
             posted = self._posted(url, body, headers)
             try:
@@ -191,29 +207,34 @@ class OpenIdProvider:
                 date=response.headers.get("Date", ""),
             )
 
-    def _authenticated(self, body: str, endpoints: ProviderEndpoints) -> tuple[dict[str, str], str]:
-        """Client authentication (RFC 6749 2.3.1): Basic where listed, else in the body.
-
-        One of the two: with both some providers refuse (OneLogin), as section 2.3 asks.
-        """
-        headers = {
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Accept": "application/json",
-        }
+    def _authenticated(
+        self, form: str, endpoints: ProviderEndpoints, asked: str
+    ) -> tuple[dict[str, str], str]:
+        """A form for the endpoint that is asked, as the client sends it."""
         try:
-            secret = self._secret()
+            credentials = self._credentials()
         except (OSError, ValueError) as error:
-            raise ProviderUnavailable("the client's secret cannot be read from its file") from error
-        listed = "client_secret_basic" in endpoints.token_endpoint_auth_methods
-        if secret and listed and self.profile.secret_place is SecretPlace.LISTED:
-            # Authlib leaves the form encoding out, and secrets with `%` or `+` fail then.
-            pair = f"{quote_plus(self._client_id)}:{quote_plus(secret)}"
-            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-            return headers, body
-        method = "client_secret_post" if secret else "none"
-        auth = ClientAuth(self._client_id, secret, method)
-        _, headers, body = auth.prepare("POST", "", headers, body)
-        return headers, body
+            raise ProviderUnavailable(
+                "the client's secret, key or token cannot be read from its file"
+            ) from error
+        return authenticated(
+            form,
+            self._client_id,
+            credentials,
+            self._verifier(endpoints, asked),
+            now=self._clock.now(),
+            jti=lambda: os.urandom(_JTI_BYTES).hex(),
+        )
+
+    def _verifier(self, endpoints: ProviderEndpoints, asked: str) -> Verifier:
+        return Verifier(
+            endpoints.issuer,
+            seen_from_outside(self._addresses, endpoints.token_endpoint),
+            endpoints.token_endpoint_auth_methods,
+            endpoints.token_endpoint_auth_algorithms,
+            self.profile,
+            seen_from_outside(self._addresses, asked),
+        )
 
     async def _discover(self) -> ProviderEndpoints:
         addresses = self._addresses

@@ -31,6 +31,9 @@ def read_metadata(document: Any, addresses: ProviderAddresses) -> ProviderEndpoi
         **urls,
         # Left out, it means Basic (OpenID Connect Discovery section 3).
         token_endpoint_auth_methods=methods or ("client_secret_basic",),
+        token_endpoint_auth_algorithms=_texts(
+            document, "token_endpoint_auth_signing_alg_values_supported"
+        ),
         scopes_supported=_texts(document, "scopes_supported"),
         iss_parameter_supported=(
             document.get("authorization_response_iss_parameter_supported") is True

@@ -54,7 +54,7 @@ class Opened:
     async def provider(self) -> OpenIdProvider:
         """The provider; closed with the rest."""
         http = await self._owned.enter_async_context(edges.provider_http(self.config))
-        secret = self.config.read_client_secret
+        secret = self.config.read_credentials
         return edges.provider(self.config, http, secret, self.clock, Metrics())
 
     async def upstream(self) -> ArgoCd:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 PREFIX = "SIDECAR_"
+AZURE_TOKEN_FILE = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105 - a name
 _FILE = "_file"
 # What Kubernetes puts into every pod for a Service whose name starts with "sidecar".
 _SERVICE_NAME = re.compile(

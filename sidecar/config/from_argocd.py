@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlsplit
 
 from sidecar.config import values
+from sidecar.config.environment import AZURE_TOKEN_FILE
 from sidecar.config.from_dex import FromDex
 from sidecar.config.seeding import AccessTokenSeed, access_token_seed
 from sidecar.config.tls import pair_faults, provider_tls
@@ -23,6 +24,7 @@ from sidecar.core.argocd_files import (
     Finding,
     Weight,
 )
+from sidecar.core.client_authentication import ClientAuth
 from sidecar.core.sealing import derived_key
 
 LOGIN = ("public_url", "issuer", "client_id")
@@ -68,6 +70,7 @@ class Merging:
         given: dict[str, str],
         *,
         lifetime: float,
+        assertion_file: str = "",
     ) -> None:
         self._argocd = read_argocd_config(files)
         self._files = files
@@ -75,6 +78,7 @@ class Merging:
         self._given = given
         self._set = frozenset(given)
         self._lifetime = lifetime
+        self._assertion_file = assertion_file
         self._findings = [*unread, *self._argocd.findings]
         self._sources: dict[str, str] = {}
 
@@ -162,6 +166,8 @@ class Merging:
         self.take("client_id", f"{where}: clientID", oidc.client_id, values.client_id)
         scopes = " ".join(oidc.requested_scopes)
         self.take("scopes", f"{where}: requestedScopes", scopes, values.scopes)
+        if oidc.azure.use_workload_identity:
+            self._take_workload_identity(f"{where}: azure.useWorkloadIdentity")
         own_secret = {"client_secret", "client_secret_file"} & self._set
         if oidc.client_secret and not own_secret and self._given.get("client_id") == oidc.client_id:
             self.put("client_secret", f"{where}: clientSecret", oidc.client_secret)
@@ -169,6 +175,23 @@ class Merging:
         if self._argocd.tls_insecure_skip_verify and not own_tls:
             self.put("provider_tls_verify", f"{CM}: oidc.tls.insecure.skip.verify", "off")
         return True
+
+    def _take_workload_identity(self, where: str) -> None:
+        """The token that Argo CD itself would show; a method of our own wins."""
+        if {"client_auth", "client_key_file"} & self._set:
+            return
+        if not ("client_assertion_file" in self._set or self._assertion_file):
+            self.find(
+                Weight.BROKEN,
+                where,
+                f"needs the file that {AZURE_TOKEN_FILE} names, and nothing sets it here. Label "
+                'the pod azure.workload.identity/use: "true", and do not have the webhook skip '
+                "the sidecar's container",
+            )
+            return
+        self.put("client_auth", where, ClientAuth.WORKLOAD_IDENTITY)
+        if "client_assertion_file" not in self._set:
+            self.put("client_assertion_file", AZURE_TOKEN_FILE, self._assertion_file)
 
     def _take_dex(self) -> FromDex | None:
         """What the bundled Dex gives, where it is the provider."""

@@ -10,11 +10,17 @@ from urllib.parse import urlsplit
 
 from sidecar.config import values
 from sidecar.config.argocd_folder import Folder, Signature, file_signature
+from sidecar.config.credentials import (
+    credential_faults,
+    find_assertion_file,
+    read_credentials,
+)
 from sidecar.config.environment import read_file, variable
 from sidecar.config.from_argocd import FromArgoCd
 from sidecar.config.sources import ArgoCdSource, filled_by_argocd, given_by
 from sidecar.config.tls import provider_authorities
 from sidecar.config.variables import VARIABLES, Variables
+from sidecar.core.client_authentication import Credentials
 from sidecar.core.timings import Timings
 from sidecar.errors import ConfigurationError
 
@@ -45,6 +51,7 @@ class Config(Variables):
         given, faults = given_by(environ)
         names = frozenset(given)
         argocd, unset = filled_by_argocd(given, environ, source)
+        faults += find_assertion_file(given, environ)
         values_read, unreadable = _read(given)
         faults += [*unset, *unreadable]
         if unreadable:
@@ -54,11 +61,11 @@ class Config(Variables):
         faults += [] if said else no_authorities
         config = cls(**values_read, argocd=argocd, provider_ca=ca, _set=names, _source=source)
         faults += [*config.timings.faults(), *additional_url_faults(config)]
+        faults += credential_faults(config, has_client=config.argocd.takes_over_logins)
         if faults:
             raise ConfigurationError(faults)
         with suppress(OSError, ValueError):  # it was there a moment ago, and is read at each use
-            digest = hashlib.sha256(config.read_client_secret().encode()).hexdigest()
-            return replace(config, _secret_digest=digest)
+            return replace(config, _secret_digest=_digest(config))
         return config
 
     def source(self, field: str) -> str:
@@ -71,7 +78,12 @@ class Config(Variables):
 
     def watched(self) -> Signature:
         """What changes when anything does that `load` reads; nothing is read for it."""
-        files = (self.client_secret_file, self.session_keys_file, self.provider_ca_file)
+        files = (
+            self.client_secret_file,
+            self.client_key_file,
+            self.session_keys_file,
+            self.provider_ca_file,
+        )
         marks = tuple(file_signature(Path(file)) for file in files if file)
         source = self._source or Folder(self.argocd_config_dir)
         return (*marks, *source.signature())
@@ -81,6 +93,14 @@ class Config(Variables):
         if self.client_secret_file:
             return read_file(self.client_secret_file)
         return self.client_secret or ""
+
+    def read_credentials(self) -> Credentials:
+        """What the client authenticates with, as it is now.
+
+        Raises:
+            OSError, ValueError: its file cannot be read, or holds nothing that can be used.
+        """
+        return read_credentials(self, self.read_client_secret)
 
     def keeping(self, names: Iterable[str], of: "Config") -> Self:
         """This configuration with what another has in these fields, and read at a start only."""
@@ -92,7 +112,7 @@ class Config(Variables):
         return replace(self, **kept, argocd=argocd)
 
     def has_secret_of(self, other: "Config") -> bool:
-        """Whether the client's secret was the same when both were loaded."""
+        """Whether the client's secret and key were the same when both were loaded."""
         return self._secret_digest == other._secret_digest
 
     @property
@@ -114,6 +134,11 @@ def additional_url_faults(config: Config) -> Iterator[str]:
                 f"{variable('additional_urls')} has {url!r}, whose scheme or path is not that of "
                 "the public URL. Correct it"
             )
+
+
+def _digest(config: Config) -> str:
+    key = read_file(config.client_key_file) if config.client_key_file else ""
+    return hashlib.sha256(f"{config.read_client_secret()}\0{key}".encode()).hexdigest()
 
 
 def _authorities(given: Mapping[str, str], others: str) -> tuple[str, list[str]]:

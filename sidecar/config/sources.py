@@ -7,7 +7,13 @@ from typing import Any, Protocol
 
 from sidecar.config import values
 from sidecar.config.argocd_folder import Folder, Signature
-from sidecar.config.environment import PREFIX, from_kubernetes, read_files, variable
+from sidecar.config.environment import (
+    AZURE_TOKEN_FILE,
+    PREFIX,
+    from_kubernetes,
+    read_files,
+    variable,
+)
 from sidecar.config.from_argocd import LOGIN, FromArgoCd, Merging
 from sidecar.config.tls import pair_faults, upstream_ca_faults
 from sidecar.config.variables import ARGOCD_CONFIG_DIR, VARIABLES, Variables
@@ -83,7 +89,10 @@ def filled_by_argocd(
         return FromArgoCd(), [*_missing(given), *_left_to_choose(given, environ)]
     files, unread = source.read()
     lifetime = Variables().session_max_lifetime
-    merged = Merging(files, unread, source.file, given, lifetime=lifetime).merged()
+    assertion_file = environ.get(AZURE_TOKEN_FILE, "")
+    merged = Merging(
+        files, unread, source.file, given, lifetime=lifetime, assertion_file=assertion_file
+    ).merged()
     given.setdefault("store_url", "memory://")  # not used: logins pass where Argo CD has none
     return merged, list(_missing(given)) if merged.takes_over_logins else []
 

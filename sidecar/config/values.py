@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from sidecar.core.client_assertion import ALGORITHMS
 from sidecar.core.refresh_policy import RefreshWindow
 from sidecar.core.sealing import Key, parse_keys
 
@@ -297,6 +298,21 @@ def client_id(text: str) -> str:
     """The client's id at the provider."""
     if not re.fullmatch(r"[\x20-\x7e]{1,512}", text):
         raise ValueError(f"is not a client id: {text!r}. Copy it from the provider")
+    return text
+
+
+def printable(text: str) -> str:
+    """A text that goes into a token as it is."""
+    if not re.fullmatch(r"[\x20-\x7e]{1,512}", text):
+        raise ValueError(f"is not a text of at most 512 letters: {text[:40]!r}. Write it in ASCII")
+    return text
+
+
+def signature_algorithm(text: str) -> str:
+    """What an assertion is signed by."""
+    if text not in ALGORITHMS:
+        known = ", ".join(ALGORITHMS)
+        raise ValueError(f"is not one of {known}: {text!r}. Write one of them")
     return text
 
 

@@ -9,6 +9,7 @@ from sidecar.config import provider_values, values
 from sidecar.config.provider_values import Resolve
 from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LogLevel
 from sidecar.core.authorization import OfflineAccess
+from sidecar.core.client_authentication import ClientAuth
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import Key
@@ -185,6 +186,35 @@ class Variables:
     )
     client_secret_file: str | None = _optional(
         str, "A file with the client's secret, read again at every use."
+    )
+    client_auth: ClientAuth = _variable(
+        values.one_of(ClientAuth),
+        "auto",
+        "How the client authenticates: `basic`, `basic-raw`, `post`, `private-key-jwt`, "
+        "`workload-identity` or `none`. `auto`: by what it has. See "
+        "[below](#client-authentication).",
+    )
+    client_key_file: str | None = _optional(
+        str,
+        "A file with the key of `private-key-jwt`, as PEM or JWK; read again at every use.",
+    )
+    client_key_id: str | None = _optional(
+        values.printable, "The key's `kid`, where the file does not say it."
+    )
+    client_key_alg: str | None = _optional(
+        values.signature_algorithm,
+        "By what the key signs: `RS256`, `PS256` or `ES256`.",
+        shown="the key's own, else what the provider takes",
+    )
+    client_assertion_audience: str | None = _optional(
+        values.printable,
+        "The `aud` of what the key signs.",
+        shown="the issuer, or what the provider is known to want",
+    )
+    client_assertion_file: str | None = _optional(
+        str,
+        "A file with the token of `workload-identity`; read again at every use.",
+        shown="`AZURE_FEDERATED_TOKEN_FILE`",
     )
     listen: Listen = _variable(
         values.listen,

@@ -148,10 +148,6 @@ class _Reading:
         for name, value in (("issuer", oidc.issuer), ("clientID", oidc.client_id)):
             if not value:
                 self._find(Weight.BROKEN, where, f"has no {name}. Set it")
-        if oidc.azure.use_workload_identity:
-            self._cannot(
-                f"{where}: azure.useWorkloadIdentity", "authenticates without a client secret"
-            )
         if oidc.client_id and oidc.client_id not in oidc.audiences:
             self._find(
                 Weight.BROKEN,
@@ -172,13 +168,6 @@ class _Reading:
                 "switches off the check of the provider's certificate, here too. "
                 "Give rootCA instead",
             )
-
-    def _cannot(self, where: str, why: str) -> None:
-        self._find(
-            Weight.ABSENT,
-            where,
-            f"{why}: logins stay with Argo CD. Switch it off to have them taken over",
-        )
 
     # The rest of argocd-cm
 

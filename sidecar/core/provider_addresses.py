@@ -102,6 +102,12 @@ def seen_from_here(addresses: ProviderAddresses, url: str) -> str:
     return (_for_servers(given, addresses) if given else None) or url
 
 
+def seen_from_outside(addresses: ProviderAddresses, url: str) -> str:
+    """The public address of what the sidecar asks inside: the one that the provider goes by."""
+    given = _Url.read(url)
+    return _for_browsers(given, addresses) if given and addresses.internal_url else url
+
+
 def _mend(name: str) -> str:
     return f"Mend the provider's metadata, or set SIDECAR_{name.upper()}"
 

@@ -87,6 +87,16 @@ class SecretPlace(Enum):
     BODY = auto()
 
 
+class AssertionAudience(Enum):
+    """The `aud` of the client's assertions (RFC 7523 section 3)."""
+
+    ISSUER = auto()
+    """The only one that RFC 10070 leaves."""
+    TOKEN_ENDPOINT = auto()
+    ENDPOINT = auto()
+    """The one that is asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderProfile:
     """How to speak with a provider, and how to understand its answers.
@@ -107,6 +117,7 @@ class ProviderProfile:
     refresh_scope: str = ""
     authorization: tuple[tuple[str, str], ...] = ()
     secret_place: SecretPlace = SecretPlace.LISTED
+    assertion_audience: AssertionAudience = AssertionAudience.ISSUER
     unlisted_scopes: tuple[str, ...] = ()
     """Patterns of scopes that it takes, and does not list."""
     may_forget: bool = False
@@ -208,6 +219,7 @@ PROFILES = (
             Sign(listed=(("response_modes_supported", "okta_post_message"),)),
         ),
         reuse_window_seconds=30.0,
+        assertion_audience=AssertionAudience.ENDPOINT,
         notes="the default grace of its rotation; without rotation the token stays",
     ),
     ProviderProfile(
@@ -231,6 +243,7 @@ PROFILES = (
             Sign(listed=(("claims_supported", "cloud_instance_name"),)),
         ),
         reuse_window_seconds=math.inf,
+        assertion_audience=AssertionAudience.TOKEN_ENDPOINT,
         notes="a new refresh token does not end the old one",
     ),
     ProviderProfile(
@@ -252,6 +265,7 @@ PROFILES = (
             Sign(paths=(("token_endpoint", r".*/as/token\.oauth2"),)),
             Sign(members=("ping_revoked_sris_endpoint",)),
         ),
+        assertion_audience=AssertionAudience.TOKEN_ENDPOINT,
         notes="an ID token on refresh only with *Return ID Token On Refresh Grant*",
     ),
     ProviderProfile(
@@ -272,6 +286,7 @@ PROFILES = (
             ),
         ),
         errors=(_FOSITE_TOKEN_IS_DEAD,),
+        assertion_audience=AssertionAudience.TOKEN_ENDPOINT,
         notes="rotates always, without grace",
     ),
     ProviderProfile(
@@ -287,6 +302,7 @@ PROFILES = (
             ),
         ),
         errors=(_FOSITE_TOKEN_IS_DEAD,),
+        assertion_audience=AssertionAudience.TOKEN_ENDPOINT,
         notes="its grace period is off by default; reuse then ends the consent",
     ),
     ProviderProfile(
@@ -316,6 +332,7 @@ PROFILES = (
             Sign(members=("access_token_issuer",), issuer=r"https?://[^/]+/adfs/?"),
         ),
         secret_place=SecretPlace.BODY,
+        assertion_audience=AssertionAudience.TOKEN_ENDPOINT,
         notes="the secret goes into the body",
     ),
     GENERIC,

@@ -62,7 +62,7 @@ class ProviderKeys:
 
     async def _fetch(self) -> None:
         async with ClientSession(timeout=ClientTimeout(total=FETCH_SECONDS)) as http:
-            address = f"{self._issuer}/.well-known/openid-configuration"
+            address = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
             async with http.get(address, raise_for_status=True) as response:
                 discovery = await response.json()
             if discovery.get("issuer") != self._issuer:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 from sidecar.config.settings import Config
+from sidecar.core.client_authentication import METHODS, ClientAuth
 from sidecar.core.provider_profiles import Provider, ProviderProfile
 from sidecar.doctor.fetch import Page
 from sidecar.doctor.findings import Finding, fault, ok, warning
@@ -13,6 +14,14 @@ from sidecar.doctor.provider_look import ProviderSeen, redirect_uri
 
 _NO_TOKENS = "No code and no refresh token can be redeemed."
 _CLIENT = {"invalid_client", "unauthorized_client"}
+_HOW = {
+    ClientAuth.BASIC: "its secret in the header (client_secret_basic)",
+    ClientAuth.BASIC_RAW: "its secret in the header as it is (client_secret_basic, basic-raw)",
+    ClientAuth.POST: "its secret in the body (client_secret_post)",
+    ClientAuth.PRIVATE_KEY_JWT: "a token signed with its key (private_key_jwt)",
+    ClientAuth.WORKLOAD_IDENTITY: "the pod's token (workload identity)",
+    ClientAuth.NONE: "nothing but its id (none)",
+}
 _LATER = {408, 425, 429}
 _NEEDS_PERSON = {
     "login_required", "interaction_required", "consent_required", "account_selection_required",
@@ -71,7 +80,7 @@ def of_token(config: Config, seen: ProviderSeen) -> Iterator[Finding]:
     if error is None:
         return
     if error in _CLIENT or (not error and "answered 401" in problem):
-        yield _client_refused(config, seen)
+        yield _client_refused(seen)
     elif error in ("unsupported_grant_type", "access_denied"):
         yield fault(
             name, f"the token endpoint answers {error}", _NO_TOKENS,
@@ -84,16 +93,64 @@ def of_token(config: Config, seen: ProviderSeen) -> Iterator[Finding]:
             "Look at the provider, and at what is between it and this pod",
         )  # fmt: skip
     else:
-        yield ok(name, f"the client is taken; a made-up code is refused as it should be ({error})")
+        how = f" by {_HOW[seen.client_auth]}" if seen.client_auth else ""
+        yield ok(
+            name, f"the client is taken{how}; a made-up code is refused as it should be ({error})"
+        )
+    yield from _not_listed(seen)
 
 
-def _client_refused(config: Config, seen: ProviderSeen) -> Finding:
-    name, mend = "provider.secret", mends_at(seen.profile.provider).credentials
-    if config.source("client_secret") == "default":
-        what = "the provider does not take the client without a secret"
+def _client_refused(seen: ProviderSeen) -> Finding:
+    name, auth = "provider.secret", seen.client_auth
+    word, mend = seen.token_error or "it answers 401", _mend(seen)
+    if auth is None or auth is ClientAuth.NONE:
+        what = f"the provider does not take the client without a secret: {word}"
         return fault(name, what, _NO_TOKENS, f"{mend}; or make it a public client")
-    word = seen.token_error or "it answers 401"
-    return fault(name, f"the provider refuses the client's secret: {word}", _NO_TOKENS, mend)
+    what = f"the provider refuses the client, which authenticates by {_HOW[auth]}: {word}"
+    return fault(name, what, _NO_TOKENS, mend)
+
+
+def _mend(seen: ProviderSeen) -> str:
+    """What may be wrong with the client's way to authenticate."""
+    secret, listed = mends_at(seen.profile.provider).credentials, ", ".join(_methods(seen))
+    other = f". The provider lists {listed}: SIDECAR_CLIENT_AUTH" if listed else ""
+    match seen.client_auth:
+        case ClientAuth.PRIVATE_KEY_JWT:
+            return (
+                "Register the key's public half at the client, with the same kid; or set "
+                f"SIDECAR_CLIENT_ASSERTION_AUDIENCE, SIDECAR_CLIENT_KEY_ALG{other}"
+            )
+        case ClientAuth.WORKLOAD_IDENTITY:
+            return (
+                "App registration > Certificates & secrets > Federated credentials: issuer, "
+                "namespace and service account must be this pod's, audience "
+                "api://AzureADTokenExchange"
+            )
+        case ClientAuth.BASIC:
+            return f"{secret}. If it is right, and has odd letters: SIDECAR_CLIENT_AUTH=basic-raw"
+    return f"{secret}{other}"
+
+
+def _not_listed(seen: ProviderSeen) -> Iterator[Finding]:
+    """A method that the provider does not list may work all the same: it is the one in use."""
+    methods, auth = _methods(seen), seen.client_auth
+    if auth is None or not methods or METHODS[auth] in methods or auth is ClientAuth.NONE:
+        return
+    yield warning(
+        "provider.client_auth",
+        f"the client authenticates by {_HOW[auth]}, and the provider lists {', '.join(methods)}",
+        "It may be refused.",
+        "Take SIDECAR_CLIENT_AUTH out, or set it to what the provider lists",
+    )
+
+
+def _methods(seen: ProviderSeen) -> list[str]:
+    found = seen.document.get("token_endpoint_auth_methods_supported")
+    return (
+        [_word(each) for each in found[:9] if isinstance(each, str)]
+        if (isinstance(found, list))
+        else []
+    )
 
 
 def _word(error: str) -> str:

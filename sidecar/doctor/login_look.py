@@ -20,6 +20,7 @@ from sidecar.core.authorization import (
     new_attempt,
     requested_scope,
 )
+from sidecar.core.client_authentication import Credentials
 from sidecar.core.id_token import Expected, verify
 from sidecar.core.provider_profiles import GENERIC, ProviderProfile
 from sidecar.core.tokens import TokenResponse
@@ -78,11 +79,11 @@ async def look_at_login(
     """A login with two refreshes, a wrong secret, a spent token, and the revocation."""
     async with edges.provider_http(config) as http:
         metrics = Metrics()
-        provider = edges.provider(config, http, config.read_client_secret, clock, metrics)
+        provider = edges.provider(config, http, config.read_credentials, clock, metrics)
 
-        def wrong() -> str:
-            secret = config.read_client_secret()
-            return f"{secret}x" if secret else ""
+        def wrong() -> Credentials:
+            credentials = config.read_credentials()
+            return replace(credentials, secret=f"{credentials.secret}x")
 
         impostor = edges.provider(config, http, wrong, clock, metrics)
         look = _Look(config, provider, impostor, clock)
@@ -189,7 +190,7 @@ class _Look:
         return Refreshed(rotated=self.refresh_token != before, id_token=id_token)
 
     async def _with_wrong_secret(self) -> Refreshed | None:
-        if not self._config.read_client_secret():
+        if not self._config.read_credentials().secret:
             return None
         try:
             response = await self._impostor.refresh(self.refresh_token, send_before=float("inf"))

@@ -1,6 +1,7 @@
 """Where each provider has the settings that a login with refresh tokens needs.
 
-What the settings do has its sources in `docs/providers.md`; the names of menus are not verified.
+What the settings do has its sources in `docs/providers.md` and its pages; the names of menus are
+not verified.
 """
 
 from collections.abc import Mapping

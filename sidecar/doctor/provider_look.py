@@ -1,6 +1,7 @@
 """The provider as it shows itself: its documents, and two questions that change nothing there."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from sidecar.core.authorization import (
     new_attempt,
     requested_scope,
 )
+from sidecar.core.client_authentication import ClientAuth
 from sidecar.core.provider_addresses import (
     NO_ENDPOINTS,
     Endpoints,
@@ -48,6 +50,8 @@ class ProviderSeen:
     authorization: Page | None = None
     token_error: str | None = None
     """The token endpoint's word for a made-up code; "" where it had none; None: not asked."""
+    client_auth: ClientAuth | None = None
+    """How the client authenticated then."""
     token_problem: str = ""
     """Why the token endpoint gave no usable answer."""
 
@@ -86,9 +90,12 @@ async def look_at_provider(
         here = seen_from_here(addresses, endpoint)
         asked = _authorization_request(config, here, document, profile, clock.now())
         seen = replace(seen, authorization=await get(asked))
-    provider = edges.provider(config, http, config.read_client_secret, clock, metrics)
+    provider = edges.provider(config, http, config.read_credentials, clock, metrics)
     error, problem = await _present_no_code(provider, redirect_uri(config))
-    return replace(seen, token_error=error, token_problem=problem)
+    seen = replace(seen, token_error=error, token_problem=problem)
+    with suppress(OSError, ValueError, ProviderUnavailable):
+        return replace(seen, client_auth=await provider.client_auth())
+    return seen
 
 
 def _authorization_request(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from sidecar.config.environment import AZURE_TOKEN_FILE
 from sidecar.config.settings import Config
 from sidecar.config.values import CookieMode
 from sidecar.core.argocd_files import Weight
@@ -82,16 +83,22 @@ def _cookies(config: Config) -> Finding:
 
 
 def _secret(config: Config) -> Iterator[Finding]:
-    source = config.source("client_secret")
     try:
-        secret = config.read_client_secret()
+        credentials = config.read_credentials()
     except (OSError, ValueError):
         yield fault(
             "settings.secret",
-            "the file with the client's secret cannot be read",
+            "the file with the client's secret, key or token cannot be read",
             "No login and no renewal works.",
-            "Correct SIDECAR_CLIENT_SECRET_FILE, or mount the Secret",
+            "Correct SIDECAR_CLIENT_SECRET_FILE, …_KEY_FILE or …_ASSERTION_FILE (the one that is "
+            f"set, or {AZURE_TOKEN_FILE}), or mount the Secret",
         )
         return
-    what = f"a client secret by {source}" if secret else "no client secret: a public client"
+    what = "no client secret: a public client"
+    if credentials.secret:
+        what = f"a client secret by {config.source('client_secret')}"
+    elif credentials.key:
+        what = f"the client's key by {config.source('client_key_file')}"
+    elif credentials.assertion:
+        what = f"a token for the client by {config.source('client_assertion_file')}"
     yield ok("settings.secret", what)

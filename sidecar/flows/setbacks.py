@@ -12,8 +12,8 @@ BACK_OFF_FIRST_SECONDS = 1.0
 BACK_OFF_MOST_SECONDS = 30.0
 _REMEMBERED = 20_000
 _MENDS = {
-    "provider_refuses_client": "check SIDECAR_CLIENT_ID, SIDECAR_CLIENT_SECRET and the client's "
-    "settings at the provider; sessions stay",
+    "provider_refuses_client": "check SIDECAR_CLIENT_ID, the client's secret or key, and its "
+    "settings at the provider: sidecar doctor says how it authenticates; sessions stay",
     "other_subject": "the provider answered a refresh with another user's token: report it",
     "id_token_refused": "check SIDECAR_ISSUER and SIDECAR_CLIENT_ID against the provider's tokens",
     "no_id_token_on_refresh": "make the provider return an ID token on refresh (PingFederate: "

@@ -299,11 +299,15 @@ class Gate:
         )
 
     def _mirrored(self, fields: Fields, found: Sequence[Crumb], id_token: str) -> Fields:
-        """On pages and API answers, Argo CD's own cookie, whenever the browser's is not current."""
+        """On pages and API answers, Argo CD's own cookie, whenever the browser's is not current.
+
+        A token that is too long for one is not mirrored, and no older one stays.
+        """
         if join_token(found) == id_token:
             return fields
         root, secure = self._rules.paths.root, self._rules.jar.secure
-        lines = token_cookie_lines(id_token, root_path=root, secure=secure)
+        fits = len(id_token) <= self._rules.most_mirrored
+        lines = token_cookie_lines(id_token, root_path=root, secure=secure) if fits else []
         stale = clear_token_lines(found, root_path=root, secure=secure, keep=len(lines))
         kept = [(n, v) for n, v in fields if n.lower() != "cache-control"]
         cookies = [("Set-Cookie", line) for line in (*lines, *stale)]

@@ -191,6 +191,8 @@ class Rules:
     """The sites whose pages may open a WebSocket that uses a session."""
     mirror: bool
     min_token_life: float
+    most_mirrored: int = 56 * 1024
+    """How long a token may be that a browser is to send back: a longer one would shut it out."""
 
     def is_login_page(self, head: RequestHead) -> bool:
         """Whether a request is for Argo CD's own page for local accounts."""

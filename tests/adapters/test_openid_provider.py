@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote_plus, urlsplit
 
+import jwt
 import pytest
 from aiohttp import ClientSession, TraceConfig, web
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -19,10 +20,13 @@ from sidecar.adapters.openid_provider import ASK_AGAIN_SECONDS, OpenIdProvider
 from sidecar.adapters.provider_http import Way, provider_session
 from sidecar.adapters.remembered import DOCUMENT_AGE_SECONDS, RETRY_SECONDS
 from sidecar.config.tls import provider_tls
+from sidecar.core.client_assertion import read_assertion_key
+from sidecar.core.client_authentication import ClientAuth, Credentials
 from sidecar.core.id_token import Expected, verify
 from sidecar.core.provider_addresses import ProviderAddresses
 from sidecar.core.provider_profiles import (
     GENERIC,
+    AssertionAudience,
     Provider,
     ProviderProfile,
     SecretPlace,
@@ -42,6 +46,7 @@ from tests.demo.client import REDIRECT_URI, VERIFIER, Client
 from tests.fakes.clock import FakeClock
 from tests.fakes.discovery import tls_issuer
 from tests.proxy.certificates import self_signed
+from tests.system.client_keys import ec_key, pem
 
 DISCOVERY = "/.well-known/openid-configuration"
 SECRET = "demo-secret"
@@ -88,7 +93,7 @@ def make_openid(http: ClientSession, clock: FakeClock) -> MakeOpenId:
             session,
             ProviderAddresses(issuer),
             client_id,
-            lambda: secret,
+            lambda: Credentials(secret=secret),
             clock=clock,
             metrics=Metrics(),
             keys_seconds=5,
@@ -337,7 +342,7 @@ async def test_metadata_that_does_not_come_is_waited_for_no_longer_than_configur
     ):
         issuer = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         openid = OpenIdProvider(
-            http, ProviderAddresses(issuer), "argo-cd", lambda: "",
+            http, ProviderAddresses(issuer), "argo-cd", Credentials,
             clock=clock, metrics=Metrics(), keys_seconds=0.1,
         )  # fmt: skip
 
@@ -474,6 +479,44 @@ async def test_a_profile_says_where_the_secret_goes_and_it_never_goes_into_two_p
     seen = front.seen[-1]
     assert ("Authorization" in seen.headers) == in_header
     assert ("client_secret" in parse_qs(seen.body)) == (not in_header)
+
+
+@pytest.mark.parametrize(
+    ("audience", "expected"),
+    [
+        (AssertionAudience.ISSUER, "http://outside.example"),
+        (AssertionAudience.TOKEN_ENDPOINT, "http://outside.example/token"),
+        (AssertionAudience.ENDPOINT, "http://outside.example/token"),
+    ],
+)
+async def test_an_assertion_names_the_provider_as_it_calls_itself_wherever_it_is_asked(
+    http: ClientSession,
+    front: Front,
+    clock: FakeClock,
+    audience: AssertionAudience,
+    expected: str,
+) -> None:
+    behind = discovery_document(front.issuer, revocation_endpoint=False)
+    front.document = {**behind, "issuer": "http://outside.example"}
+    front.answers["/token"] = lambda: web.json_response({"access_token": "a"})
+    key = read_assertion_key(pem(ec_key()))
+    openid = OpenIdProvider(
+        http, ProviderAddresses("http://outside.example", front.issuer), "argo-cd",
+        lambda: Credentials(ClientAuth.PRIVATE_KEY_JWT, key=key),
+        clock=clock, metrics=Metrics(), keys_seconds=5,
+        profile=replace(GENERIC, assertion_audience=audience),
+    )  # fmt: skip
+
+    for _ in range(2):
+        await openid.refresh("a", send_before=float("inf"))
+
+    seen = [parse_qs(each.body) for each in front.seen if each.path == "/token"]
+    claims = [
+        jwt.decode(each["client_assertion"][0], options={"verify_signature": False})
+        for each in seen
+    ]
+    assert [each["aud"] for each in claims] == [expected] * 2
+    assert claims[0]["jti"] != claims[1]["jti"]
 
 
 # Keys
@@ -802,7 +845,10 @@ async def test_a_secret_that_has_changed_is_used_at_once(
 ) -> None:
     secrets = [SECRET]
     openid = OpenIdProvider(
-        http, ProviderAddresses(provider.issuer), "argo-cd", lambda: secrets[-1],
+        http,
+        ProviderAddresses(provider.issuer),
+        "argo-cd",
+        lambda: Credentials(secret=secrets[-1]),
         clock=clock, metrics=Metrics(), keys_seconds=5,
     )  # fmt: skip
     renewed = await openid.refresh(
@@ -820,8 +866,12 @@ async def test_a_secret_that_cannot_be_read_now_is_an_outage_that_has_spent_noth
     http: ClientSession, provider: DemoProvider, clock: FakeClock, tmp_path: Path
 ) -> None:
     """As when Kubernetes has taken the file away: the sessions must not suffer."""
+    file = tmp_path / "gone"
     openid = OpenIdProvider(
-        http, ProviderAddresses(provider.issuer), "argo-cd", (tmp_path / "gone").read_text,
+        http,
+        ProviderAddresses(provider.issuer),
+        "argo-cd",
+        lambda: Credentials(secret=file.read_text()),
         clock=clock, metrics=Metrics(), keys_seconds=5,
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sidecar.adapters.openid_provider import OpenIdProvider
 from sidecar.adapters.provider_http import Way, provider_session
 from sidecar.config.tls import provider_tls
+from sidecar.core.client_authentication import Credentials
 from sidecar.core.provider_addresses import ProviderAddresses
 from sidecar.demo.oauth import ProviderSettings, discovery_document
 from sidecar.errors import ProviderUnavailable
@@ -65,7 +66,7 @@ class Split:
     def openid(self, addresses: ProviderAddresses, http: ClientSession) -> OpenIdProvider:
         """The sidecar's own client of the provider."""
         return OpenIdProvider(
-            http, addresses, "argo-cd", lambda: "demo-secret",
+            http, addresses, "argo-cd", lambda: Credentials(secret="demo-secret"),
             clock=self._clock, metrics=Metrics(), keys_seconds=5,
         )  # fmt: skip
 

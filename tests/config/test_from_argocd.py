@@ -10,6 +10,7 @@ from sidecar.config import report
 from sidecar.config.settings import Config
 from sidecar.config.variables import VARIABLES
 from sidecar.core.argocd_files import Finding, Weight
+from sidecar.core.client_authentication import ClientAuth, Credentials
 from sidecar.core.sealing import derived_key
 from sidecar.errors import ConfigurationError
 from tests.config.mounted import OIDC, Installation, mount
@@ -499,3 +500,57 @@ def test_nothing_that_is_mounted_stops_the_start(mounted: dict[str, dict[str, by
         assert config.store_url.startswith("redis://")
         assert config.session_keys
     report.as_text(config)
+
+
+# --- Azure workload identity
+
+WORKLOAD_IDENTITY = "azure: {useWorkloadIdentity: true}"
+
+
+def test_workload_identity_shows_the_token_that_azures_webhook_names(
+    argocd: Installation, tmp_path: Path
+) -> None:
+    """Though a secret stands beside it: Argo CD would show both, and Entra refuse that."""
+    argocd.add_to_oidc(WORKLOAD_IDENTITY)
+    token = tmp_path / "azure-identity-token"
+    token.write_text("a.pods.token")
+
+    config = load(argocd, AZURE_FEDERATED_TOKEN_FILE=str(token), AZURE_CLIENT_ID="argocd")
+
+    assert config.argocd.findings == ()
+    assert config.read_credentials() == Credentials(
+        ClientAuth.WORKLOAD_IDENTITY, assertion="a.pods.token"
+    )
+    assert config.source("client_auth").endswith("azure.useWorkloadIdentity")
+    assert config.source("client_assertion_file") == "AZURE_FEDERATED_TOKEN_FILE"
+
+
+def test_workload_identity_without_the_webhooks_file_leaves_logins_with_argo_cd(
+    argocd: Installation,
+) -> None:
+    argocd.add_to_oidc(WORKLOAD_IDENTITY)
+
+    finding = stops(load(argocd))
+
+    assert finding.where.endswith("azure.useWorkloadIdentity")
+    assert "AZURE_FEDERATED_TOKEN_FILE" in finding.sentence
+    assert "azure.workload.identity/use" in finding.sentence
+
+
+def test_a_way_to_authenticate_of_ones_own_wins_over_workload_identity(
+    argocd: Installation,
+) -> None:
+    argocd.add_to_oidc(WORKLOAD_IDENTITY)
+
+    config = load(argocd, SIDECAR_CLIENT_AUTH="post")
+
+    assert config.argocd.takes_over_logins
+    assert config.read_credentials() == Credentials(ClientAuth.POST, "hunter2")
+
+
+def test_azures_variables_alone_change_nothing(argocd: Installation) -> None:
+    """The webhook sets them in every pod that has the label, for whatever is in it."""
+    config = load(argocd, AZURE_FEDERATED_TOKEN_FILE="/token", AZURE_CLIENT_ID="another")
+
+    assert config.read_credentials() == Credentials(secret="hunter2")
+    assert config.client_assertion_file is None

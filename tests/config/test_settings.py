@@ -14,11 +14,13 @@ from sidecar.config.settings import Config
 from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LogLevel
 from sidecar.config.variables import VARIABLES
 from sidecar.core.authorization import OfflineAccess
+from sidecar.core.client_authentication import ClientAuth, Credentials
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.timings import Timings
 from sidecar.errors import ConfigurationError
 from tests.proxy.certificates import self_signed
+from tests.system.client_keys import ec_key, pem
 
 KEY = base64.b64encode(b"hunter2-" * 4).decode()
 SECRET = "hunter2"
@@ -125,6 +127,12 @@ GOOD: dict[str, tuple[str, Any]] = {
     "client_id": ("other", "other"),
     "client_secret": (SECRET, SECRET),
     "client_secret_file": ("/dev/null", "/dev/null"),
+    "client_auth": ("none", ClientAuth.NONE),
+    "client_key_file": (str(PAIR / "tls.key"), str(PAIR / "tls.key")),
+    "client_key_id": ("first", "first"),
+    "client_key_alg": ("ES256", "ES256"),
+    "client_assertion_audience": ("https://idp.example/token", "https://idp.example/token"),
+    "client_assertion_file": ("/dev/null", "/dev/null"),
     "listen": ("[::1]:80", Listen("::1", 80)),
     "tls_cert_file": (str(PAIR / "tls.crt"), str(PAIR / "tls.crt")),
     "tls_key_file": (str(PAIR / "tls.key"), str(PAIR / "tls.key")),
@@ -188,6 +196,12 @@ BAD = {
     "provider": "Keycloak",
     "client_id": "é",
     "client_secret_file": "/no/such/file",
+    "client_auth": "Basic",
+    "client_key_file": "/no/such/file",
+    "client_key_id": "é",
+    "client_key_alg": "HS256",
+    "client_assertion_audience": "é",
+    "client_assertion_file": "/no/such/file",
     "listen": "8080",
     "tls_cert_file": "/no/such/file",
     "tls_key_file": "/no/such/file",
@@ -411,6 +425,90 @@ def test_a_secret_may_come_from_a_file_and_is_read_again_at_every_use(tmp_path: 
     file.write_text("second\n")
 
     assert (before, config.read_client_secret()) == ("first", "second")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"SIDECAR_CLIENT_AUTH": "private-key-jwt"},
+            "SIDECAR_CLIENT_AUTH is private-key-jwt, and there is no key. "
+            "Set SIDECAR_CLIENT_KEY_FILE",
+        ),
+        (
+            {"SIDECAR_CLIENT_AUTH": "post"},
+            "SIDECAR_CLIENT_AUTH is post, and there is no secret. Set SIDECAR_CLIENT_SECRET_FILE",
+        ),
+        (
+            {"SIDECAR_CLIENT_AUTH": "workload-identity"},
+            "SIDECAR_CLIENT_AUTH is workload-identity, and nothing names the token's file. "
+            "Set SIDECAR_CLIENT_ASSERTION_FILE, or have Azure's webhook set "
+            'AZURE_FEDERATED_TOKEN_FILE: label the pod azure.workload.identity/use: "true"',
+        ),
+        ({"SIDECAR_CLIENT_KEY_ALG": "HS256"}, "SIDECAR_CLIENT_KEY_ALG is not one of RS256, PS256"),
+        ({"SIDECAR_CLIENT_KEY_ID": "a\nb"}, "SIDECAR_CLIENT_KEY_ID is not a text"),
+    ],
+)
+def test_a_way_to_authenticate_that_lacks_something_is_a_fault(
+    given: dict[str, str], sentence: str
+) -> None:
+    assert fault(**given).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("content", "auth", "sentence"),
+    [
+        ("hunter2", "auto", "SIDECAR_CLIENT_KEY_FILE has no private key that can be read"),
+        (
+            "hunter2",
+            "none",
+            "SIDECAR_CLIENT_KEY_FILE is not used: SIDECAR_CLIENT_AUTH is none",
+        ),
+    ],
+)
+def test_a_client_key_that_is_none_or_of_no_use_is_a_fault(
+    tmp_path: Path, content: str, auth: str, sentence: str
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(content)
+
+    found = fault(SIDECAR_CLIENT_AUTH=auth, SIDECAR_CLIENT_KEY_FILE=str(file))
+
+    assert found.startswith(sentence)
+    assert content not in found
+
+
+def test_a_clients_key_is_read_again_when_it_changes_and_counts_as_a_new_secret(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(pem(ec_key()))
+    before = load(SIDECAR_CLIENT_KEY_FILE=str(file))
+    first, mark = before.read_credentials().key, before.watched()
+
+    file.write_text(pem(ec_key()) + "\n")
+
+    after = load(SIDECAR_CLIENT_KEY_FILE=str(file))
+    assert before.read_credentials().key != first
+    assert before.watched() != mark
+    assert not after.has_secret_of(before)
+
+
+def test_a_pods_token_is_found_where_azures_webhook_says_and_read_at_every_use(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("a.first.token")
+    config = load(SIDECAR_CLIENT_AUTH="workload-identity", AZURE_FEDERATED_TOKEN_FILE=str(file))
+    first = config.read_credentials()
+
+    file.write_text("a.second.token\n")
+
+    assert first == Credentials(ClientAuth.WORKLOAD_IDENTITY, assertion="a.first.token")
+    assert config.read_credentials().assertion == "a.second.token"
+    file.write_text("")
+    with pytest.raises(ValueError, match="no token"):
+        config.read_credentials()
 
 
 def test_a_secret_may_come_from_the_environment() -> None:

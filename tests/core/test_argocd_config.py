@@ -278,11 +278,6 @@ def test_without_single_sign_on_there_is_nothing_to_take_over() -> None:
     assert "has no single sign-on" in finding(found).sentence
 
 
-def test_what_works_only_with_argo_cds_own_login_stays_with_it() -> None:
-    line = "azure: {useWorkloadIdentity: true}"
-    assert finding(read(OIDC + line)).weight is Weight.ABSENT
-
-
 @pytest.mark.parametrize(
     ("text", "why"),
     [

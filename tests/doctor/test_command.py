@@ -72,7 +72,7 @@ async def test_doctor_ends_with_2_for_faults_and_prints_no_secret(
     code, out, error = await doctor(changed)
 
     assert (code, error) == (2, "")
-    assert "FAIL secret: the provider refuses the client's secret" in out
+    assert "FAIL secret: the provider refuses the client, which" in out
     assert "hush" not in out
 
 

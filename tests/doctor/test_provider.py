@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -14,6 +15,7 @@ from tests.doctor.patient import SECRET, Patient
 from tests.fakes.clock import FakeClock
 from tests.fakes.discovery import tls_issuer
 from tests.proxy.certificates import Pair
+from tests.system.client_keys import ec_key, pem
 from tests.world import free_port
 
 DISCOVERY = "/.well-known/openid-configuration"
@@ -60,6 +62,50 @@ async def test_doctor_finds_a_client_without_the_code_grant(here: Patient) -> No
     found = await here.complaints()
 
     assert "authorization_code" in found["provider.secret"].mend
+
+
+async def test_doctor_says_by_which_method_a_refused_client_authenticated(
+    here: Patient, tmp_path: Path
+) -> None:
+    key, token = tmp_path / "key", tmp_path / "token"
+    key.write_text(pem(ec_key()))
+    token.write_text("a.pods.token")
+    ways: dict[str, Any] = {
+        "secret in the header (client_secret_basic)": {"SIDECAR_CLIENT_SECRET": "another"},
+        "basic-raw": {"SIDECAR_CLIENT_SECRET": "another", "SIDECAR_CLIENT_AUTH": "basic-raw"},
+        "client_secret_post": {"SIDECAR_CLIENT_SECRET": "another", "SIDECAR_CLIENT_AUTH": "post"},
+        "private_key_jwt": {"SIDECAR_CLIENT_SECRET": "", "SIDECAR_CLIENT_KEY_FILE": str(key)},
+        "workload identity": {
+            "SIDECAR_CLIENT_SECRET": "",
+            "SIDECAR_CLIENT_AUTH": "workload-identity",
+            "SIDECAR_CLIENT_ASSERTION_FILE": str(token),
+        },
+    }
+    mends = ["basic-raw", "", "", "public half", "Federated credentials"]
+
+    for (method, variables), mend in zip(ways.items(), mends, strict=True):
+        found = (await here.complaints(**variables))["provider.secret"]
+
+        assert method in found.what
+        assert "invalid_client" in found.what
+        assert mend in found.mend
+
+
+async def test_doctor_says_how_the_client_is_taken(here: Patient) -> None:
+    found = await here.findings(SIDECAR_CLIENT_AUTH="post")
+
+    [secret] = [each for each in found if each.id == "provider.secret"]
+    assert secret.level is Level.OK
+    assert "client_secret_post" in secret.what
+
+
+async def test_doctor_warns_of_a_method_that_the_provider_does_not_list(here: Patient) -> None:
+    here.front.document["token_endpoint_auth_methods_supported"] = ["client_secret_basic"]
+
+    found = await here.complaints(SIDECAR_CLIENT_AUTH="post")
+
+    assert found["provider.client_auth"].level is Level.WARNING
+    assert "lists client_secret_basic" in found["provider.client_auth"].what
 
 
 async def test_doctor_finds_a_missing_client_secret(here: Patient) -> None:

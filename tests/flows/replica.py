@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider
 from sidecar.adapters.provider_http import provider_session
+from sidecar.core.client_authentication import Credentials
 from sidecar.core.grant import Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
 from sidecar.core.provider_addresses import ProviderAddresses
@@ -166,7 +167,7 @@ class Flows:
             http,
             ProviderAddresses(self.provider.issuer),
             "argo-cd",
-            lambda: "demo-secret",
+            lambda: Credentials(secret="demo-secret"),
             clock=self.clock,
             metrics=metrics,
             keys_seconds=5,

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider
 from sidecar.adapters.provider_http import provider_session
+from sidecar.core.client_authentication import Credentials
 from sidecar.core.id_token import IdTokenClaims
 from sidecar.core.provider_addresses import ProviderAddresses
 from sidecar.core.refresh_policy import (
@@ -133,7 +134,7 @@ class Here:
             http,
             ProviderAddresses(ISSUER),
             CLIENT_ID,
-            lambda: "secret",
+            lambda: Credentials(secret="secret"),
             clock=self.clock,
             metrics=runtime.metrics,
             keys_seconds=1,

@@ -9,14 +9,16 @@ from typing import Any
 from sidecar.demo.grants import Code, Grant, Grants, Issued, OAuthError
 from sidecar.demo.oauth import ProviderSettings
 from tests.hostile.answers import DEX_CLAIMED
+from tests.hostile.clients import ClientRules
 from tests.hostile.log import CommitLog, Entry, Kind, sha256
+from tests.hostile.manners import Manners
 
 KEPT_GENERATIONS = 200  # of a grant; what is older is as unknown as what was never given
 REPLACED = "replaced by a later login of the same user"
 
 
 @dataclass(kw_only=True)
-class HostileSettings(ProviderSettings):
+class HostileSettings(ProviderSettings, ClientRules, Manners):
     """The demo's settings, and how strange the provider is; may be changed while it runs.
 
     With `one_token_per_user` a login ends the user's earlier grants. With `speaks_as_dex` refusals
@@ -34,6 +36,7 @@ class Caller:
     """The request that is being answered: who sent it, for whom, its rules, its entries."""
 
     replica: str = ""
+    method: str = ""
     peer_port: int = 0
     user: str = ""
     grant: int = 0
@@ -149,6 +152,8 @@ class HostileGrants(Grants):
     def _refresh(self, refresh_token: str, given: _Given, presented: Mapping[str, Any]) -> Issued:
         grant = given.grant
         spent = refresh_token != grant.refresh_token
+        if spent and self._ruling.previous_only and refresh_token != list(grant.spent_at)[-1]:
+            self._ruling.reuse_window_seconds = 0
         window_ends_at = grant.spent_at.get(refresh_token, 0) + self._ruling.reuse_window_seconds
         reuse = spent and (grant.ended or self._now() >= window_ends_at)
         if reuse:
@@ -195,7 +200,8 @@ class HostileGrants(Grants):
             self._write("refused", grant, **presented, detail="dismissed")
             if self._ruling.speaks_as_dex:
                 raise OAuthError("invalid_request", "", status=500)
-            raise OAuthError("invalid_grant", "User disabled")
+            status, error, text = self._ruling.refuses_with
+            raise OAuthError(error, text, status=status)
 
     def _in_its_words(self, error: OAuthError) -> OAuthError:
         """Dex has one text for a token that is spent, ended or unknown."""
@@ -236,5 +242,7 @@ class HostileGrants(Grants):
 
     def _enter(self, kind: Kind, **what: Any) -> None:
         by = caller.get(None) or Caller()
-        entry = self._log.add(kind, replica=by.replica, peer_port=by.peer_port, **what)
+        entry = self._log.add(
+            kind, replica=by.replica, method=by.method, peer_port=by.peer_port, **what
+        )
         by.entries.append(entry)

@@ -30,6 +30,8 @@ class Entry:
     `lost_answer` comes after a `login` or `refresh` (`of` is its sequence) whose answer was
     dropped, or whose client had left.
 
+    `method` is how the client authenticated: `basic`, `post`, `assertion` or `none`.
+
     Grants are numbered from 1; so are the generations of a grant's refresh token. 0: none.
     """
 
@@ -45,6 +47,7 @@ class Entry:
     given_sha256: str = ""
     repeated: bool = False
     replica: str = ""
+    method: str = ""
     peer_port: int = 0
     of: int = 0
     detail: str = ""

@@ -13,11 +13,13 @@ from aiohttp import web
 
 from sidecar.demo.grants import Authorization, OAuthError, User
 from sidecar.demo.misbehaviour import Change
-from sidecar.demo.oauth import client_credentials, same
+from sidecar.demo.oauth import discovery_document, same
 from sidecar.demo.provider import NO_STORE, DemoProvider
 from tests.hostile.answers import answer as answer_named
+from tests.hostile.clients import ClientCheck
 from tests.hostile.grants import Caller, HostileGrants, HostileSettings, caller
 from tests.hostile.log import CommitLog
+from tests.hostile.manners import claims_of, granted
 from tests.hostile.rules import HONEST, Endpoint, Occasion, Script, Treatment
 
 HOST = "127.0.0.1"
@@ -59,6 +61,8 @@ class HostileProvider(DemoProvider):
         self.grants = HostileGrants(settings, self.commits, now=now)
         self._grants = self.grants
         self._replicas = replicas
+        self._hostile = settings
+        self._clients = ClientCheck(settings)
         self._answering: set[asyncio.BaseTransport] = set()
         self._runner: web.AppRunner | None = None
         self._site: web.SockSite | None = None
@@ -155,7 +159,12 @@ class HostileProvider(DemoProvider):
         """What the demo's provider does and answers, changed as the script says."""
         if request.path != f"{self.settings.path}/token":
             return await super()._answer(request)
-        change = Change(claims=treatment.claims, members=treatment.members, forged=treatment.forged)
+        refreshed = (await _form(request)).get("grant_type") == "refresh_token"
+        members = dict(treatment.members)
+        if refreshed and not (self._hostile.rotates or self._hostile.answers_same_token):
+            members.setdefault("refresh_token", None)
+        claims = {**claims_of(self._hostile, refreshed=refreshed), **treatment.claims}
+        change = Change(claims=claims, members=members, forged=treatment.forged)
         return await self._token_answer(request, change)
 
     def _verbatim(self, treatment: Treatment) -> web.Response:
@@ -193,7 +202,9 @@ class HostileProvider(DemoProvider):
         if request.method == "POST":
             form = await _form(request)
             with contextlib.suppress(OAuthError):
-                _, secret = client_credentials(form, request.headers.get("Authorization"))
+                header = request.headers.get("Authorization")
+                _, secret = self._clients.secret(form, header)
+                by.method = self._clients.method(form, header)
                 by.replica = self._replica(secret) or ""
         return by
 
@@ -223,20 +234,59 @@ class HostileProvider(DemoProvider):
     def _is_secret(self, secret: str) -> bool:
         return self._replica(secret) is not None
 
+    async def _authenticated_form(self, request: web.Request) -> dict[str, str]:
+        """The demo's look at the client, or a stricter one where methods are named."""
+        taken = self._hostile.client_auth
+        if not taken:
+            return await super()._authenticated_form(request)
+        form, header = await _form(request), request.headers.get("Authorization")
+        method = self._clients.method(form, header)
+        client_id = self.settings.client_id
+        wrong = OAuthError("invalid_client", f"The client may not use {method}.", status=401)
+        if method == "assertion" and {"private-key-jwt", "workload-identity"} & set(taken):
+            endpoint = f"{self._address}{request.path}"
+            places = {"issuer": self.issuer, "endpoint": endpoint}
+            self._clients.check_assertion(form, client_id, places, self._now())
+        elif method == "none":
+            if "none" not in taken or form.get("client_id") != client_id:
+                raise wrong
+        elif not any(each.startswith(method) for each in taken):
+            raise wrong
+        elif not self._is_client(self._clients.secret(form, header)):
+            raise OAuthError("invalid_client", "Client or secret is wrong.", status=401)
+        return form
+
+    def _is_client(self, pair: tuple[str, str]) -> bool:
+        return same(pair[0], self.settings.client_id) and self._is_secret(pair[1])
+
     async def _login(self, request: web.Request, asked: Authorization) -> web.Response:
-        """The demo's form; `access_type=offline` asks for a refresh token, as at Google."""
-        if request.query.get("access_type") == "offline":
-            asked = replace(asked, scope=(*asked.scope, "offline_access"))
+        """The demo's form, with the scopes that this provider grants."""
+        scope = granted(asked, request.query, self._hostile)
+        asked = replace(asked, scope=scope)
         known = self._user(self.grants.knows, self.grants.knows)
         if request.method == "GET" and known is not None:
             code = self.grants.new_code(known, asked)
             return self._back(asked.redirect_uri, {"code": code}, asked.state)
         return await super()._login(request, asked)
 
+    @property
+    def issuer(self) -> str:
+        """The issuer, with a slash at its end where this provider has one."""
+        return f"{super().issuer}/" if self._hostile.issuer_slash else super().issuer
+
+    async def _discovery(self, request: web.Request) -> web.Response:
+        """The demo's metadata, with what this provider says otherwise."""
+        base, lists = self.issuer.rstrip("/"), self._hostile.lists_scopes
+        document = discovery_document(base, revocation_endpoint=self.settings.revocation_endpoint)
+        changes = {"issuer": self.issuer} | ({"scopes_supported": lists} if lists else {})
+        return web.json_response({**document, **changes})
+
     def _user(self, name: str, password: str) -> User | None:
         if not name or not same(name, password):
             return None
-        return User(name=name, password=name, email=f"{name}@example.org", groups=("developers",))
+        return User(
+            name=name, password=name, email=f"{name}@example.org", groups=self._hostile.groups
+        )
 
     def _note(self, kind: str, user: str, detail: str) -> None:
         """The demo's own log grows without end; ours says more."""

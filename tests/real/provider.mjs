@@ -45,7 +45,10 @@ function configuration() {
         backchannel_logout_uri: settings.backchannel_logout_uri,
         backchannel_logout_session_required: true,
       }),
-    }],
+      ...settings.client,
+    }].map((client) => Object.fromEntries(
+      Object.entries(client).filter(([, value]) => value !== null),
+    )),
     findAccount: (ctx, id) => ({
       accountId: id,
       claims: () => ({

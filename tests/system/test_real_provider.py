@@ -1,9 +1,11 @@
 """A user's story on real parts: the certified oidc-provider with rotation, and Valkey."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession, CookieJar
@@ -15,6 +17,7 @@ from sidecar.demo.argocd_answers import ArgocdSettings
 from sidecar.demo.valkey import valkey
 from tests.real.oidc_provider import RealProvider, log_in, log_out, real_provider
 from tests.system.asking import Asking
+from tests.system.client_keys import ec_key, pem, public_jwk, rsa_key
 from tests.world import KEYS, free_port, system_now
 
 pytestmark = pytest.mark.real
@@ -34,8 +37,14 @@ class Story(Asking):
 
 @asynccontextmanager
 async def story(
-    background: str = "off", *, token_seconds: int = TOKEN_SECONDS, provider_logout: str = "off"
+    background: str = "off",
+    *,
+    token_seconds: int = TOKEN_SECONDS,
+    provider_logout: str = "off",
+    environment: Mapping[str, str] | None = None,
+    client: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Story]:
+    """What an empty variable names is taken out; `client` is metadata of the client."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     jar = CookieJar(unsafe=True)
@@ -46,6 +55,7 @@ async def story(
             id_token_seconds=token_seconds,
             post_logout_redirect_uris=[f"{address}/_sidecar/signed-out"],
             backchannel_logout_uri=f"{address}/auth/backchannel-logout",
+            client=client,
         ) as provider,
         ClientSession(cookie_jar=jar) as http,
     ):
@@ -54,7 +64,7 @@ async def story(
             now=system_now,
         )
         async with argocd.running() as upstream:
-            environment = {
+            variables = {
                 "SIDECAR_LISTEN": f"127.0.0.1:{port}",
                 "SIDECAR_ADMIN_LISTEN": "127.0.0.1:0",
                 "SIDECAR_UPSTREAM": upstream,
@@ -67,8 +77,9 @@ async def story(
                 "SIDECAR_SESSION_KEYS": KEYS,
                 "SIDECAR_BACKGROUND_RENEWAL": background,
                 "SIDECAR_PROVIDER_LOGOUT": provider_logout,
+                **(environment or {}),
             }
-            async with running(Config.load(environment)):
+            async with running(Config.load({k: v for k, v in variables.items() if v})):
                 await log_in(http, f"{address}/auth/login")
                 yield Story(address, provider, argocd, http)
 
@@ -164,3 +175,46 @@ async def test_a_logout_here_ends_the_providers_session_too() -> None:
         assert page.url.path == "/_sidecar/signed-out"
         assert "You are signed out" in await page.text()
         assert await here.load() == 401
+
+
+@pytest.mark.parametrize("method", ["basic", "post", "none"])
+async def test_the_client_shows_itself_as_it_is_registered(method: str) -> None:
+    name = {"basic": "client_secret_basic", "post": "client_secret_post"}.get(method, method)
+    client: dict[str, Any] = {"token_endpoint_auth_method": name}
+    environment = {"SIDECAR_CLIENT_AUTH": method}
+    if method == "none":
+        client["client_secret"] = None
+        environment["SIDECAR_CLIENT_SECRET"] = ""
+    async with story(environment=environment, client=client) as here:
+        await renews_and_revokes(here)
+
+
+@pytest.mark.parametrize("alg", ["RS256", "PS256", "ES256"])
+async def test_the_clients_key_signs_what_the_provider_takes(tmp_path: Path, alg: str) -> None:
+    key, file = ec_key() if alg == "ES256" else rsa_key(), tmp_path / "key.pem"
+    file.write_text(pem(key))
+    client: dict[str, Any] = {
+        "token_endpoint_auth_method": "private_key_jwt",
+        "token_endpoint_auth_signing_alg": alg,
+        "client_secret": None,
+        "jwks": {"keys": [public_jwk(key, alg, "first")]},
+    }
+    environment = {
+        "SIDECAR_CLIENT_SECRET": "",
+        "SIDECAR_CLIENT_KEY_FILE": str(file),
+        "SIDECAR_CLIENT_KEY_ID": "first",
+        "SIDECAR_CLIENT_KEY_ALG": alg,
+    }
+    async with story(environment=environment, client=client) as here:
+        await renews_and_revokes(here)
+
+
+async def renews_and_revokes(here: Story) -> None:
+    """A renewal and a logout at which the provider takes the client each time."""
+    assert await here.load() == 200
+    await here.until_token_ends()
+    assert await here.load() == 200
+    async with here.http.get(f"{here.address}/auth/logout", allow_redirects=False) as out:
+        assert out.status == 303
+    assert (await here.provider.saw("revocation"))["ok"]
+    assert all(call["ok"] for call in here.provider.seen("grant"))

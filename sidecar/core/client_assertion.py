@@ -1,0 +1,138 @@
+"""The client's own assertion: a key, and the short JWT it signs (RFC 7523 section 2.2).
+
+Authlib writes the JWT, joserfc signs it.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from authlib.oauth2.rfc7523 import private_key_jwt_sign
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificates
+from joserfc.errors import JoseError, SecurityWarning
+from joserfc.jwk import ECKey, JWKRegistry, RSAKey
+
+_BY_RSA, _BY_EC = ("RS256", "PS256"), ("ES256",)
+ALGORITHMS = (*_BY_RSA, *_BY_EC)
+# A request is sent within seconds; the rest is what the two clocks may differ by.
+ASSERTION_SECONDS = 60
+_SMALLEST_RSA_BITS = 2048
+_CURVE = "P-256"
+_MEND = "Give a private key for signing as PEM, not encrypted, or as a JWK: RSA, or EC with P-256"
+
+
+@dataclass(frozen=True, slots=True)
+class AssertionKey:
+    """A private key, and what the header of its assertions says of it."""
+
+    key: RSAKey | ECKey = field(repr=False)
+    alg: str = ""
+    """The algorithm that was chosen; "" for what the provider takes."""
+    kid: str = ""
+    x5t_s256: str = ""
+    """The thumbprint of its certificate (RFC 7515 section 4.1.8); "" without one."""
+
+
+def read_assertion_key(text: str, *, kid: str = "", alg: str = "") -> AssertionKey:
+    """The key in a file's text: PEM, a certificate beside it, or a JWK. It may name itself.
+
+    Raises:
+        ValueError: it is none that can sign; the message is the rest of a sentence.
+    """
+    jwk = _jwk(text)
+    key = _imported(text, jwk)
+    kid, alg = kid or str(jwk.get("kid", "")), alg or str(jwk.get("alg", ""))
+    able = _BY_EC if isinstance(key, ECKey) else _BY_RSA
+    if alg and alg not in able:
+        known = " or ".join(able)
+        raise ValueError(f"has a key that cannot sign by {alg[:20]!r}, but by {known}. Correct it")
+    return AssertionKey(key, alg, kid, _thumbprint(text))
+
+
+def signed_assertion(
+    key: AssertionKey,
+    client_id: str,
+    audience: str,
+    *,
+    taken: Collection[str],
+    now: float,
+    jti: str,
+) -> str:
+    """An assertion for one request at `now`, in Unix seconds; `jti` comes once.
+
+    `taken` are the algorithms that the provider lists; empty: it lists none.
+    """
+    header = {"kid": key.kid, "x5t#S256": key.x5t_s256, "typ": "JWT"}
+    assertion: str = private_key_jwt_sign(
+        key.key,
+        client_id,
+        audience,
+        alg=algorithm(key, taken),
+        claims={"jti": jti},
+        header={name: value for name, value in header.items() if value},
+        issued_at=int(now),
+        expires_in=ASSERTION_SECONDS,
+    )
+    return assertion
+
+
+def algorithm(key: AssertionKey, taken: Collection[str]) -> str:
+    """What an assertion is signed by."""
+    if key.alg or isinstance(key.key, ECKey):
+        return key.alg or "ES256"
+    if key.x5t_s256:
+        return "PS256"  # only Entra asks for a certificate, and wants this with it
+    return "PS256" if "PS256" in taken and "RS256" not in taken else "RS256"
+
+
+def _jwk(text: str) -> dict[str, Any]:
+    if not text.startswith("{"):
+        return {}
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"is not JSON. {_MEND}") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _imported(text: str, jwk: dict[str, Any]) -> RSAKey | ECKey:
+    # Not chained: what these say may show a part of the key.
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)  # of short keys; refused below
+            key = JWKRegistry.import_key(jwk) if jwk else _from_pem(text)
+    except (ValueError, TypeError, KeyError, JoseError, UnsupportedAlgorithm):
+        raise ValueError(f"has no private key that can be read. {_MEND}") from None
+    if not isinstance(key, RSAKey | ECKey) or not key.is_private:
+        raise ValueError(f"has no private key that can sign. {_MEND}")
+    if isinstance(key, RSAKey) and key.public_key.key_size < _SMALLEST_RSA_BITS:
+        raise ValueError(f"has an RSA key of less than {_SMALLEST_RSA_BITS} bits. {_MEND}")
+    if isinstance(key, ECKey) and key.curve_name != _CURVE:
+        raise ValueError(f"has an EC key with another curve than {_CURVE}. {_MEND}")
+    return key
+
+
+def _from_pem(text: str) -> Any:
+    loaded = load_pem_private_key(text.encode(), password=None)
+    if isinstance(loaded, rsa.RSAPrivateKey):
+        return RSAKey.import_key(loaded)
+    return ECKey.import_key(loaded) if isinstance(loaded, ec.EllipticCurvePrivateKey) else None
+
+
+def _thumbprint(text: str) -> str:
+    if not re.search("-----BEGIN CERTIFICATE-----", text):
+        return ""
+    try:
+        [certificate, *_] = load_pem_x509_certificates(text.encode())
+    except ValueError:
+        raise ValueError("has a certificate that cannot be read. Correct it") from None
+    digest = hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
