@@ -24,7 +24,7 @@ def configure_logging(level: str) -> None:
     structlog.configure(
         processors=[*_PROCESSORS, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=lambda *_: Stream(sys.stderr),
+        logger_factory=lambda *_: Stream(lambda: sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler()
@@ -48,7 +48,7 @@ def audit_log(
     if where == "off":
         yield no_log()
     elif where == "stdout":
-        yield _json_lines(Stream(sys.stdout))
+        yield _json_lines(Stream(lambda: sys.stdout))
     else:
 
         def tell(why: str) -> None:
@@ -59,7 +59,7 @@ def audit_log(
             else:
                 log.warning("audit_log_written_again")
 
-        file = AuditFile(where, otherwise=Stream(sys.stderr).msg, failed=tell)
+        file = AuditFile(where, otherwise=Stream(lambda: sys.stderr).msg, failed=tell)
         try:
             yield _json_lines(file)
         finally:
@@ -71,7 +71,7 @@ def command_audit_log(where: str) -> FilteringBoundLogger:
 
     With a file as the sidecar's audit log it is there, too: that is where others look for it.
     """
-    stream = Stream(sys.stderr)
+    stream = Stream(lambda: sys.stderr)
     if not where.startswith("/"):
         return _json_lines(stream)
     file = AuditFile(where, otherwise=lambda _: None, failed=lambda _: None)
@@ -80,7 +80,7 @@ def command_audit_log(where: str) -> FilteringBoundLogger:
 
 def no_log() -> FilteringBoundLogger:
     """Nothing, for a command that says by itself what it comes upon, once."""
-    return _json_lines(Stream(sys.stderr), level=logging.CRITICAL)
+    return _json_lines(Stream(lambda: sys.stderr), level=logging.CRITICAL)
 
 
 class _Both:

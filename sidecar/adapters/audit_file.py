@@ -13,14 +13,15 @@ _MODE = 0o640
 class Stream:
     """Lines to standard output or error. One that cannot be written is lost, and nothing else."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Callable[[], TextIO]) -> None:
         self._stream = stream
 
     def msg(self, line: str) -> None:
         """Write a line."""
         try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            stream = self._stream()
+            stream.write(line + "\n")
+            stream.flush()
         except (OSError, ValueError):  # a full disk behind it; a stream that was closed
             return
 

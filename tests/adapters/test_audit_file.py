@@ -112,7 +112,7 @@ def test_a_line_that_was_cut_takes_no_other_with_it(tmp_path: Path) -> None:
 
 def test_a_stream_on_a_full_disk_raises_nothing() -> None:
     with open("/dev/full", "w", buffering=1) as full:
-        Stream(full).info("one")
+        Stream(lambda: full).info("one")
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # so that its close is no error
 
 
@@ -120,4 +120,4 @@ def test_a_stream_that_was_closed_raises_nothing(tmp_path: Path) -> None:
     with (tmp_path / "out").open("w") as stream:
         pass
 
-    Stream(stream).info("one")
+    Stream(lambda: stream).info("one")
