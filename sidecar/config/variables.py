@@ -400,6 +400,12 @@ class Variables:
         "Where audit events go, whatever the level: `stdout` (all other lines are on standard "
         "error), a file's absolute path, or `off`. See [Logs](logs.md).",
     )
+    tracing: bool = _variable(
+        values.switch,
+        "off",
+        "Whether spans are sent by OpenTelemetry, as its own variables (`OTEL_…`) say: `on` or "
+        "`off`. See [Tracing](tracing.md).",
+    )
 
 
 VARIABLES: Final[dict[str, Variable]] = {

@@ -99,6 +99,12 @@ class RequestHead:
         """Whether a repetition of it changes nothing (RFC 9110 section 9.2.1)."""
         return self.method in _SAFE and not self.block.has_body
 
+    def find(self, name: str) -> list[str]:
+        """Every value of a field, `name` in lower case: lines that only pass are looked through."""
+        pattern = rb"(?:^|\n)%b: ([^\r\n]*)\r" % name.encode()
+        found = [one for run in self.passing for one in re.findall(pattern, run, re.IGNORECASE)]
+        return [*values(self.block.fields, name), *(one.decode("latin-1") for one in found)]
+
     def to_bytes(self, pieces: Sequence[bytes]) -> bytes:
         """The head as it goes up: what passes, between `pieces` of other lines."""
         parts = [b""] * (len(pieces) + len(self.passing))

@@ -39,6 +39,7 @@ from sidecar.flows.sessions import Sessions
 from sidecar.flows.tasks import Runtime
 from sidecar.flows.verification import verified_claims
 from sidecar.ports import IdentityProvider, Store
+from sidecar.tracing import span
 
 _LOOK_EVERY_SECONDS = 0.1
 _LOOK_FOR_SECONDS = 15.0
@@ -89,6 +90,7 @@ class Login:
         self._metrics = runtime.metrics
         self._log = runtime.log
         self._audit = runtime.audit
+        self._tracer = runtime.tracer
 
     async def start(
         self, return_url: str, redirect_uri: str, *, silent: bool = False
@@ -148,10 +150,12 @@ class Login:
             TryLater: the provider or the store is away.
         """
         try:
-            return await self._finish(response, attempt, user_agent)
+            with span(self._tracer, "login", silent=attempt.silent):
+                return await self._finish(response, attempt, user_agent)
         except (LoginRefused, TryLater) as error:
             reason = error.reason if isinstance(error, LoginRefused) else "unavailable"
             self._metrics.logins.labels(reason).inc()
+            self._tracer.note(login=reason)
             self._audit.warning("login_failed", reason=reason, error=str(error))
             raise
 

@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock
+from sidecar.tracing import NO_TRACING, Tracer
 
 _T = TypeVar("_T")
 
@@ -101,7 +102,7 @@ class Tasks:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What every flow has of its process: time, randomness, tasks, metrics, log.
+    """What every flow has of its process: time, randomness, tasks, metrics, logs, tracer.
 
     `random` gives as many random bytes as it is asked for. `audit` is the log for what a security
     officer asks about; it knows no level. Without one its events go where the others do.
@@ -113,3 +114,4 @@ class Runtime:
     metrics: Metrics
     log: FilteringBoundLogger
     audit: FilteringBoundLogger = field(default_factory=structlog.get_logger)
+    tracer: Tracer = NO_TRACING

@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from sidecar.core.heads import OwnPath, Paths, clean_path
 from sidecar.core.request_id import FIELD, usable_request_id
 from sidecar.errors import RequestMalformed, TryLater
+from sidecar.tracing import NO_TRACING, Tracer, span
 from sidecar.web import responses
 from sidecar.web.auth import AuthEndpoints
 
@@ -24,25 +25,27 @@ class OwnSite:
     logins that began with them.
     """
 
-    def __init__(self, *, request_ids: Any, log: Any) -> None:
+    def __init__(self, *, request_ids: Any, log: Any, tracer: Tracer = NO_TRACING) -> None:
         self.auth: AuthEndpoints | None = None
         self.earlier: Sequence[AuthEndpoints] = ()
         self.paths = Paths(takes_over_logins=False)
         self._request_ids = request_ids
         self._log: FilteringBoundLogger = log
+        self._tracer = tracer
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request's answer, the last one of its connection."""
         given = request.headers.getall(FIELD, [])
         request_id: str = usable_request_id(given) or self._request_ids()
+        path = request.raw_path.partition("?")[0][:_LONGEST_PATH]
         with bound_contextvars(request_id=request_id):
             began_at = asyncio.get_running_loop().time()
-            response = await self._answer(request, request_id)
+            response = await self._traced(request, path, request_id)
             took = asyncio.get_running_loop().time() - began_at
             self._log.debug(
                 "request",
                 method=request.method,
-                path=request.raw_path.partition("?")[0][:_LONGEST_PATH],
+                path=path,
                 kind="own",
                 status=response.status,
                 ended="whole",
@@ -50,6 +53,17 @@ class OwnSite:
             )
         response.force_close()
         return response
+
+    async def _traced(self, request: web.BaseRequest, path: str, request_id: str) -> web.Response:
+        parents = request.headers.getall("traceparent", [])
+        about = {"method": request.method, "path": path, "request_id": request_id}
+        parent = parents[0] if len(parents) == 1 else ""
+        with span(self._tracer, "request own", kind="server", traceparent=parent, **about) as own:
+            response = await self._answer(request, request_id)
+            own.note(status=response.status)
+            if response.status >= 500:
+                own.note(error=str(response.status))
+            return response
 
     async def _answer(self, request: web.BaseRequest, request_id: str) -> web.Response:
         path = clean_path(request.raw_path)

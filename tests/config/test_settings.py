@@ -87,6 +87,7 @@ def test_three_variables_are_enough_on_a_developers_machine() -> None:
     assert config.cookie_mode is CookieMode.OPAQUE
     assert config.log_level is LogLevel.INFO
     assert config.audit_log == "stdout"
+    assert config.tracing is False
 
 
 _FOLDER = tempfile.TemporaryDirectory()
@@ -172,6 +173,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "cookie_mode": ("mirror", CookieMode.MIRROR),
     "log_level": ("debug", LogLevel.DEBUG),
     "audit_log": ("/var/log/audit.log", "/var/log/audit.log"),
+    "tracing": ("on", True),
 }
 BAD = {
     "argocd_config_dir": "/nowhere",
@@ -238,6 +240,7 @@ BAD = {
     "cookie_mode": "both",
     "log_level": "INFO",
     "audit_log": "stderr",
+    "tracing": "yes",
 }
 ANYTHING_GOES = {"client_secret"}
 BESIDE = {

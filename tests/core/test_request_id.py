@@ -78,3 +78,7 @@ def test_an_id_from_outside_passes_as_it_came(given: str) -> None:
     name_upstream(asked, "made")
 
     assert b"made" not in upstream(asked)
+
+
+def test_two_ids_in_lines_one_after_the_other_are_two() -> None:
+    assert given_request_ids(head("X-Request-Id: a", "X-Request-Id: b")) == ["a", "b"]
