@@ -29,7 +29,7 @@ from sidecar.proxy.recorded import RecordedExchange
 from sidecar.proxy.registry import OpenThings
 from sidecar.proxy.request_log import in_log
 from sidecar.proxy.site import Site
-from sidecar.proxy.traced import TracedExchange
+from sidecar.proxy.traced import Exchanges
 from sidecar.proxy.way import Way
 from sidecar.tracing import NO_TRACING, Tracer
 from sidecar.web.admin import Admin, Check, Phase
@@ -172,11 +172,10 @@ async def _serve_public(
 
 def _exchanges(config: Config, runtime: Runtime) -> Callable[..., Exchange]:
     """What each request of the data path is, told of as far as somebody wants to know."""
-    debug = config.log_level is LogLevel.DEBUG
-    tell = in_log(runtime.log) if debug else lambda _: None
+    tell = in_log(runtime.log) if config.log_level is LogLevel.DEBUG else None
     if runtime.tracer is not NO_TRACING:
-        return partial(TracedExchange, tell=tell, tracer=runtime.tracer)
-    return partial(RecordedExchange, tell=tell) if debug else Exchange
+        return Exchanges(runtime.tracer, tell)
+    return partial(RecordedExchange, tell=tell) if tell is not None else Exchange
 
 
 async def _serve(runner: web.BaseRunner, listen: Listen, owned: AsyncExitStack) -> tuple[str, int]:

@@ -16,6 +16,11 @@ class Span(Protocol):
     """One thing that is done, with its beginning and its end."""
 
     @property
+    def recording(self) -> bool:
+        """Whether it will be told of: not all are, if there are many."""
+        ...
+
+    @property
     def traceparent(self) -> str:
         """The span as the next hop is told of it (W3C Trace Context)."""
         ...
@@ -59,7 +64,7 @@ class _Nothing:
     """Neither a span nor a tracer."""
 
     traceparent = ""
-    inside = False
+    inside = recording = False
 
     def note(self, **attributes: Attribute) -> None:
         return

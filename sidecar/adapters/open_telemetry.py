@@ -34,6 +34,11 @@ class OpenTelemetrySpan:
         self._span = span
 
     @property
+    def recording(self) -> bool:
+        """Whether it will be told of."""
+        return self._span.is_recording()
+
+    @property
     def traceparent(self) -> str:
         """The span as the next hop is told of it."""
         one = self._span.get_span_context()

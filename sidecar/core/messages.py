@@ -101,8 +101,8 @@ class RequestHead:
 
     def find(self, name: str) -> list[str]:
         """Every value of a field, `name` in lower case: lines that only pass are looked through."""
-        pattern = rb"(?:^|\n)%b: ([^\r\n]*)\r" % name.encode()
-        found = [one for run in self.passing for one in re.findall(pattern, run, re.IGNORECASE)]
+        pattern = _passing(name)
+        found = [one for run in self.passing for one in pattern.findall(run)]
         return [*values(self.block.fields, name), *(one.decode("latin-1") for one in found)]
 
     def to_bytes(self, pieces: Sequence[bytes]) -> bytes:
@@ -110,6 +110,11 @@ class RequestHead:
         parts = [b""] * (len(pieces) + len(self.passing))
         parts[::2], parts[1::2] = pieces, self.passing
         return self.line + b"".join(parts)
+
+
+@lru_cache(maxsize=8)
+def _passing(name: str) -> re.Pattern[bytes]:
+    return re.compile(rb"(?:^|\n)%b: ([^\r\n]*)\r" % name.encode(), re.IGNORECASE)
 
 
 class RequestReader:

@@ -5,12 +5,42 @@ from typing import Any
 
 from sidecar.core.framing import Body
 from sidecar.core.trace_context import given_traceparent, hand_on
+from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.passes import Asked, Memory
 from sidecar.proxy.pool import Pool, Upstream, UpstreamAddress
-from sidecar.proxy.recorded import RecordedExchange, Tell, path_of
+from sidecar.proxy.recorded import Record, RecordedExchange, Tell, path_of
 from sidecar.proxy.sides import Browser
 from sidecar.proxy.way import Way
-from sidecar.tracing import Tracer, span
+from sidecar.tracing import Span, Tracer, span
+
+
+class Exchanges:
+    """Makes exchanges: with a span where the sampler wants one, else as they are without tracing.
+
+    A trace that is not sampled passes as it came: the next hop need not know of us.
+    """
+
+    def __init__(self, tracer: Tracer, tell: Tell | None) -> None:
+        self._tracer = tracer
+        self._tell = tell
+
+    def __call__(
+        self, browser: Browser, way: Way, asked: Asked, memory: Memory, body: Body
+    ) -> Exchange:
+        """An exchange."""
+        given, title = given_traceparent(asked.head), f"request {asked.kind.name.lower()}"
+        begun = self._tracer.begin(title, kind="server", traceparent=given)
+        if begun.recording:
+            hand_on(asked.head, given, begun.traceparent)
+            tell = self._tell or _nobody
+            return TracedExchange(browser, way, asked, memory, body, tell=tell, begun=begun)
+        if self._tell is not None:
+            return RecordedExchange(browser, way, asked, memory, body, tell=self._tell)
+        return Exchange(browser, way, asked, memory, body)
+
+
+def _nobody(_: Record) -> None:
+    """Nobody is told."""
 
 
 class TracedExchange(RecordedExchange):
@@ -27,19 +57,12 @@ class TracedExchange(RecordedExchange):
         body: Body,
         *,
         tell: Tell,
-        tracer: Tracer,
+        begun: Span,
     ) -> None:
         super().__init__(browser, way, asked, memory, body, tell=tell)
-        head, kind = asked.head, asked.kind.name.lower()
-        self._span = tracer.begin(
-            f"request {kind}",
-            kind="server",
-            traceparent=given_traceparent(head),
-            method=head.method,
-            path=path_of(head),
-            request_id=self.request_id,
-        )
-        hand_on(head, self._span.traceparent)
+        self._span = begun
+        head = asked.head
+        begun.note(method=head.method, path=path_of(head), request_id=self.request_id)
 
     def start(self) -> None:
         """Send the request up.
@@ -69,7 +92,7 @@ class TracedExchange(RecordedExchange):
 
 
 class TracedPool(Pool):
-    """The upstream's connections, whose making is a span."""
+    """The upstream's connections, whose making is a span inside of others."""
 
     def __init__(self, address: UpstreamAddress, *, tracer: Tracer, **options: Any) -> None:
         super().__init__(address, **options)
@@ -81,5 +104,7 @@ class TracedPool(Pool):
         Raises:
             UpstreamUnavailable: there is none to be had.
         """
+        if not self._tracer.inside:
+            return await super().connect(http2=http2)
         with span(self._tracer, "connect upstream", kind="client"):
             return await super().connect(http2=http2)

@@ -27,7 +27,7 @@ def test_none_or_several_are_none(fields: tuple[str, ...]) -> None:
 def test_the_next_hop_is_told_of_the_new_one_in_the_place_of_the_old() -> None:
     head = reads(RequestReader(), "Via: x", f"TraceParent: {PARENT}", "tracestate: a=b")
 
-    hand_on(head, PARENT[:36] + "1" * 16 + "-01")
+    hand_on(head, PARENT, PARENT[:36] + "1" * 16 + "-01")
 
     new = PARENT[:36].encode() + b"1" * 16 + b"-01"
     assert upstream(head).endswith(b"Via: x\r\nTraceParent: " + new + b"\r\ntracestate: a=b\r\n")
@@ -38,7 +38,7 @@ def test_a_trace_that_begins_here_has_no_state_of_another() -> None:
     given = ("Via: x", "tracestate: a=b", "TraceState: c=d", "traceparent: nonsense", "X-Y: z")
     head = reads(RequestReader(), *given)
 
-    hand_on(head, PARENT)
+    hand_on(head, "nonsense", PARENT)
 
     assert upstream(head).endswith(b"Via: x\r\ntraceparent: " + PARENT.encode() + b"\r\nX-Y: z\r\n")
 
@@ -46,14 +46,22 @@ def test_a_trace_that_begins_here_has_no_state_of_another() -> None:
 def test_a_request_without_one_goes_up_with_one() -> None:
     head = reads(RequestReader(), "Via: x")
 
-    hand_on(head, "new")
+    hand_on(head, "", "new")
 
     assert upstream(head).startswith(b"GET /x HTTP/1.1\r\ntraceparent: new\r\n")
 
 
+def test_of_several_none_goes_up() -> None:
+    head = reads(RequestReader(), "traceparent: a", "tracestate: x=y", "traceparent: b", "X-Y: z")
+
+    hand_on(head, given_traceparent(head), "new")
+
+    assert upstream(head) == b"GET /x HTTP/1.1\r\ntraceparent: new\r\nX-Y: z\r\n"
+
+
 def test_the_next_request_with_the_same_fields_has_its_own_again() -> None:
     reader = RequestReader()
-    hand_on(reads(reader, f"traceparent: {PARENT}"), "new")
+    hand_on(reads(reader, f"traceparent: {PARENT}"), PARENT, "new")
 
     assert given_traceparent(reads(reader, f"traceparent: {PARENT}")) == PARENT
 
@@ -61,6 +69,6 @@ def test_the_next_request_with_the_same_fields_has_its_own_again() -> None:
 def test_one_that_is_for_one_hop_only_is_left_to_the_rules_for_those() -> None:
     head = reads(RequestReader(), "Connection: traceparent", f"traceparent: {PARENT}")
 
-    hand_on(head, "new")
+    hand_on(head, "", "new")
 
     assert b"new" not in upstream(head)

@@ -155,6 +155,19 @@ async def test_a_request_is_continued_from_outside_and_on_to_argo_cd(
     assert about(one)["sidecar.credential"] == "session"
 
 
+async def test_a_request_that_is_not_sampled_passes_as_without_tracing(
+    traced: World, traces: Traces
+) -> None:
+    browser = await traced.logged_in()
+    traces.clear()
+    fields = {"Traceparent": PARENT[:-2] + "00", "tracestate": "a=b"}
+    echo = await (await browser.get("/api/v1/echo", headers=fields)).json()
+    sent = {name: value for name, value in echo["headers"] if name.lower().startswith("trace")}
+
+    assert sent == fields
+    assert not traces.all()
+
+
 async def test_a_new_connection_to_argo_cd_is_a_part_of_the_request_that_needed_it(
     traced: World, traces: Traces
 ) -> None:
