@@ -16,8 +16,9 @@ from sidecar import edges
 from sidecar.changes import Changes
 from sidecar.composition import Composition, Face, request_id
 from sidecar.config.settings import Config
-from sidecar.config.values import Listen, LogLevel, masked
+from sidecar.config.values import Listen, LoginMode, LogLevel, masked
 from sidecar.core.timings import WORK_SECONDS
+from sidecar.dex_port import serve_dex
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.logs import audit_log
 from sidecar.metrics import Metrics
@@ -60,10 +61,12 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A sidecar that serves: where its two ports are, and the work behind its requests."""
+    """A sidecar that serves: where its ports are, and the work behind its requests."""
 
     public: tuple[str, int]
     admin: tuple[str, int]
+    dex: tuple[str, int] | None
+    """Where the upstream reaches it as its Dex; None unless it observes the upstream's logins."""
     metrics: Metrics
     tasks: Tasks
     changes: Changes
@@ -108,6 +111,11 @@ async def running(
         admin = Admin(metrics.registry, made.checks)
         admin_runner = web.AppRunner(admin.application(), access_log=None)
         admin_at = await _serve(admin_runner, config.admin_listen, owned)
+        dex_at = None
+        if made.dex_http is not None:
+            dex_at = await serve_dex(
+                config, runtime, made.dex_http, lambda: made.observed, request_id, owned
+            )
         public_at = await _serve_public(made, face, runtime, config, owned)
         if load is not None and confirms:
             tasks.start_endless(changes.run, "changes", clock)
@@ -115,7 +123,7 @@ async def running(
         _say_start(config, log)
         changes.say_findings(config)
         try:
-            yield Running(public_at, admin_at, metrics, tasks, changes)
+            yield Running(public_at, admin_at, dex_at, metrics, tasks, changes)
         finally:
             admin.phase = Phase.DRAINING
 
@@ -195,6 +203,7 @@ def _say_start(config: Config, log: FilteringBoundLogger) -> None:
         tls=config.tls_cert_file is not None,
         admin=str(config.admin_listen),
         upstream=config.upstream,
+        dex=str(config.dex_listen) if config.login is LoginMode.OBSERVED else None,
         public_url=config.public_url,
         issuer=config.issuer,
         store=masked(config.store_url),

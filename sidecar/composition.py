@@ -15,7 +15,7 @@ from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.adapters.upstream import upstream_session
 from sidecar.config.settings import Config
-from sidecar.config.values import CookieMode
+from sidecar.config.values import CookieMode, LoginMode
 from sidecar.core.authorization import ATTEMPT_LIFE_SECONDS, Sites, origin
 from sidecar.core.cookies import CookieJar
 from sidecar.core.heads import OwnPath, Paths
@@ -25,6 +25,7 @@ from sidecar.flows.backchannel import BackchannelLogout
 from sidecar.flows.fresh import Fresh
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
+from sidecar.flows.observed import ObservedLogins
 from sidecar.flows.own_sessions import OwnSessions
 from sidecar.flows.records import Client
 from sidecar.flows.tasks import Runtime
@@ -51,6 +52,7 @@ class Face:
     paths: Paths
     login_url: str
     auth: AuthEndpoints | None = None
+    observed: ObservedLogins | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,11 @@ class Composition:
         # Opened when it is needed first; another one needs another process.
         self._store: RedisStore | MemoryStore | None = None
         self._line: Line | None = None
+        self.observed: ObservedLogins | None = None
+        """Who keeps what comes of the upstream's own logins, while they are observed."""
+        observes = config.login is LoginMode.OBSERVED
+        self.dex_http = edges.dex_http(config) if observes else None
+        """For token requests of the upstream, which its port does not wait for."""
         self._keys: tuple[Key, ...] | None = None
         self._retired: list[_Retired] = []
         self.own = OwnSite(request_ids=request_id, log=runtime.log, tracer=runtime.tracer)
@@ -89,7 +96,7 @@ class Composition:
 
     async def aclose(self) -> None:
         """Close the connections to provider and store; nobody uses them any more."""
-        in_use = [self._upstream, *([self._line.http] if self._line else [])]
+        in_use = [self._upstream, self.dex_http, *([self._line.http] if self._line else [])]
         for http in [*in_use, *(old.http for old in self._retired)]:
             if http is not None:
                 await http.close()
@@ -109,7 +116,7 @@ class Composition:
         face = self._login_face(config, line) if line else self._open_face(config)
         if self.own.auth is not None:
             self._retire(auth=self.own.auth)
-        self._line = line
+        self._line, self.observed = line, face.observed
         self.own.auth, self.own.paths = face.auth, face.paths
         self.own.earlier = [old.auth for old in reversed(self._retired) if old.auth is not None]
         self._check(line)
@@ -164,7 +171,8 @@ class Composition:
 
     def _login_face(self, config: Config, line: Line) -> Face:
         sessions, records, runtime = line.parts.sessions, line.parts.records, self._runtime
-        paths, jar = Paths(config.root_path), CookieJar(config.public_url)
+        paths, jar = _paths(config), CookieJar(config.public_url)
+        observed = self._observed(config, line)
         login = Login(
             sessions,
             line.parts.joining,
@@ -177,7 +185,7 @@ class Composition:
             runtime,
             prefix=edges.KEY_PREFIX,
         )
-        argocd = edges.argocd(config, self._upstream)
+        argocd = edges.told_of_logouts(config, self._upstream)
         fresh = Fresh(line.refresh, runtime.clock)
         logout = Logout(
             sessions,
@@ -199,11 +207,34 @@ class Composition:
             paths,
             sites,
             session_seconds=config.session_max_lifetime,
+            token_cookie=edges.token_cookie(config),
             others=self._other_endpoints(line, logout, jar, sites, paths.root),
         )
         rules = _rules(config, jar, paths)
-        gate = Gate(sessions, line.refresh, rules, metrics=runtime.metrics)
-        return Face(gate, paths, auth.login_url, auth)
+        gate = Gate(
+            sessions,
+            line.refresh,
+            rules,
+            metrics=runtime.metrics,
+            observer=observed,
+            log_out=logout.log_out,
+        )
+        return Face(gate, paths, auth.login_url, auth, observed)
+
+    def _observed(self, config: Config, line: Line) -> ObservedLogins | None:
+        """Who keeps what comes of the upstream's own logins; None where they are taken over."""
+        if config.login is not LoginMode.OBSERVED:
+            return None
+        return ObservedLogins(
+            line.parts.joining,
+            line.store,
+            line.provider,
+            line.parts.records.ring,
+            line.client,
+            line.schedule,
+            self._runtime,
+            prefix=edges.KEY_PREFIX,
+        )
 
     def _other_endpoints(
         self, line: Line, logout: Logout, jar: CookieJar, sites: Sites, root: str
@@ -223,7 +254,7 @@ class Composition:
 
     def _open_face(self, config: Config) -> Face:
         """Where logins are Argo CD's: everything passes, less our cookies."""
-        paths = Paths(config.root_path, takes_over_logins=False)
+        paths = Paths(config.root_path, takes_over_logins=False, upstream=config.upstream_kind)
         rules = Rules(
             CookieJar(config.public_url),
             paths,
@@ -284,5 +315,12 @@ def _rules(config: Config, jar: CookieJar, paths: Paths) -> Rules:
         frozenset({*here, *(config.websocket_origins or ())}),
         mirror=config.cookie_mode is CookieMode.MIRROR,
         min_token_life=config.min_token_life,
+        token_cookie=edges.token_cookie(config),
+        session_seconds=config.session_max_lifetime,
         most_mirrored=config.max_head_size - _BESIDE_THE_TOKEN,
     )
+
+
+def _paths(config: Config) -> Paths:
+    observes = config.login is LoginMode.OBSERVED
+    return Paths(config.root_path, observes_logins=observes, upstream=config.upstream_kind)

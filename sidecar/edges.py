@@ -14,26 +14,29 @@ from sidecar.adapters.openid_provider import OpenIdProvider
 from sidecar.adapters.provider_http import Way, provider_session
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.adapters.traced import provider_trace, traced_store
-from sidecar.adapters.upstream import ArgoCd
+from sidecar.adapters.upstream import ArgoCd, NobodyToTell
 from sidecar.config.settings import Config
 from sidecar.config.tls import provider_tls, server_tls, upstream_tls
 from sidecar.core.client_authentication import Credentials
+from sidecar.core.cookies import TokenCookie
 from sidecar.core.provider_addresses import (
     BROWSER_ENDPOINTS,
     SERVER_ENDPOINTS,
     ProviderAddresses,
 )
 from sidecar.core.provider_profiles import ProviderProfile, profile_of
+from sidecar.core.upstream_kinds import UpstreamKind, upstream_profile
 from sidecar.errors import ConfigurationError
 from sidecar.flows.tasks import Runtime
 from sidecar.metrics import Metrics
-from sidecar.ports import Clock, Store
+from sidecar.ports import Clock, Store, Upstream
 from sidecar.proxy.certificate import Certificate
 from sidecar.proxy.pool import Pool, UpstreamAddress, UpstreamTls
 from sidecar.proxy.site import Limits
 from sidecar.proxy.traced import TracedPool
 from sidecar.tracing import NO_TRACING, Tracer
 
+_DEX_SECONDS = 30.0  # its connector may ask others, and the upstream waits as long as it likes
 KEY_PREFIX = "argocd-token-refresh:"
 
 
@@ -63,10 +66,14 @@ def provider_way(config: Config) -> tuple[object, ...]:
 
 def provider_http(config: Config, tracer: Tracer = NO_TRACING) -> ClientSession:
     """An HTTP client for the provider."""
-    way = Way(provider_tls_context(config), config.provider_tls_server_name or "", resolved(config))
     traces = [] if tracer is NO_TRACING else [provider_trace(tracer)]
-    seconds = config.timings.provider_seconds
+    seconds, way = config.timings.provider_seconds, _to_provider(config)
     return provider_session(total_seconds=seconds, way=way, trace_configs=traces)
+
+
+def _to_provider(config: Config) -> Way:
+    tls, server_name = provider_tls_context(config), config.provider_tls_server_name or ""
+    return Way(tls, server_name, resolved(config))
 
 
 def resolved(config: Config) -> dict[tuple[str, int], tuple[str, int]]:
@@ -144,6 +151,12 @@ def argocd(config: Config, http: ClientSession) -> ArgoCd:
     )
 
 
+def told_of_logouts(config: Config, http: ClientSession) -> Upstream:
+    """Who behind the sidecar is told that a login has ended."""
+    devtron = config.upstream_kind is UpstreamKind.DEVTRON
+    return NobodyToTell() if devtron else argocd(config, http)
+
+
 def upstream_way(config: Config) -> tuple[str, bool, str | None, str | None]:
     """How the upstream is reached, all that counts for it."""
     return (
@@ -174,9 +187,35 @@ def upstream_pool(
     address = UpstreamAddress.from_url(
         config.upstream, tls, server_name=config.upstream_tls_server_name or ""
     )
-    if tracer is not NO_TRACING:
-        return TracedPool(address, tracer=tracer, monotonic=clock.monotonic, sleep=clock.sleep)
-    return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep)
+    name = upstream_profile(config.upstream_kind).title
+    if tracer is NO_TRACING:
+        return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep, name=name)
+    return TracedPool(
+        address, tracer=tracer, monotonic=clock.monotonic, sleep=clock.sleep, name=name
+    )
+
+
+def dex_http(config: Config) -> ClientSession:
+    """An HTTP client for the token requests of an upstream that has the sidecar as its Dex."""
+    return provider_session(total_seconds=_DEX_SECONDS, way=_to_provider(config))
+
+
+def dex_pool(config: Config, clock: Clock) -> Pool:
+    """The connections to the real Dex."""
+    context = provider_tls_context(config) or ssl.create_default_context()
+    tls = UpstreamTls(context, context)
+    server_name = config.provider_tls_server_name or ""
+    address = UpstreamAddress.from_url(config.dex_upstream or "", tls, server_name)
+    return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep, name="Dex")
+
+
+def token_cookie(config: Config) -> TokenCookie:
+    """The upstream's own cookie, with its path and flags."""
+    secure = config.public_url.startswith("https:")
+    if not upstream_profile(config.upstream_kind).cookie_is_login:
+        return TokenCookie(config.root_path, secure)
+    lasts = config.session_max_lifetime
+    return TokenCookie("", secure, for_scripts=True, max_age_seconds=lasts)
 
 
 def certificate(config: Config, runtime: Runtime) -> Certificate | None:

@@ -72,6 +72,12 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.logins = self._counter("logins", "Logins by result", "result")
+        self.observed_logins = self._counter(
+            "observed_logins", "Logins of the upstream's own that passed by, by result", "result"
+        )
+        self.dex_requests = self._counter(
+            "dex_requests", "Requests at the port at which the upstream has the sidecar as its Dex"
+        )
         self.renewals = self._counter("renewals", "Renewals by result", "result")
         self.renewal_failures = self._counter(
             "renewal_failures",

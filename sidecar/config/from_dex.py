@@ -14,7 +14,7 @@ from sidecar.core.argocd_files import CM, DEX_TLS_SECRET, PARAMS, SECRET, ArgoCd
 from sidecar.core.provider_profiles import Provider
 
 # What says by itself where the provider is reached, or how it is checked.
-_ADDRESSES = frozenset(("issuer_internal_url", "discovery_url", "resolve", "token_endpoint"))
+ADDRESSES = frozenset(("issuer_internal_url", "discovery_url", "resolve", "token_endpoint"))
 _PROVIDER_TLS = frozenset(("provider_tls_verify", "provider_ca_file"))
 
 
@@ -70,7 +70,7 @@ class FromDex:
         own_client = self._given.get("client_id") != argocd_dex.CLIENT_ID
         if dex.client_secret and not own_secret and not own_client:
             fields.put("client_secret", f"{SECRET}: server.secretkey", dex.client_secret)
-        if not _ADDRESSES & self._named:
+        if not ADDRESSES & self._named:
             self._take_address(f"{PARAMS}: server.dex.server")
 
     def _take_address(self, where: str) -> None:

@@ -2,8 +2,11 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from sidecar.config import values
 from sidecar.config.argocd_folder import Folder, Signature
@@ -15,9 +18,13 @@ from sidecar.config.environment import (
     variable,
 )
 from sidecar.config.from_argocd import LOGIN, FromArgoCd, Merging
+from sidecar.config.from_devtron import filled_by_devtron, kind_faults
+from sidecar.config.from_dex import ADDRESSES
 from sidecar.config.tls import pair_faults, upstream_ca_faults
+from sidecar.config.values import CookieMode, LoginMode
 from sidecar.config.variables import ARGOCD_CONFIG_DIR, VARIABLES, Variables
 from sidecar.core.argocd_files import AWAITED, ArgoCdFiles, Finding
+from sidecar.core.upstream_kinds import UpstreamKind
 
 
 class ArgoCdSource(Protocol):
@@ -84,7 +91,39 @@ def filled_by_argocd(
     source: ArgoCdSource | None,
 ) -> tuple[FromArgoCd, list[str]]:
     """What Argo CD gives, filled into the fields; and the faults of what is then still open."""
-    source = source or _usual_source(given)
+    wrong, is_set = list(kind_faults(given)), frozenset(given)
+    fill = _filled_by_devtron if given.get("upstream_kind") == UpstreamKind.DEVTRON else _filled
+    argocd, unset = fill(given, environ, source or _usual_source(given))
+    if given.get("login") == LoginMode.OBSERVED and not ADDRESSES & is_set:
+        argocd = _reached_at_dex(given, argocd)
+    return argocd, [*wrong, *unset]
+
+
+def _reached_at_dex(given: dict[str, Any], argocd: FromArgoCd) -> FromArgoCd:
+    """The provider is asked at the real Dex; where the upstream has it is the sidecar itself."""
+    with suppress(ValueError):  # which is said where it is read
+        path = urlsplit(values.issuer(given.get("issuer", ""))).path.rstrip("/")
+        given["issuer_internal_url"] = values.dex(given.get("dex_upstream", "")) + path
+        sources = {**argocd.sources, "issuer_internal_url": variable("dex_upstream")}
+        return replace(argocd, sources=sources)
+    return argocd
+
+
+def _filled_by_devtron(
+    given: dict[str, Any], environ: Mapping[str, str], source: ArgoCdSource | None
+) -> tuple[FromArgoCd, list[str]]:
+    given.setdefault("cookie_mode", CookieMode.MIRROR)
+    given.setdefault("http2", "off")
+    found = filled_by_devtron(given, *source.read()) if source is not None else FromArgoCd()
+    if not found.takes_over_logins:
+        given.setdefault("store_url", "memory://")  # not used: logins pass
+        return found, []
+    return found, [*_missing(given), *_left_to_choose(given, environ)]
+
+
+def _filled(
+    given: dict[str, Any], environ: Mapping[str, str], source: ArgoCdSource | None
+) -> tuple[FromArgoCd, list[str]]:
     if source is None:
         return FromArgoCd(), [*_missing(given), *_left_to_choose(given, environ)]
     files, unread = source.read()

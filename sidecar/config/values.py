@@ -36,6 +36,13 @@ class CookieMode(StrEnum):
     MIRROR = "mirror"
 
 
+class LoginMode(StrEnum):
+    """Who makes the login: the sidecar, or the upstream, which the sidecar observes."""
+
+    OWN = "own"
+    OBSERVED = "observed"
+
+
 class LogLevel(StrEnum):
     """From which level on log lines are written."""
 
@@ -163,6 +170,13 @@ def upstream(text: str) -> str:
             "path, or unix:///run/argocd.sock"
         )
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def dex(text: str) -> str:
+    """Where Dex listens: scheme, host and port."""
+    if text.startswith("unix:"):
+        raise ValueError(f"is not an address of Dex: {text!r}. Write http://argocd-dex-server:5556")
+    return upstream(text)
 
 
 def host_name(text: str) -> str:

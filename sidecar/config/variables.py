@@ -7,12 +7,13 @@ from typing import Final, TypeVar
 
 from sidecar.config import provider_values, values
 from sidecar.config.provider_values import Resolve
-from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LogLevel
+from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LoginMode, LogLevel
 from sidecar.core.authorization import OfflineAccess
 from sidecar.core.client_authentication import ClientAuth
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import Key
+from sidecar.core.upstream_kinds import UpstreamKind
 
 _T = TypeVar("_T")
 
@@ -241,6 +242,11 @@ class Variables:
         "With Argo CD's settings at hand and without `server.insecure`: `https://127.0.0.1:8090`, "
         "unchecked.",
     )
+    upstream_kind: UpstreamKind = _variable(
+        values.one_of(UpstreamKind),
+        "argocd",
+        "What stands behind the sidecar: `argocd`, or `devtron` ([Devtron](devtron.md)).",
+    )
     upstream_tls_verify: bool = _variable(
         values.switch,
         "on",
@@ -291,6 +297,21 @@ class Variables:
     )
     admin_listen: Listen = _variable(
         values.listen, ":9090", "Where `/healthz`, `/readyz` and `/metrics` are served."
+    )
+    login: LoginMode = _variable(
+        values.one_of(LoginMode),
+        "own",
+        "Who makes the login. `own`: the sidecar. `observed`: the upstream, which has the sidecar "
+        "as its Dex ([Observed logins](observed-logins.md)).",
+    )
+    dex_listen: Listen = _variable(
+        values.listen,
+        "127.0.0.1:5556",
+        "With observed logins: where the upstream reaches the sidecar as its Dex, in plain HTTP.",
+    )
+    dex_upstream: str | None = _optional(
+        values.dex,
+        "With observed logins: where the real Dex listens, `http://` or `https://`.",
     )
     scopes: tuple[str, ...] = _variable(
         values.scopes, "openid profile email groups", "The scopes to ask the provider for."

@@ -8,11 +8,13 @@ import hashlib
 import html
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
+from sidecar.core.devtron import UNAUTHORIZED
 from sidecar.core.heads import Fields, Kind
+from sidecar.core.upstream_kinds import UpstreamKind
 from sidecar.errors import TryLater
 
 
@@ -128,8 +130,15 @@ def try_later(error: TryLater, kind: Kind, login_url: str, *, request_id: str) -
     return answer.with_fields(("Retry-After", seconds))
 
 
-def session_ended(kind: Kind, *, logged_out: bool = False) -> Answer | None:
-    """How Argo CD itself would tell its UI that a login has ended; None: pass the request on."""
+def session_ended(
+    kind: Kind, upstream: UpstreamKind = UpstreamKind.ARGOCD, *, logged_out: bool = False
+) -> Answer | None:
+    """How the upstream itself would tell its UI that a login has ended; None: pass the request on.
+
+    Devtron's has one answer for all (`writeResponse` in its authenticator's AuthMiddleware.go).
+    """
+    if upstream is UpstreamKind.DEVTRON:
+        return _json(401, UNAUTHORIZED) if kind in (Kind.API, Kind.STREAM) else None
     match kind:
         case Kind.USERINFO:
             # `iss` other than "argocd" sends the UI to the SSO login at once, and no `iss` to its
@@ -170,7 +179,7 @@ def _argocd_error(status: int, grpc_code: int, message: str) -> Answer:
     return _json(status, {"error": message, "code": grpc_code, "message": message})
 
 
-def _json(status: int, value: dict[str, object]) -> Answer:
+def _json(status: int, value: Mapping[str, object]) -> Answer:
     fields = [
         ("Content-Type", "application/json; charset=utf-8"),
         ("Cache-Control", "no-store"),
@@ -178,7 +187,7 @@ def _json(status: int, value: dict[str, object]) -> Answer:
     return Answer(status, fields, _compact(value))
 
 
-def _compact(value: dict[str, object]) -> bytes:
+def _compact(value: Mapping[str, object]) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 

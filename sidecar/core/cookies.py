@@ -106,12 +106,35 @@ class CookieJar:
         return self.set(name, "", max_age_seconds=0)
 
 
-def token_cookie_lines(token: str, *, root_path: str, secure: bool) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class TokenCookie:
+    """The path and flags of an upstream's `argocd.token`, as the upstream sets them."""
+
+    root_path: str
+    secure: bool
+    for_scripts: bool = False
+    max_age_seconds: float | None = None
+
+    @property
+    def flags(self) -> str:
+        """What follows the value in a Set-Cookie line."""
+        flags = [f"path=/{self.root_path.strip('/')}", "SameSite=lax"]
+        flags += [] if self.for_scripts else ["httpOnly"]
+        return "; ".join([*flags, "Secure"] if self.secure else flags)
+
+    @property
+    def lasting_flags(self) -> str:
+        """The same, with how long it lasts."""
+        seconds = self.max_age_seconds
+        return self.flags if seconds is None else f"{self.flags}; Max-Age={int(seconds)}"
+
+
+def token_cookie_lines(token: str, cookie: TokenCookie) -> list[str]:
     """Argo CD's own Set-Cookie lines for a token (its MakeCookieMetadata), chunked if long.
 
     Empty when the token is longer than Argo CD would take: then nothing is mirrored.
     """
-    flags = _token_flags(root_path, secure=secure)
+    flags = cookie.lasting_flags
     size = _MAX_COOKIE_LENGTH - (len(TOKEN_COOKIE) + 3) - (len(flags) + 2)
     parts = [token[i : i + size] for i in range(0, len(token), size)]
     if len(parts) > _MAX_CHUNKS:
@@ -122,12 +145,10 @@ def token_cookie_lines(token: str, *, root_path: str, secure: bool) -> list[str]
     return [f"{name}={part}; {flags}" for name, part in zip(names, parts, strict=True)]
 
 
-def clear_token_lines(
-    found: Iterable[Crumb], *, root_path: str, secure: bool, keep: int = 0
-) -> list[str]:
+def clear_token_lines(found: Iterable[Crumb], cookie: TokenCookie, *, keep: int = 0) -> list[str]:
     """Set-Cookie lines that end a browser's `argocd.token` cookies, but the first `keep`."""
     current = {TOKEN_COOKIE, *(f"{TOKEN_COOKIE}-{i}" for i in range(1, keep))} if keep else set()
-    flags = _token_flags(root_path, secure=secure)
+    flags = cookie.flags
     names = sorted({crumb.name for crumb in found if is_token(crumb)} - current)
     return [
         f"{name}=; Max-Age=0; {flags}"
@@ -136,9 +157,10 @@ def clear_token_lines(
     ]
 
 
-def _token_flags(root_path: str, *, secure: bool) -> str:
-    flags = [f"path=/{root_path.strip('/')}", "SameSite=lax", "httpOnly"]
-    return "; ".join([*flags, "Secure"] if secure else flags)
+def token_set_by(set_cookie_lines: Iterable[str]) -> str:
+    """The token that an answer's Set-Cookie lines bring; "" for none, or one that is deleted."""
+    pairs = [line.partition(";")[0] for line in set_cookie_lines]
+    return join_token(crumbs(pairs[:_MAX_CRUMBS]))
 
 
 def join_token(found: Sequence[Crumb]) -> str:

@@ -10,7 +10,9 @@ from enum import Enum, StrEnum, auto
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
+from sidecar.core import devtron
 from sidecar.core.cookies import TOKEN_COOKIE, Crumb, joined, without
+from sidecar.core.upstream_kinds import UpstreamKind, upstream_profile
 
 Fields = list[tuple[str, str]]
 PASSING = ("", "")
@@ -22,7 +24,6 @@ _HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "te", "transfer-encoding", "upgrade",
      "proxy-connection", "proxy-authenticate", "proxy-authorization")
 )  # fmt: skip
-_CLIENT_TOKEN_FIELDS = ("token", "grpc-metadata-token")
 _PUBLIC_API = ("/api/v1/settings", "/api/version", "/api/webhook", "/api/badge", "/api/v1/session")
 
 
@@ -36,6 +37,8 @@ class OwnPath(Enum):
     SESSIONS = auto()
     SIGNED_OUT = auto()
     SIDECAR = auto()
+    DEX_TOKEN = auto()
+    """Dex' token endpoint, on the port of its own."""
 
 
 _OWN = {
@@ -62,6 +65,8 @@ class Kind(Enum):
     """The bundled Dex behind Argo CD, which knows no login of ours."""
     LOGOUT = auto()
     """Argo CD's own, which only a request without a session of ours gets to."""
+    SIGN_IN = auto()
+    """The upstream's own login and callback, whose answer may bring an ID token that we know."""
     OTHER = auto()
 
 
@@ -77,15 +82,18 @@ class Credential(StrEnum):
     """A session that lives, and needs a login without a form for its next token."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # each for itself: that is looked up the fastest
 class Paths:
     """The paths below Argo CD's root path (`--rootpath`), which is "" or "/name".
 
-    Where logins are not taken over, every path is Argo CD's.
+    Where logins are not taken over, every path is Argo CD's; where they are only observed, login
+    and callback are.
     """
 
     root: str = ""
     takes_over_logins: bool = True
+    observes_logins: bool = False
+    upstream: UpstreamKind = UpstreamKind.ARGOCD
 
     def inner(self, path: str) -> str | None:
         """The part of a cleaned path below the root, None outside of it."""
@@ -101,18 +109,23 @@ class Paths:
         own = _OWN.get(inner)
         if own is None and (inner == "/_sidecar" or inner.startswith("/_sidecar/")):
             return OwnPath.SIDECAR
-        return own
+        logs_in = own in (OwnPath.LOGIN, OwnPath.CALLBACK)
+        return None if logs_in and self.observes_logins else own
 
     def purpose(self, method: str, target: str, accept: str) -> "Purpose | None":
         """What a request is for; None where its target is refused."""
         raw_path = target.partition("?")[0]
         if len(raw_path) + len(accept) > _REMEMBERED_LENGTH:
-            return _purpose.__wrapped__(self.root, self.takes_over_logins, method, raw_path, accept)
-        return _purpose(self.root, self.takes_over_logins, method, raw_path, accept)
+            return _purpose.__wrapped__(self, method, raw_path, accept)
+        return _purpose(self, method, raw_path, accept)
 
     def kind(self, method: str, path: str, accept: str) -> Kind:
         """What a request to a cleaned path is for."""
         inner = self.inner(path)
+        if self.observes_logins and inner in ("/auth/login", "/auth/callback"):
+            return Kind.SIGN_IN
+        if self.upstream is UpstreamKind.DEVTRON:
+            return _devtron_kind(method, path, inner, accept)
         if inner is None:
             return Kind.OTHER
         if inner == "/auth/logout":
@@ -138,15 +151,12 @@ _REMEMBERED_LENGTH = 1024  # bounds what strangers can fill the memory below wit
 
 
 @lru_cache(maxsize=2048)
-def _purpose(
-    root: str, takes_over: bool, method: str, raw_path: str, accept: str
-) -> Purpose | None:
+def _purpose(paths: Paths, method: str, raw_path: str, accept: str) -> Purpose | None:
     path = clean_path(raw_path)
     if path is None:
         return None
-    paths = Paths(root, takes_over)
     settings = method == "GET" and paths.inner(path) == "/api/v1/settings"
-    settings = settings and paths.takes_over_logins
+    settings = settings and paths.takes_over_logins and not paths.observes_logins
     return Purpose(path, paths.own(path), paths.kind(method, path, accept), settings)
 
 
@@ -162,6 +172,20 @@ def _api_kind(method: str, inner: str, accept: str) -> Kind:
     if inner.startswith("/api/v1/stream/") or "text/event-stream" in accept:
         return Kind.STREAM
     return Kind.API
+
+
+def _devtron_kind(method: str, path: str, inner: str | None, accept: str) -> Kind:
+    if inner == "/auth/logout":
+        return Kind.LOGOUT
+    if inner is not None and (inner == "/api/dex" or inner.startswith("/api/dex/")):
+        return Kind.DEX
+    if inner == "/api/v1/session" and method == "POST":
+        return Kind.LOCAL_LOGIN
+    if devtron.needs_login(path):
+        return Kind.STREAM if "text/event-stream" in accept else Kind.API
+    if method in ("GET", "HEAD") and "text/html" in accept:
+        return Kind.PAGE
+    return Kind.PUBLIC if inner is not None else Kind.OTHER
 
 
 # Most targets are clean already, and cleaning them costs more than all other decisions.
@@ -213,18 +237,21 @@ def connection_options(fields: Iterable[tuple[str, str]]) -> set[str]:
     return options - {""}  # an empty one (RFC 9110 section 5.6.1) is none
 
 
-def has_client_credential(fields: Sequence[tuple[str, str]], kind: Kind) -> bool:
-    """Whether the client brings its own credential, as Argo CD would take it (its getToken).
+def has_client_credential(
+    fields: Sequence[tuple[str, str]], kind: Kind, upstream: UpstreamKind = UpstreamKind.ARGOCD
+) -> bool:
+    """Whether the client brings its own credential, as the upstream would take it (its getToken).
 
     `/terminal` and `/extensions` take cookies only.
     """
     if kind is Kind.COOKIE_ONLY:
         return False
+    profile = upstream_profile(upstream)
     for name, value in fields:
         lowered = name.lower()
-        if lowered in _CLIENT_TOKEN_FIELDS and value:
+        if lowered in profile.token_fields and value:
             return True
-        if lowered == "authorization" and _is_bearer_jwt(value):
+        if profile.bearer and lowered == "authorization" and _is_bearer_jwt(value):
             return True
     return False
 

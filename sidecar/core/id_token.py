@@ -50,6 +50,7 @@ class IdTokenClaims:
     issued_at: float
     expires_at: float
     provider_sid: str
+    nonce: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +118,14 @@ def verify(
     header = read_header(id_token)
     claims = signed_claims(id_token, header["alg"], keys)
     _check_claims(claims, header, expected, now)
-    sid = claims.get("sid")
+    sid, nonce = claims.get("sid"), claims.get("nonce")
     return IdTokenClaims(
         issuer=claims["iss"],
         subject=claims["sub"],
         issued_at=float(claims["iat"]),
         expires_at=float(claims["exp"]),
         provider_sid=sid if isinstance(sid, str) and len(sid) <= 255 else "",
+        nonce=nonce if isinstance(nonce, str) else "",
     )
 
 

@@ -28,17 +28,18 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 # Fields on which framing, routing or credentials depend: an option of Connection that names one
 # would take it from the request after it was judged.
 _NOT_FOR_ONE_HOP = frozenset(
-    ("authorization", "content-length", "content-type", "cookie", "expect", "forwarded",
-     "grpc-metadata-token", "host", "origin", "token", "transfer-encoding", "x-forwarded-for",
-     "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip")
+    ("api-token", "authorization", "content-length", "content-type", "cookie", "expect",
+     "forwarded", "grpc-metadata-token", "host", "origin", "token", "transfer-encoding",
+     "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip")
 )  # fmt: skip
 _TWINS = _NOT_FOR_ONE_HOP | {"sec-websocket-key", "proxy-authorization"}
 # The fields of which something is read or changed here; and those that a Connection field names.
 # All others pass, and nothing is decided by them: a field that is to be read has to be named here.
 _READ = frozenset(
-    ("accept", "accept-encoding", "authorization", "connection", "content-length", "cookie",
-     "expect", "grpc-metadata-token", "host", "keep-alive", "origin", "proxy-authenticate",
-     "proxy-authorization", "proxy-connection", "te", "token", "transfer-encoding", "upgrade")
+    ("accept", "accept-encoding", "api-token", "authorization", "connection", "content-length",
+     "cookie", "expect", "grpc-metadata-token", "host", "keep-alive", "origin",
+     "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "token",
+     "transfer-encoding", "upgrade")
 )  # fmt: skip
 _NO_FIELDS = {"close"}  # options of Connection that name none
 _FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")

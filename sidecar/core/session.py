@@ -122,6 +122,12 @@ def read_session_cookie(value: str, ring: KeyRing) -> SessionKey | None:
     return _key(tag, secret)
 
 
+def shown_session(cookie: str, ring: KeyRing) -> str:
+    """What names the session of a cookie value to people; "" where it is none of ours."""
+    key = read_session_cookie(cookie, ring)
+    return key.shown if key is not None else ""
+
+
 def form_token(key: SessionKey, ring: KeyRing) -> str:
     """What a change that a session asks for must bring along: another site cannot know it."""
     return ring.sign(_form(key))

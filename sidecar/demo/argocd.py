@@ -5,9 +5,10 @@ It does what Argo CD does where logins and tokens are concerned, and little else
 
 import contextlib
 import html
+import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from aiohttp import web
 
@@ -17,8 +18,10 @@ from sidecar.demo.argocd_credentials import COOKIE, join_cookies, set_cookies
 from sidecar.demo.argocd_guard import RENEWED, Guard, Observations, sent_cookies
 from sidecar.demo.argocd_sessions import LOCAL_ISSUER, Sessions, Unauthenticated, username
 from sidecar.demo.argocd_streams import Change, Streams
+from sidecar.demo.own_login import Client, CodeRefused, OwnLogin
 from sidecar.demo.server import serving
 
+STATE_COOKIE = "argocd.oauthstate"
 PAGE = Path(__file__).with_name("page.html")
 PAGE_HEADERS = {
     "Cache-Control": "no-store, no-cache, must-revalidate, max-age=0",
@@ -43,6 +46,7 @@ class Argocd:
         self._streams = Streams()
         self._sessions = Sessions(settings, now=now)
         self._guard = Guard(settings, self._sessions, self.seen, now=now)
+        self.own_login = OwnLogin(self._client)
         self._api = RestApi(
             settings,
             self._guard,
@@ -123,6 +127,8 @@ class Argocd:
         if request.headers.get("Content-Type") == "application/grpc-web+proto":
             return self._api.grpc_web
         path = path.removeprefix(root)
+        if self.settings.dex_server and path.startswith("/api/dex/"):
+            return self.own_login.proxy
         if path.startswith("/api/"):
             return self._api.handler(path)
         if path.startswith("/extensions/"):
@@ -159,14 +165,53 @@ class Argocd:
         _, claims = found
         return api_answer({"username": username(claims)})
 
-    async def _login(self, _: web.Request) -> web.Response:
-        """Argo CD's own login: nothing comes here while a sidecar stands in front."""
+    async def _login(self, request: web.Request) -> web.Response:
+        """Argo CD's own login: nothing comes here while a sidecar has taken it over."""
         self.seen.own_logins += 1
+        if self.settings.dex_server:
+            return await self._begin_login(request)
         return web.Response(status=303, headers={"Location": self.settings.issuer})
 
-    async def _callback(self, _: web.Request) -> web.Response:
+    async def _begin_login(self, request: web.Request) -> web.Response:
+        state = secrets.token_urlsafe(18)
+        nonce = {"nonce": secrets.token_urlsafe(18)}
+        response = web.Response(status=303)
+        response.headers["Location"] = await self.own_login.begin(state, nonce)
+        kept = f"{state}:{quote(request.query.get('return_url', ''), safe='')}"
+        response.headers["Set-Cookie"] = f"{STATE_COOKIE}={kept}; {self._cookie_flags}"
+        return response
+
+    async def _callback(self, request: web.Request) -> web.Response:
         self.seen.own_logins += 1
-        return go_error("http: named cookie not present", 400)
+        kept = dict(sent_cookies(request)).get(STATE_COOKIE, "")
+        state, _, return_url = kept.partition(":")
+        if not self.settings.dex_server or not kept or state != request.query.get("state"):
+            return go_error("http: named cookie not present", 400)
+        try:
+            id_token = await self.own_login.redeem(request.query.get("code", ""))
+            await self._guard.verified(request, id_token)
+        except (CodeRefused, Unauthenticated) as error:
+            return go_error(str(error), 500)
+        response = web.Response(status=303)
+        response.headers["Location"] = unquote(return_url) or self.url
+        for line in set_cookies(id_token, *self._cookie_flags.split("; ")):
+            response.headers.add("Set-Cookie", line)
+        response.headers.add("Set-Cookie", f"{STATE_COOKIE}=; Max-Age=0; {self._cookie_flags}")
+        return response
+
+    @property
+    def _cookie_flags(self) -> str:
+        secure = "; Secure" if self.url.startswith("https:") else ""
+        return f"path={self.settings.root or '/'}; SameSite=lax; httpOnly{secure}"
+
+    def _client(self) -> Client:
+        return Client(
+            issuer=self.settings.issuer,
+            client_id=self.settings.client_id,
+            client_secret=self.settings.client_secret,
+            redirect_uri=f"{self.url}/auth/callback",
+            dex_server=self.settings.dex_server,
+        )
 
     async def _logout(self, request: web.Request) -> web.Response:
         sent = sent_cookies(request)

@@ -28,7 +28,8 @@ class ArgocdSettings:
     `url` is Argo CD's public address, `rootpath` its folder (`argo`), `pkce` its setting
     `enablePKCEAuthentication`, `event_seconds` the time between two events of a stream (None: only
     `emit`), `userinfo` what `enableUserInfoGroups` needs, `native` its own renewals; what comes of
-    them follows from the `version`.
+    them follows from the `version`. With `dex_server`, the address of its
+    bundled Dex, it makes its own logins there.
     """
 
     issuer: str
@@ -44,6 +45,8 @@ class ArgocdSettings:
     event_seconds: float | None = 1.0
     version: str = "v3.5.1"
     gzip: bool = True
+    dex_server: str = ""
+    client_secret: str = field(default="demo-secret", repr=False)
     userinfo: UserinfoSettings | None = None
     native: NativeLogins | None = None
 

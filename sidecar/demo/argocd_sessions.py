@@ -9,6 +9,7 @@ import jwt
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from sidecar.demo.argocd_answers import ArgocdSettings
+from sidecar.demo.own_login import rewritten
 
 LOCAL_ISSUER = "argocd"
 LOCAL_SECONDS = 24 * 3600
@@ -35,8 +36,9 @@ class Unauthenticated(Exception):
 class ProviderKeys:
     """The provider's published keys, fetched when a signature does not fit the known ones."""
 
-    def __init__(self, issuer: str) -> None:
+    def __init__(self, issuer: str, dex_server: str = "") -> None:
         self._issuer = issuer
+        self._dex_server = dex_server
         self._keys: list[jwt.PyJWK] = []
 
     async def claims(self, token: str) -> Claims:
@@ -63,12 +65,16 @@ class ProviderKeys:
     async def _fetch(self) -> None:
         async with ClientSession(timeout=ClientTimeout(total=FETCH_SECONDS)) as http:
             address = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-            async with http.get(address, raise_for_status=True) as response:
+            async with http.get(self._at(address), raise_for_status=True) as response:
                 discovery = await response.json()
             if discovery.get("issuer") != self._issuer:
                 raise jwt.InvalidIssuerError("the discovery document names another issuer")
-            async with http.get(discovery["jwks_uri"], raise_for_status=True) as response:
+            jwks = self._at(discovery["jwks_uri"])
+            async with http.get(jwks, raise_for_status=True) as response:
                 self._keys = jwt.PyJWKSet.from_dict(await response.json()).keys
+
+    def _at(self, url: str) -> str:
+        return rewritten(url, self._dex_server) if self._dex_server else url
 
 
 class Sessions:
@@ -76,7 +82,7 @@ class Sessions:
 
     def __init__(self, settings: ArgocdSettings, *, now: Callable[[], float]) -> None:
         self._with, self._now = settings, now
-        self._keys = ProviderKeys(settings.issuer)
+        self._keys = ProviderKeys(settings.issuer, settings.dex_server)
         self._secret = secrets.token_bytes(32)
         self._revoked: set[str] = set()
 

@@ -172,6 +172,8 @@ class Grants:
             raise OAuthError("invalid_grant", "The code has expired.")
         if redirect_uri != asked.redirect_uri:
             raise OAuthError("invalid_grant", "redirect_uri is not the one that was asked for.")
+        if not asked.code_challenge and not code_verifier:
+            return
         challenge = base64url(hashlib.sha256(code_verifier.encode()).digest())
         if not secrets.compare_digest(challenge, asked.code_challenge):
             raise OAuthError("invalid_grant", "code_verifier does not fit the challenge.")

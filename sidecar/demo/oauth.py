@@ -45,6 +45,7 @@ class ProviderSettings(GrantRules):
     post_logout_redirect_uris: tuple[str, ...] = ()
     """With one, the provider offers a logout of its own (RP-Initiated Logout 1.0)."""
     shows_demo_user: bool = True
+    requires_pkce: bool = True
 
 
 def discovery_document(
@@ -74,8 +75,8 @@ def discovery_document(
     return document
 
 
-def authorization_request(query: Mapping[str, str]) -> Authorization:
-    """The checked authorization request; PKCE is required.
+def authorization_request(query: Mapping[str, str], *, pkce: bool = True) -> Authorization:
+    """The checked authorization request; PKCE is required unless it need not be there.
 
     Raises:
         OAuthError: what to tell the client by redirection (RFC 6749 section 4.1.2.1).
@@ -85,14 +86,16 @@ def authorization_request(query: Mapping[str, str]) -> Authorization:
         raise OAuthError("unsupported_response_type", "Only code.")
     if "openid" not in scope:
         raise OAuthError("invalid_scope", "openid is missing.")
-    if query.get("code_challenge_method") != "S256" or len(query.get("code_challenge", "")) != 43:
+    challenge = query.get("code_challenge", "")
+    asks = pkce or challenge
+    if asks and (query.get("code_challenge_method") != "S256" or len(challenge) != 43):
         raise OAuthError("invalid_request", "PKCE with S256 is required.")
     if query.get("prompt") == "none":
         raise OAuthError("login_required", "This provider keeps no session.")
     return Authorization(
         redirect_uri=query["redirect_uri"],
         scope=tuple(name for name in scope if name in SCOPES),
-        code_challenge=query["code_challenge"],
+        code_challenge=challenge,
         state=query.get("state", ""),
         nonce=query.get("nonce", ""),
     )

@@ -166,7 +166,7 @@ class DemoProvider:
         if query.get("redirect_uri") not in self.settings.redirect_uris:
             return web.Response(status=400, text="redirect_uri is not registered.")
         try:
-            asked = authorization_request(query)
+            asked = authorization_request(query, pkce=self.settings.requires_pkce)
             return await self._login(request, asked)
         except OAuthError as error:
             self._note("refused", "", error.error)

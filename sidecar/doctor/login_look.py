@@ -24,6 +24,7 @@ from sidecar.core.client_authentication import Credentials
 from sidecar.core.id_token import Expected, verify
 from sidecar.core.provider_profiles import GENERIC, ProviderProfile
 from sidecar.core.tokens import TokenResponse
+from sidecar.core.upstream_kinds import UpstreamKind
 from sidecar.doctor.provider_look import redirect_uri
 from sidecar.doctor.signing_in import ByHand, Returned, User, signed_in
 from sidecar.doctor.upstream_look import ask
@@ -238,7 +239,12 @@ class _Look:
         return IdTokenSeen(claims.expires_at - claims.issued_at, _groups(token))
 
     async def _taken_by_argocd(self, id_token: str) -> bool | None:
-        """Whether Argo CD knows who has this token; None where it did not answer."""
+        """Whether Argo CD knows who has this token; None where it did not answer, or is not there.
+
+        Devtron knows only those whom its own callback has registered.
+        """
+        if self._config.upstream_kind is UpstreamKind.DEVTRON:
+            return None
         tls = edges.upstream_contexts(self._config)
         async with upstream_session(self._config.upstream, tls.http1 if tls else None) as http:
             headers = {"Authorization": f"Bearer {id_token}"}

@@ -7,28 +7,33 @@ from urllib.parse import parse_qs
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
 from sidecar.config.settings import Config
+from sidecar.config.values import LoginMode
 from sidecar.core.cookies import crumbs, is_ours
 from sidecar.doctor.fetch import SECONDS, Page, fetch
 from sidecar.doctor.findings import Finding, fault, ok, warning
 from sidecar.ports import Clock
 
+# Which no upstream has, and of which the sidecar says so in its own words.
+_NOT_THERE, _OUR_404 = "/_sidecar/doctor", b"Not found\n"
+
 
 @dataclass(frozen=True, slots=True)
 class OutsideSeen:
-    """The answers of `/auth/login` at the public URL and each additional one."""
+    """The answers of a path of ours at the public URL and each additional one."""
 
     logins: tuple[tuple[str, Page], ...]
 
 
 async def look_from_outside(config: Config, clock: Clock) -> OutsideSeen:
-    """What a browser without cookies gets where a login begins."""
+    """What a browser without cookies gets where a login begins, if it begins here."""
+    path = _NOT_THERE if config.login is LoginMode.OBSERVED else "/auth/login"
     urls = (config.public_url, *(config.additional_urls or ()))[:10]
     async with ClientSession(
         cookie_jar=DummyCookieJar(),
         timeout=ClientTimeout(total=SECONDS),
         connector=TCPConnector(force_close=True),
     ) as http:
-        pages = [(url, await fetch(http, f"{url}/auth/login", clock)) for url in urls]
+        pages = [(url, await fetch(http, f"{url}{path}", clock)) for url in urls]
     return OutsideSeen(tuple(pages))
 
 
@@ -46,6 +51,9 @@ def _of_url(config: Config, url: str, page: Page) -> Iterator[Finding]:
             "Ask from where browsers are: curl -sSi " + f"{url}/auth/login",
         )  # fmt: skip
         return
+    if config.login is LoginMode.OBSERVED:
+        yield _observed(url, page)
+        return
     cookies = [line for line in page.set_cookies if any(map(is_ours, crumbs([line])))]
     if not cookies:
         yield fault(
@@ -57,6 +65,16 @@ def _of_url(config: Config, url: str, page: Page) -> Iterator[Finding]:
     yield ok("outside.reach", f"a login at {url} is the sidecar's")
     yield _redirect_uri(url, page)
     yield _cookie(config, url, cookies[0])
+
+
+def _observed(url: str, page: Page) -> Finding:
+    if page.status == 404 and page.body == _OUR_404:
+        return ok("outside.reach", f"what browsers see at {url} is the sidecar")
+    return fault(
+        "outside.reach", f"what browsers see at {url} is not the sidecar ({page.status})",
+        "Callbacks go past the sidecar: no session begins.",
+        "Let Ingress and Service lead to the sidecar's port, with all paths of the upstream",
+    )  # fmt: skip
 
 
 def _redirect_uri(url: str, page: Page) -> Finding:

@@ -8,8 +8,11 @@ import structlog
 
 from sidecar import edges
 from sidecar.config.settings import Config
-from sidecar.doctor import login, outside, provider, settings, store, upstream
+from sidecar.config.values import LoginMode
+from sidecar.core.upstream_kinds import UpstreamKind
+from sidecar.doctor import devtron, dex, login, outside, provider, settings, store, upstream
 from sidecar.doctor.access_tokens import look_at_access_tokens, of_access_tokens
+from sidecar.doctor.dex_look import look_at_dex
 from sidecar.doctor.findings import Finding, fault
 from sidecar.doctor.login_look import look_at_login
 from sidecar.doctor.outside import look_from_outside
@@ -58,12 +61,20 @@ async def _examined(
         if config.argocd.access_token_seed is not None:
             error = await look_at_access_tokens(config)
             found.append(of_access_tokens(config, error))
-    found += upstream.of_upstream(config, await look_at_upstream(config, clock))
+    found += await _upstream(config, clock)
+    if config.login is LoginMode.OBSERVED:
+        found += dex.of_dex(config, await look_at_dex(config, clock))
     if from_outside and config.argocd.takes_over_logins:
         found += outside.of_outside(config, await look_from_outside(config, clock))
     if trial_login is not None and config.argocd.takes_over_logins:
         found += await _login(config, trial_login, clock)
     return found
+
+
+async def _upstream(config: Config, clock: Clock) -> list[Finding]:
+    if config.upstream_kind is UpstreamKind.DEVTRON:
+        return list(devtron.of_devtron(config, await devtron.look_at_devtron(config, clock)))
+    return list(upstream.of_upstream(config, await look_at_upstream(config, clock)))
 
 
 async def _provider(config: Config, clock: Clock) -> list[Finding]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sidecar.config.settings import Config
+from sidecar.config.values import LoginMode
 from sidecar.core.cookies import crumbs, is_ours
 from sidecar.doctor.addresses import host_of, is_loopback
 from sidecar.doctor.clocks import clock
@@ -118,7 +119,8 @@ def _settings(config: Config, page: Page) -> Iterator[Finding]:
         )
         return
     if config.argocd.takes_over_logins:
-        yield _client(config, document)
+        if config.login is LoginMode.OWN:  # else its provider is Dex, which is looked at
+            yield _client(config, document)
         yield _url(config, document)
 
 

@@ -20,7 +20,7 @@ from sidecar.core.grant import Grant, Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
 from sidecar.core.person import printable
 from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
-from sidecar.core.session import EndReason, SessionKey, user_tag
+from sidecar.core.session import EndReason, SessionKey, shown_session, user_tag
 from sidecar.core.tokens import TokenResponse, first_tokens
 from sidecar.errors import (
     LoginRefused,
@@ -203,13 +203,9 @@ class Login:
             raise
         await self._remember(attempt, grant.user_tag, grant.id)
         self._metrics.logins.labels("ok").inc()
-        subject, session = printable(grant.subject), self._shown(cookie)
+        subject, session = printable(grant.subject), shown_session(cookie, self._ring)
         self._audit.info("login", user=grant.user_tag, subject=subject, session=session)
         return cookie
-
-    def _shown(self, cookie: str) -> str:
-        key = self._sessions.read_cookies([cookie])
-        return key.shown if key else ""
 
     async def _exchange(
         self, code: str, attempt: LoginAttempt, user_agent: str
@@ -308,7 +304,7 @@ class Login:
         if cookie is None:
             raise again
         self._metrics.logins.labels("repeated").inc()
-        self._audit.info("login_repeated", user=tag, session=self._shown(cookie))
+        self._audit.info("login_repeated", user=tag, session=shown_session(cookie, self._ring))
         return cookie
 
     async def _redeemed_outcome(self, attempt: LoginAttempt) -> bytes | None:

@@ -8,7 +8,6 @@ from typing import Any
 from structlog.contextvars import bound_contextvars
 
 from sidecar.core.answer_heads import AnswerHead
-from sidecar.core.answers import session_ended
 from sidecar.core.framing import Body
 from sidecar.core.heads import Kind
 from sidecar.core.request_id import given_request_ids, name_upstream, usable_request_id
@@ -173,7 +172,7 @@ class Exchange:
             elif head := reply.read_head(data):
                 self._begin(reply, head)
         except (AnswerMalformed, RequestMalformed):
-            self._fail("Argo CD's answer is not HTTP")
+            self._fail(f"the answer of {self._way.pool.name} is not HTTP")
             return
         if reply.done:
             self._end(reply)
@@ -182,16 +181,16 @@ class Exchange:
         self._way.gate.note_answer(reply.passed, head)
         if head.status == 101:
             self._open_tunnel(reply)
-        elif self._way.gate.leaves_session(reply.passed, head):
+        elif self._way.gate.takes_over(reply.passed, head):
             self.browser_slow()
-            self._do(self._leave_session(reply))
+            self._do(self._take_over(reply, head))
         else:
             reply.begin([], may_keep=self._may_keep())
 
-    async def _leave_session(self, reply: Reply) -> None:
+    async def _take_over(self, reply: Reply, head: AnswerHead) -> None:
         # A browser that leaves here must not leave its session behind.
-        ending = self._way.tasks.start(self._way.gate.leave_session(reply.passed), "leave session")
-        more = await asyncio.shield(ending)
+        taking = self._way.gate.take_over(reply.passed, head)
+        more = await asyncio.shield(self._way.tasks.start(taking, "take over"))
         if self._upstream is None:
             return
         self._upstream.resume_reading()
@@ -244,7 +243,7 @@ class Exchange:
             self._repeated = True
             self._do(self._go_up(None))
         else:
-            self._fail("Argo CD broke off before its answer")
+            self._fail(f"{self._way.pool.name} broke off before its answer")
 
     def _fail(self, sentence: str) -> None:
         """An answer that cannot be had: said as long as nothing of another has gone out."""
@@ -285,7 +284,7 @@ class Exchange:
             return
         self.browser_lost()
         if self._reply is None or not self._reply.begun:
-            answer = session_ended(self._asked.kind)
+            answer = self._way.gate.ended(self._asked.kind)
             self._browser.answer(answer) if answer else self._browser.finish(keep=False)
         elif self._reply.end_chunks():
             self._browser.finish(keep=False)

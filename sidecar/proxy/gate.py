@@ -4,20 +4,18 @@ Where the session is at hand nothing here waits: `pass_now` says so, and only if
 `pass_later` asks.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from sidecar.core.answer_heads import AnswerHead
-from sidecar.core.answers import redirect, session_ended
+from sidecar.core.answers import Answer
 from sidecar.core.cookies import (
     Crumb,
-    clear_token_lines,
     crumbs,
     is_token,
     join_token,
     says_local,
-    token_cookie_lines,
 )
 from sidecar.core.heads import (
     Credential,
@@ -31,7 +29,8 @@ from sidecar.core.heads import (
     without_renewed_token,
 )
 from sidecar.core.messages import RequestFields, RequestHead
-from sidecar.core.session import LOGOUTS, EndReason, Session
+from sidecar.core.session import LOGOUTS, EndReason, Session, SessionKey
+from sidecar.core.upstream_kinds import upstream_profile
 from sidecar.errors import (
     RequestMalformed,
     SessionOver,
@@ -41,13 +40,25 @@ from sidecar.errors import (
 )
 from sidecar.flows.records import Live
 from sidecar.metrics import Metrics
-from sidecar.proxy.passes import Asked, KnownSessions, Memories, Memory, Pass, Renewals, Rules, Seen
+from sidecar.proxy.endings import Endings
+from sidecar.proxy.passes import (
+    Asked,
+    KnownSessions,
+    Memories,
+    Memory,
+    Observer,
+    Pass,
+    Renewals,
+    Rules,
+    Seen,
+)
+from sidecar.proxy.takeovers import Takeovers, token_cookies
 
 # What goes on without a login while the store or the provider is away.
 _NEEDS_NO_LOGIN = (Kind.PUBLIC, Kind.LOCAL_LOGIN, Kind.OTHER)
 _LASTING = (Kind.STREAM, Kind.COOKIE_ONLY)
 # What no session goes up with, and nothing is waited for.
-_WITHOUT_LOGIN = (Kind.LOGOUT, Kind.DEX)
+_WITHOUT_LOGIN = (Kind.LOGOUT, Kind.DEX, Kind.SIGN_IN)
 # After these ends a login may come back without a form: the page leads there by itself.
 _BACK_AT_ONCE = (EndReason.PROVIDER_LOST_STATE, EndReason.NO_REFRESH_TOKEN)
 
@@ -62,10 +73,17 @@ class Gate:
         rules: Rules,
         *,
         metrics: Metrics,
+        observer: Observer | None = None,
+        log_out: Callable[[SessionKey], Awaitable[object]] | None = None,
     ) -> None:
         self._sessions = sessions
         self._renewals = renewals
         self._rules = rules
+        self._observes = observer is not None
+        self._takeovers = Takeovers(sessions, rules, observer)
+        self._endings = Endings(rules)
+        self._log_out = log_out
+        self._cookie_is_login = upstream_profile(rules.paths.upstream).cookie_is_login
         self.memories = Memories()
         """What this gate remembers is nothing to another, which has other rules."""
         self._count = metrics.requests.count
@@ -103,6 +121,8 @@ class Gate:
         kind = asked.kind
         if seen.key is None or kind in _WITHOUT_LOGIN or seen.brings_its_own(kind):
             passed = self._without_session(asked, seen)
+        elif self._is_logged_out(seen):
+            return None
         else:
             live = self._renewals.current_now(seen.key, min_life=self._min_life(asked))
             if live is None:
@@ -139,10 +159,14 @@ class Gate:
         """While this lasts the session is in use."""
         return self._sessions.held_open(session)
 
+    def ended(self, kind: Kind) -> Answer | None:
+        """How the upstream would tell that a login has ended."""
+        return self._endings.ended(kind)
+
     def answer_fields(self, passed: Pass, head: AnswerHead) -> Fields:
         """An answer's fields, less what a browser must not see, plus the cookies it needs."""
         fields = end_to_end(head.fields)
-        if passed.live is None or self.leaves_session(passed, head):
+        if passed.live is None or self.takes_over(passed, head):
             return fields
         fields = without_renewed_token(fields)
         if self._rules.mirror and passed.kind not in (Kind.STREAM, Kind.OTHER):
@@ -154,18 +178,13 @@ class Gate:
         if head.status == 401 and passed.live is not None:
             self._renewals.refused(passed.live)
 
-    def leaves_session(self, passed: Pass, head: AnswerHead) -> bool:
-        """Whether a local login takes the browser over, so that its session here ends."""
-        local_login = passed.kind is Kind.LOCAL_LOGIN and head.status == 200
-        return local_login and passed.seen.key is not None
+    def takes_over(self, passed: Pass, head: AnswerHead) -> bool:
+        """Whether another login takes the browser over with this answer."""
+        return self._takeovers.happens(passed, head)
 
-    async def leave_session(self, passed: Pass) -> Fields:
-        """End the session of a browser that a local account takes over; the fields that say so."""
-        if passed.seen.key is not None:
-            grant_id = passed.live.grant.id if passed.live else ""
-            with suppress(StoreUnavailable):  # then it ends at its idle timeout
-                await self._sessions.end(passed.seen.key, grant_id, EndReason.REPLACED)
-        return [("Set-Cookie", self._rules.jar.clear(self._rules.jar.session))]
+    async def take_over(self, passed: Pass, head: AnswerHead) -> Fields:
+        """The fields that an answer has more, when another login takes the browser over."""
+        return await self._takeovers.take_place(passed, head)
 
     def _look(self, block: RequestFields, memory: Memory) -> Seen:
         if memory.seen is None or memory.seen.block is not block:
@@ -175,7 +194,7 @@ class Gate:
                 fields = [f for f in fields if f[0].lower() != "expect"]
             found = crumbs(values(fields, "cookie"))
             key = self._sessions.read_cookies(self._rules.jar.sessions(found))
-            own = has_client_credential(fields, Kind.API)
+            own = has_client_credential(fields, Kind.API, self._rules.paths.upstream)
             memory.seen = Seen(block, fields, found, key, own)
         return memory.seen
 
@@ -209,6 +228,9 @@ class Gate:
         if seen.key is None:
             raise AssertionError("without a session there is nothing to wait for")
         try:
+            if self._log_out is not None and self._is_logged_out(seen):
+                await self._log_out(seen.key)
+                return self._bare(asked, seen, Credential.ENDED)
             live = await self._renewals.current(seen.key, min_life=self._min_life(asked))
         except SessionOver as over:
             at_once = over.reason in _BACK_AT_ONCE
@@ -224,6 +246,14 @@ class Gate:
             return self._bare(asked, seen, Credential.ENDED)
         return self._with_session(asked, seen, live)
 
+    def _is_logged_out(self, seen: Seen) -> bool:
+        """Whether the upstream's page has ended the login: by deleting the cookie that it reads.
+
+        It asks no server to. Our own cookie, which no page can touch, lasts no longer than that.
+        """
+        login_is_cookie = self._cookie_is_login and self._log_out is not None
+        return login_is_cookie and not any(is_token(crumb) for crumb in seen.found)
+
     def _min_life(self, asked: Asked) -> float:
         return self._rules.min_token_life if _is_lasting(asked) else 0.0
 
@@ -234,7 +264,9 @@ class Gate:
         if not any(is_token(crumb) for crumb in seen.found):
             return self._pass(asked, seen, Credential.NONE)
         # In mirror mode a browser has copies of our tokens; without a session they are nothing.
-        drop = self._rules.mirror and not says_local(join_token(seen.found))
+        # Where logins are observed, it may be one of the upstream's own that has no refresh token.
+        drop = self._rules.mirror and not self._observes
+        drop = drop and not says_local(join_token(seen.found))
         return self._pass(asked, seen, Credential.LOCAL, drop_tokens=drop)
 
     def _with_session(self, asked: Asked, seen: Seen, live: Live) -> Pass:
@@ -261,11 +293,7 @@ class Gate:
 
         With `at_once` a page leads to the login: but not the one of local accounts.
         """
-        answer = None
-        if at_once and asked.kind is Kind.PAGE and not self._rules.is_login_page(asked.head):
-            answer = redirect(self._rules.login_back_to(asked.head))
-        elif credential in (Credential.ENDED, Credential.SILENT):
-            answer = session_ended(asked.kind, logged_out=logged_out)
+        answer = self._endings.of(asked, seen, credential, at_once=at_once, logged_out=logged_out)
         if answer is not None:
             return Pass(asked.kind, credential, seen, answer=answer)
         return self._pass(asked, seen, credential, drop_tokens=True)
@@ -305,13 +333,8 @@ class Gate:
         """
         if join_token(found) == id_token:
             return fields
-        root, secure = self._rules.paths.root, self._rules.jar.secure
-        fits = len(id_token) <= self._rules.most_mirrored
-        lines = token_cookie_lines(id_token, root_path=root, secure=secure) if fits else []
-        stale = clear_token_lines(found, root_path=root, secure=secure, keep=len(lines))
         kept = [(n, v) for n, v in fields if n.lower() != "cache-control"]
-        cookies = [("Set-Cookie", line) for line in (*lines, *stale)]
-        return [*kept, ("Cache-Control", "no-store"), *cookies]
+        return [*kept, ("Cache-Control", "no-store"), *token_cookies(self._rules, found, id_token)]
 
 
 def _is_lasting(asked: Asked) -> bool:

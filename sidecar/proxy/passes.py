@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlencode
 
+from sidecar.core import devtron
 from sidecar.core.answers import Answer
 from sidecar.core.authorization import Sites, origin
-from sidecar.core.cookies import CookieJar, Crumb
+from sidecar.core.cookies import CookieJar, Crumb, TokenCookie
 from sidecar.core.heads import Credential, Fields, Kind, Paths, clean_path, values
 from sidecar.core.messages import RequestFields, RequestHead
 from sidecar.core.session import EndReason, Session, SessionKey
+from sidecar.core.upstream_kinds import UpstreamKind
 from sidecar.flows.records import Live
 
 
@@ -56,6 +58,14 @@ class KnownSessions(Protocol):
 
     def held_open(self, session: Session) -> AbstractContextManager[None]:
         """While this lasts the session is in use."""
+        ...
+
+
+class Observer(Protocol):
+    """What the gate needs of `flows.observed.ObservedLogins`."""
+
+    async def begin(self, id_token: str, *, user_agent: str) -> str | None:
+        """The cookie value of a new session for a login with this ID token; None: no session."""
         ...
 
 
@@ -180,6 +190,9 @@ class Memories:
         self._size = 0
 
 
+_PLAIN_COOKIE = TokenCookie("", secure=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the credential rules depend on besides the request."""
@@ -191,17 +204,24 @@ class Rules:
     """The sites whose pages may open a WebSocket that uses a session."""
     mirror: bool
     min_token_life: float
+    token_cookie: TokenCookie = _PLAIN_COOKIE
+    """How the upstream sets its own cookie."""
+    session_seconds: float = 0.0
     most_mirrored: int = 56 * 1024
     """How long a token may be that a browser is to send back: a longer one would shut it out."""
 
     def is_login_page(self, head: RequestHead) -> bool:
-        """Whether a request is for Argo CD's own page for local accounts."""
+        """Whether a request is for the upstream's own page for logins, of local accounts too."""
         path = clean_path(head.target)
+        if path is not None and self.paths.upstream is UpstreamKind.DEVTRON:
+            return path.startswith(devtron.LOGIN_PAGES)
         return path is not None and self.paths.inner(path) == "/login"
 
     def login_back_to(self, head: RequestHead) -> str:
         """The login that comes back to the page of this request."""
         hosts = values(head.block.fields, "host")
         site = origin(self.sites.at(hosts[0] if hosts else ""))
-        query = urlencode({"return_url": site + head.target})
+        is_devtron = self.paths.upstream is UpstreamKind.DEVTRON
+        back = devtron.way_back(head.target) if is_devtron else head.target
+        query = urlencode({"return_url": site + back})
         return f"{self.paths.root}/auth/login?{query}"

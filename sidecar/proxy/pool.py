@@ -128,7 +128,9 @@ class Pool:
         sleep: Callable[[float], Awaitable[None]],
         max_idle: int = MAX_IDLE,
         max_idle_seconds: float = MAX_IDLE_SECONDS,
+        name: str = "Argo CD",
     ) -> None:
+        self.name = name
         self._address = address
         self._monotonic = monotonic
         self._sleep = sleep
@@ -185,12 +187,14 @@ class Pool:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     return await self._dial(http2=http2)
             except TimeoutError as error:
-                raise UpstreamSlow("Argo CD does not accept connections") from error
+                raise UpstreamSlow(f"{self.name} does not accept connections") from error
             except ssl.SSLError as error:
-                raise UpstreamUnavailable("Argo CD's certificate is not accepted") from error
+                raise UpstreamUnavailable(
+                    f"the certificate of {self.name} is not accepted"
+                ) from error
             except OSError as error:
                 if self._monotonic() >= until:
-                    raise UpstreamUnavailable("Argo CD cannot be reached") from error
+                    raise UpstreamUnavailable(f"{self.name} cannot be reached") from error
             await self._sleep(_CONNECT_EVERY_SECONDS)
 
     async def _dial(self, *, http2: bool) -> Upstream:

@@ -14,7 +14,7 @@ from sidecar.core.authorization import (
     read_authorization_response,
     safe_return_url,
 )
-from sidecar.core.cookies import CookieJar, Crumb, clear_token_lines, crumbs
+from sidecar.core.cookies import CookieJar, Crumb, TokenCookie, clear_token_lines, crumbs
 from sidecar.core.heads import OwnPath, Paths
 from sidecar.core.session import EndReason, short_user_agent
 from sidecar.errors import LoginRefused, SessionOver, SilentLoginRefused, TryLater
@@ -41,6 +41,7 @@ class AuthEndpoints:
         sites: Sites,
         *,
         session_seconds: float,
+        token_cookie: TokenCookie,
         others: Mapping[OwnPath, Endpoint],
     ) -> None:
         self._sessions = sessions
@@ -50,6 +51,7 @@ class AuthEndpoints:
         self._paths = paths
         self._sites = sites
         self._session_seconds = session_seconds
+        self._token_cookie = token_cookie
         self._others = others
         self.login_url = f"{paths.root}/auth/login"
 
@@ -177,7 +179,7 @@ class AuthEndpoints:
         return responses.redirect(location or f"{here}/", lines)
 
     def _clear_tokens(self, found: Sequence[Crumb]) -> list[str]:
-        return clear_token_lines(found, root_path=self._paths.root, secure=self._jar.secure)
+        return clear_token_lines(found, self._token_cookie)
 
 
 def _crumbs(request: web.BaseRequest) -> list[Crumb]:

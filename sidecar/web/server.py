@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 from structlog.contextvars import bound_contextvars
@@ -105,13 +105,21 @@ class _Connection(web.RequestHandler):
         return response
 
 
+class Answering(Protocol):
+    """What answers the requests of an `OwnServer`: an `OwnSite`, or Dex' token endpoint."""
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request's answer, the last one of its connection."""
+        ...
+
+
 class OwnServer(web.Server):
-    """aiohttp's server for one `OwnSite`; each call makes a connection's protocol.
+    """aiohttp's server for what answers; each call makes a connection's protocol.
 
     What is handed over to it is within the front's limits, which its own must not undercut.
     """
 
-    def __init__(self, site: OwnSite, head_bytes: int, fields: int) -> None:
+    def __init__(self, site: Answering, head_bytes: int, fields: int) -> None:
         # A browser that leaves ends what is done for it; by default it would run on.
         super().__init__(site.answer, handler_cancellation=True)
         self._options: dict[str, Any] = {

@@ -11,13 +11,14 @@ import pytest
 from sidecar.config.environment import variable
 from sidecar.config.provider_values import Resolve
 from sidecar.config.settings import Config
-from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LogLevel
+from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LoginMode, LogLevel
 from sidecar.config.variables import VARIABLES
 from sidecar.core.authorization import OfflineAccess
 from sidecar.core.client_authentication import ClientAuth, Credentials
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.timings import Timings
+from sidecar.core.upstream_kinds import UpstreamKind
 from sidecar.errors import ConfigurationError
 from tests.proxy.certificates import self_signed
 from tests.system.client_keys import ec_key, pem
@@ -139,6 +140,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "tls_key_file": (str(PAIR / "tls.key"), str(PAIR / "tls.key")),
     "http2": ("off", False),
     "upstream": ("https://argocd-server/", "https://argocd-server"),
+    "upstream_kind": ("argocd", UpstreamKind.ARGOCD),
     "upstream_tls_verify": ("off", False),
     "upstream_tls_ca_file": (str(PAIR / "tls.crt"), str(PAIR / "tls.crt")),
     "upstream_tls_server_name": ("argocd-server", "argocd-server"),
@@ -154,6 +156,9 @@ GOOD: dict[str, tuple[str, Any]] = {
     "head_timeout": ("5s", 5.0),
     "idle_timeout": ("1m", 60.0),
     "admin_listen": ("127.0.0.1:9091", Listen("127.0.0.1", 9091)),
+    "login": ("observed", LoginMode.OBSERVED),
+    "dex_listen": (":5556", Listen(None, 5556)),
+    "dex_upstream": ("http://dex:5556/", "http://dex:5556"),
     "scopes": ("openid,email", ("openid", "email")),
     "offline_access": ("never", OfflineAccess.NEVER),
     "store_url": ("redis://redis", "redis://redis"),
@@ -209,6 +214,7 @@ BAD = {
     "tls_key_file": "/no/such/file",
     "http2": "yes",
     "upstream": "argocd-server",
+    "upstream_kind": "argo-cd",
     "upstream_tls_verify": "false",
     "upstream_tls_ca_file": "/no/such/file",
     "upstream_tls_server_name": "argocd_server",
@@ -221,6 +227,9 @@ BAD = {
     "head_timeout": "0s",
     "idle_timeout": "0s",
     "admin_listen": "9090",
+    "login": "both",
+    "dex_listen": "5556",
+    "dex_upstream": "unix:///run/dex.sock",
     "scopes": "email",
     "offline_access": "yes",
     "store_url": "redis:6379",
@@ -244,6 +253,7 @@ BAD = {
 }
 ANYTHING_GOES = {"client_secret"}
 BESIDE = {
+    "login": {"SIDECAR_DEX_UPSTREAM": "http://dex:5556"},
     "store_url": {"SIDECAR_SESSION_KEYS": f"a:{KEY}"},
     "tls_cert_file": {"SIDECAR_TLS_KEY_FILE": str(PAIR / "tls.key")},
     "tls_key_file": {"SIDECAR_TLS_CERT_FILE": str(PAIR / "tls.crt")},

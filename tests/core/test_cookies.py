@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sidecar.core.cookies import (
     CookieJar,
     Crumb,
+    TokenCookie,
     clear_token_lines,
     crumbs,
     is_ours,
@@ -16,6 +17,7 @@ from sidecar.core.cookies import (
     joined,
     says_local,
     token_cookie_lines,
+    token_set_by,
     without,
 )
 from sidecar.errors import RequestMalformed
@@ -236,16 +238,48 @@ def test_a_token_of_any_length_comes_back_from_its_chunks(
 ) -> None:
     token = (letters * (length // len(letters) + 1))[:length]
 
-    lines = token_cookie_lines(token, root_path=root_path, secure=secure)
+    lines = token_cookie_lines(token, TokenCookie(root_path, secure))
 
     assert join_token(sent_back(lines)) == token
     assert join_token(sent_back(lines)[::-1]) == token
     assert all(len(line) <= BROWSER_LIMIT for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("lines", "token"),
+    [
+        (["argocd.token=x.y.z; path=/; SameSite=lax"], "x.y.z"),
+        (["other=1", "argocd.token=2:x.y; path=/", "argocd.token-1=.z; path=/"], "x.y.z"),
+        (["argocd.token=; Max-Age=0"], ""),
+        (["argocd.oauthstate=x.y.z"], ""),
+        ([""], ""),
+        ([], ""),
+    ],
+)
+def test_an_answer_brings_the_token_of_all_its_cookies_together(
+    lines: list[str], token: str
+) -> None:
+    assert token_set_by(lines) == token
+
+
+@properties
+@given(st.integers(1, 80_000), st.booleans())
+def test_what_is_set_for_scripts_and_for_long_fits_a_browser_too(length: int, secure: bool) -> None:
+    token = (letters * (length // len(letters) + 1))[:length]
+    cookie = TokenCookie("", secure, for_scripts=True, max_age_seconds=604800.0)
+
+    lines = token_cookie_lines(token, cookie)
+
+    assert token_set_by(lines) == token
+    assert all(len(line) <= BROWSER_LIMIT for line in lines)
+    assert not any("httponly" in line.lower() for line in lines)
+    assert all(line.endswith("; Max-Age=604800") for line in lines)
+    assert all("Max-Age=604800" not in line for line in clear_token_lines(sent_back(lines), cookie))
+
+
 # Measured on a real Argo CD (3.6-dev).
 def test_a_long_token_is_cut_where_argo_cd_cuts_it() -> None:
-    lines = token_cookie_lines("x" * 9997, root_path="", secure=False)
+    lines = token_cookie_lines("x" * 9997, TokenCookie("", secure=False))
 
     values = [line.partition(";")[0] for line in lines]
     assert values == [
@@ -267,7 +301,7 @@ def test_a_long_token_is_cut_where_argo_cd_cuts_it() -> None:
 def test_a_short_token_is_one_cookie_with_argo_cds_flags(
     root_path: str, secure: bool, flags: str
 ) -> None:
-    lines = token_cookie_lines("x.y.z", root_path=root_path, secure=secure)
+    lines = token_cookie_lines("x.y.z", TokenCookie(root_path, secure))
 
     assert lines == [f"argocd.token=x.y.z; {flags}"]
 
@@ -275,8 +309,8 @@ def test_a_short_token_is_one_cookie_with_argo_cds_flags(
 def test_a_token_that_argo_cd_would_not_take_is_not_mirrored() -> None:
     longest = 20 * 4046
 
-    assert len(token_cookie_lines("x" * longest, root_path="", secure=False)) == 20
-    assert token_cookie_lines("x" * (longest + 1), root_path="", secure=False) == []
+    assert len(token_cookie_lines("x" * longest, TokenCookie("", secure=False))) == 20
+    assert token_cookie_lines("x" * (longest + 1), TokenCookie("", secure=False)) == []
 
 
 @pytest.mark.parametrize(
@@ -317,7 +351,7 @@ def test_stale_chunks_are_ended_and_current_ones_are_kept() -> None:
     found = crumbs(["argocd.token=2:a; argocd.token-1=b; argocd.token-2=c; x=1; argocd.token-2=c"])
 
     def ended(**keep: int) -> list[str]:
-        lines = clear_token_lines(found, root_path="/argo", secure=True, **keep)
+        lines = clear_token_lines(found, TokenCookie("/argo", secure=True), **keep)
         assert all(
             line.endswith("=; Max-Age=0; path=/argo; SameSite=lax; httpOnly; Secure")
             for line in lines
@@ -336,7 +370,7 @@ def test_stale_chunks_are_ended_and_current_ones_are_kept() -> None:
 def test_a_name_that_argo_cd_never_sets_is_not_repeated_to_the_browser(name: str) -> None:
     found = [Crumb(name, "v", f"{name}=v")]
 
-    assert clear_token_lines(found, root_path="", secure=True) == []
+    assert clear_token_lines(found, TokenCookie("", secure=True)) == []
 
 
 def local(claims: object) -> str:

@@ -18,6 +18,7 @@ from sidecar.core.heads import (
     values,
     without_renewed_token,
 )
+from sidecar.core.upstream_kinds import UpstreamKind
 from tests.core.examples import properties
 
 SESSION = CookieJar("https://argocd.example.org").session
@@ -192,6 +193,76 @@ def test_a_request_is_told_by_its_path_and_what_it_accepts(
 
     assert cleaned is not None
     assert Paths(root).kind(method, cleaned, accept) is kind
+
+
+@pytest.mark.parametrize(
+    ("path", "own", "kind"),
+    [
+        ("/auth/login", None, Kind.SIGN_IN),
+        ("/auth/callback", None, Kind.SIGN_IN),
+        ("/auth/logout", OwnPath.LOGOUT, Kind.LOGOUT),
+        ("/_sidecar/session", OwnPath.SESSIONS, Kind.PAGE),
+        ("/_sidecar/x", OwnPath.SIDECAR, Kind.PAGE),
+        ("/auth/backchannel-logout", OwnPath.BACKCHANNEL_LOGOUT, Kind.PAGE),
+        ("/auth/callback/x", None, Kind.PAGE),
+        ("/api/v1/settings", None, Kind.PUBLIC),
+    ],
+)
+@pytest.mark.parametrize("root", ["", "/argo"])
+def test_where_logins_are_observed_login_and_callback_are_the_upstreams(
+    root: str, path: str, own: OwnPath | None, kind: Kind
+) -> None:
+    purpose = Paths(root, observes_logins=True).purpose("GET", root + path, HTML)
+
+    assert purpose is not None
+    assert (purpose.own, purpose.kind) == (own, kind)
+    assert not purpose.gets_settings
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "accept", "kind"),
+    [
+        ("GET", "/", HTML, Kind.PAGE),
+        ("GET", "/dashboard/app/list", HTML, Kind.PAGE),
+        ("GET", "/dashboard/assets/index.js", "*/*", Kind.OTHER),
+        ("GET", "/grafana/d/x", HTML, Kind.API),
+        ("GET", "/health", "*/*", Kind.OTHER),
+        ("GET", "/orchestrator/app/list", "*/*", Kind.API),
+        ("GET", "/orchestrator/app/list", HTML, Kind.API),
+        ("GET", "/orchestrator/k8s/pods/logs/x", EVENTS, Kind.STREAM),
+        ("GET", "/orchestrator/auth/login", HTML, Kind.SIGN_IN),
+        ("GET", "/orchestrator/auth/callback", HTML, Kind.SIGN_IN),
+        ("GET", "/orchestrator/login", HTML, Kind.API),
+        ("POST", "/orchestrator/api/v1/session", "*/*", Kind.LOCAL_LOGIN),
+        ("GET", "/orchestrator/api/dex/auth", HTML, Kind.DEX),
+        ("POST", "/orchestrator/api/dex/token", "*/*", Kind.DEX),
+        ("GET", "/orchestrator/sso/list", "*/*", Kind.PUBLIC),
+        ("GET", "/orchestrator/sso/list/x", "*/*", Kind.API),
+        ("POST", "/orchestrator/webhook/git/x", "*/*", Kind.PUBLIC),
+        ("GET", "/orchestrator/auth/logout", HTML, Kind.LOGOUT),
+    ],
+)
+def test_a_request_to_devtron_is_told_by_what_devtron_serves_without_a_login(
+    method: str, path: str, accept: str, kind: Kind
+) -> None:
+    paths = Paths("/orchestrator", observes_logins=True, upstream=UpstreamKind.DEVTRON)
+
+    assert paths.kind(method, path, accept) is kind
+
+
+@pytest.mark.parametrize(
+    ("field", "brings"),
+    [
+        (("api-token", "x"), True),
+        (("API-Token", "x"), True),
+        (("api-token", ""), False),
+        (("token", "x"), False),
+        (("Authorization", "Bearer a.b.c"), False),
+        (("Grpc-Metadata-Token", "x"), False),
+    ],
+)
+def test_devtron_takes_one_field_before_its_cookie(field: tuple[str, str], brings: bool) -> None:
+    assert has_client_credential([field], Kind.API, UpstreamKind.DEVTRON) is brings
 
 
 @pytest.mark.parametrize("path", ["/api/v1/applications", "/terminal", "/"])

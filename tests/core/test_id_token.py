@@ -117,7 +117,7 @@ def test_a_good_token_gives_the_claims_that_are_acted_on() -> None:
 
     claims = accepted(token(sid=sid, groups=["ops"]))
 
-    assert claims == IdTokenClaims(ISSUER, "alice", 1000.0, 2000.0, sid)
+    assert claims == IdTokenClaims(ISSUER, "alice", 1000.0, 2000.0, sid, "nonce-1")
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,20 @@ def test_no_line_passes_that_connection_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "lines",
+    [
+        b"Connection: close, Api-Token\r\nApi-Token: x\r\n",
+        b"Connection: Token\r\nToken: x\r\n",
+        b"API_TOKEN: x\r\n",
+        b"Grpc_Metadata_Token: x\r\n",
+    ],
+)
+def test_nobody_takes_a_credential_away_after_it_was_judged(lines: bytes) -> None:
+    with pytest.raises(RequestMalformed):
+        RequestReader().read(b"GET / HTTP/1.1\r\n" + H + lines + b"\r\n")
+
+
+@pytest.mark.parametrize(
     ("line", "status"),
     [
         (b"GET http://evil/ HTTP/1.1", 400),
