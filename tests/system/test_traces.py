@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.protobuf.json_format import MessageToJson
@@ -137,3 +140,36 @@ async def test_a_collector_that_is_away_disturbs_nobody(signing_key: rsa.RSAPriv
 
     assert "Traceback" not in logs[0]
     assert COLLECTORS_KEY not in logs[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "environment", "sentence"),
+    [
+        ("sys.modules['opentelemetry'] = None", {}, "Install argocd-token-refresh[otel]"),
+        ("", {"OTEL_BSP_MAX_QUEUE_SIZE": "-1"}, "A variable of OpenTelemetry's"),
+    ],
+)
+def test_tracing_that_cannot_begin_stops_the_start_with_its_mend(
+    before: str, environment: dict[str, str], sentence: str
+) -> None:
+    settings = {
+        "SIDECAR_PUBLIC_URL": "http://127.0.0.1:1",
+        "SIDECAR_ISSUER": "http://127.0.0.1:1",
+        "SIDECAR_CLIENT_ID": "argo-cd",
+        "SIDECAR_STORE_URL": "memory://",
+        "SIDECAR_TRACING": "on",
+        "SIDECAR_LISTEN": f"127.0.0.1:{free_port()}",
+        "SIDECAR_ADMIN_LISTEN": f"127.0.0.1:{free_port()}",
+    }
+    command = f"import sys; {before}\nfrom sidecar.__main__ import main; main(['run'])"
+    done = subprocess.run(
+        [sys.executable, "-c", command],
+        env={**settings, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
