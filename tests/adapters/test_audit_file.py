@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,13 +36,24 @@ def test_only_the_owner_and_the_group_may_read_a_new_file(tmp_path: Path) -> Non
     assert (tmp_path / "audit.log").stat().st_mode & 0o007 == 0
 
 
-@pytest.mark.parametrize("rotate", [lambda p: p.rename(f"{p}.1"), lambda p: p.unlink()])
-def test_after_a_rotation_a_new_file_is_written(tmp_path: Path, rotate: object) -> None:
+def renamed(path: Path) -> None:
+    path.rename(f"{path}.1")
+
+
+def replaced(path: Path) -> None:
+    renamed(path)
+    path.touch()
+
+
+@pytest.mark.parametrize("rotate", [renamed, replaced, Path.unlink])
+def test_after_a_rotation_the_new_file_is_written(
+    tmp_path: Path, rotate: Callable[[Path], None]
+) -> None:
     path = tmp_path / "audit.log"
     told = Told(path)
     told.file.info("one")
 
-    rotate(path)  # type: ignore[operator]
+    rotate(path)
     told.file.info("two")
 
     assert path.read_text() == "two\n"

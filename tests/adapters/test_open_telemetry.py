@@ -6,8 +6,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.open_telemetry import OpenTelemetryTracer, open_telemetry
+from sidecar.adapters.traced import traced_store
 from sidecar.tracing import span
+from tests.fakes.clock import FakeClock
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -146,10 +149,10 @@ async def test_a_sampler_is_the_one_that_otel_names(monkeypatch: pytest.MonkeyPa
 
 
 class Failing(SpanExporter):
-    """An exporter that raises, fails, and then succeeds."""
+    """An exporter that has these results, and then succeeds."""
 
-    def __init__(self) -> None:
-        self.results: list[object] = [RuntimeError("x"), SpanExportResult.FAILURE]
+    def __init__(self, *results: object) -> None:
+        self.results = list(results)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self.results.pop(0) if self.results else SpanExportResult.SUCCESS
@@ -162,9 +165,15 @@ class Failing(SpanExporter):
         return
 
 
-async def test_failures_of_an_exporter_are_told_once_and_disturb_nobody() -> None:
+@pytest.mark.parametrize(
+    "results",
+    [[RuntimeError("x")], [SpanExportResult.FAILURE] * 2, [RuntimeError(), RuntimeError()]],
+)
+async def test_failures_of_an_exporter_are_told_once_and_disturb_nobody(
+    results: list[object],
+) -> None:
     told: list[bool] = []
-    tracer = open_telemetry(told.append, Failing())
+    tracer = open_telemetry(told.append, Failing(*results))
 
     for _ in range(4):
         with span(tracer, "one"):
@@ -199,3 +208,16 @@ async def test_a_collector_that_hangs_does_not_hold_up_the_end() -> None:
         await tracer.aclose()
     exporter.released.set()
     await asyncio.sleep(0.1)
+
+
+async def test_a_store_trip_is_a_span_inside_of_others_only(fake_clock: FakeClock) -> None:
+    traced = Traced()
+    store = traced_store(MemoryStore(fake_clock), traced.tracer)
+
+    await store.now()
+    with span(traced.tracer, "one"):
+        assert await store.now() == fake_clock.now()
+
+    spans = await traced.spans()
+    assert [name for name in spans if name.startswith("store")] == ["store now"]
+    assert len(traced.exporter.get_finished_spans()) == 2

@@ -184,13 +184,3 @@ async def test_without_tracing_a_traceparent_passes_untouched(here: World) -> No
         sent = {name: value for name, value in echo["headers"] if name.lower().startswith("trace")}
 
         assert sent == headers
-
-
-async def test_what_nobody_asked_for_is_no_trace(traced: World, traces: Traces) -> None:
-    await traced.logged_in()
-    traces.clear()
-    await traced.sidecars[0].running.changes.look()
-
-    async with traced.owned:
-        pass
-    assert not [one for one in traces.all() if one.name.startswith("store")]
