@@ -8,7 +8,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py fuzz test-chaos check-deploy sbom bench bench-refresh lint types lock clean
+.PHONY: help demo test test-py fuzz test-attacks test-chaos check-deploy sbom bench bench-refresh lint types lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: lint types test-py fuzz  ## all checks but those of check-deploy; CI runs 
 
 test-py: $(VENV)/test.ok tests/real/node_modules/.package-lock.json  ## pytest alone; ARGS="-k login"
 	$(BIN)/pytest -W error $(ARGS)
+
+test-attacks: $(VENV)/test.ok  ## each attack with and without its defence, a part of test-py; ARGS="-k csrf"
+	$(BIN)/pytest -W error tests/attacks $(ARGS)
 
 fuzz: $(VENV)/test.ok  ## twenty seconds of coverage-guided fuzzing; FUZZ="answer -max_total_time=600"
 	$(BIN)/python -m tests.fuzz $(FUZZ)

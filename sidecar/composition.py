@@ -23,6 +23,7 @@ from sidecar.core.sealing import KEY_BYTES, Key, KeyRing
 from sidecar.core.session import SessionKey
 from sidecar.flows.backchannel import BackchannelLogout
 from sidecar.flows.fresh import Fresh
+from sidecar.flows.limits import LoginLimits
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
 from sidecar.flows.observed import ObservedLogins
@@ -88,6 +89,7 @@ class Composition:
         """For token requests of the upstream, which its port does not wait for."""
         self._keys: tuple[Key, ...] | None = None
         self._retired: list[_Retired] = []
+        self._limits = LoginLimits(runtime)
         self.own = OwnSite(request_ids=request_id, log=runtime.log, tracer=runtime.tracer)
         self.checks: dict[str, Check] = {"upstream": checked(lambda: self.pool.probe())}
         self.show: Callable[[Face, Config], None] = lambda face, config: None
@@ -183,8 +185,10 @@ class Composition:
             _login_settings(config),
             line.schedule,
             runtime,
+            self._limits,
             prefix=edges.KEY_PREFIX,
         )
+        self._limits.allow_each_address(config.max_logins_per_address)
         argocd = edges.told_of_logouts(config, self._upstream)
         fresh = Fresh(line.refresh, runtime.clock)
         logout = Logout(
@@ -206,7 +210,10 @@ class Composition:
             jar,
             paths,
             sites,
+            self._limits,
             session_seconds=config.session_max_lifetime,
+            trusted_proxies=config.trusted_proxies or (),
+            now=runtime.clock.now,
             token_cookie=edges.token_cookie(config),
             others=self._other_endpoints(line, logout, jar, sites, paths.root),
         )

@@ -9,6 +9,7 @@ SidecarError
 ├── SessionOver             the session ended; only a new login helps
 ├── SilentLoginNeeded       the session lives; a login without a form brings its next token
 ├── TryLater                503 or 502 with Retry-After; the session is kept
+│   ├── TooMany             429: more than a limit; nothing was done, and nothing is undone
 │   ├── StoreUnavailable
 │   │   ├── Busy            too many requests wait for the store already
 │   │   └── RecordUnreadable  a record that this replica cannot read; others may
@@ -91,6 +92,16 @@ class TryLater(SidecarError):
     def __init__(self, message: str, *, retry_after_seconds: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooMany(TryLater):
+    """More than a limit lets through; `limit` names it, for logs and metrics."""
+
+    status = 429
+
+    def __init__(self, limit: str, *, retry_after_seconds: float) -> None:
+        super().__init__("too many sign-ins", retry_after_seconds=retry_after_seconds)
+        self.limit = limit
 
 
 class StoreUnavailable(TryLater):

@@ -47,6 +47,7 @@ class Line:
             store, ring, self.client, self.schedule, _lifetimes(config), runtime,
             prefix=edges.KEY_PREFIX,
         )  # fmt: skip
+        self.parts.sessions.groups.claims = config.groups_claims
         self.http = edges.provider_http(config, runtime.tracer)
         self.parts.sessions.seeding.use(edges.access_tokens(config, runtime.random))
         self.provider = edges.provider(
@@ -116,6 +117,7 @@ class Line:
         """
         before, self._config = self._config, config
         self.parts.sessions.lifetimes = _lifetimes(config)
+        self.parts.sessions.groups.claims = config.groups_claims
         self.parts.records.ring = ring
         self._follow_seed(before, config)
         replaced = None
@@ -142,4 +144,9 @@ class Line:
 
 
 def _lifetimes(config: Config) -> Lifetimes:
-    return Lifetimes(config.session_idle_timeout, config.session_max_lifetime, config.store_grace)
+    return Lifetimes(
+        config.session_idle_timeout,
+        config.session_max_lifetime,
+        config.store_grace,
+        config.max_sessions_per_user,
+    )

@@ -99,6 +99,9 @@ class Metrics:
         self.forced_logins = self._counter(
             "forced_logins", "Sessions that ended though nobody logged out, by reason", "reason"
         )
+        self.group_changes = self._counter(
+            "group_changes", "Renewed ID tokens with other groups than before", "change"
+        )
         self.requests = LabelledTally(
             _PREFIX + "requests", "Proxied requests by credential", "credential", self.registry
         )
@@ -178,6 +181,9 @@ class Metrics:
             ["endpoint"],
             registry=self.registry,
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )
+        self.limited = self._counter(
+            "limited", "What was refused because a limit was reached, by limit", "limit"
         )
         self.jwks_fetches = self._counter("jwks_fetches", "JWKS requests by result", "result")
 

@@ -180,6 +180,14 @@ class Store(Protocol):
         """The id of the live grant that a user's sessions share; "" if they share none."""
         ...
 
+    async def surplus(self, key: SessionKey, *, most: int) -> list[tuple[SessionKey, str]]:
+        """The live sessions that the user of `key` has beyond `most`, each with its grant's id.
+
+        They are those that were unused the longest, in this order, and never `key` itself. What
+        the index says of sessions that are gone is forgotten.
+        """
+        ...
+
     async def touch(
         self,
         key: SessionKey,

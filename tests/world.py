@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import random
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -83,7 +84,7 @@ class Browser:
     def session(self) -> str:
         """The value of the session cookie, "" without one."""
         found = self.cookies()
-        names = [n for n in found if "argocd-token-refresh" in n and "-login-" not in n]
+        names = [n for n in found if re.fullmatch(r"(__Host-)?argocd-token-refresh-[0-9a-f]{8}", n)]
         return found[names[0]] if names else ""
 
 
@@ -209,10 +210,8 @@ async def world(
     port = free_port()
     root = f"/{rootpath}" if rootpath else ""
     base = f"http://127.0.0.1:{port}{root}"
-    settings = ProviderSettings(
-        redirect_uris=(f"{base}/auth/callback",),
-        **{"id_token_seconds": 300, **(provider_settings or {})},
-    )
+    usual = {"redirect_uris": (f"{base}/auth/callback",), "id_token_seconds": 300}
+    settings = ProviderSettings(**{**usual, **(provider_settings or {})})
     provider = DemoProvider(settings, now=clock.now, key=signing_key)
     async with AsyncExitStack() as owned:
         issuer = await owned.enter_async_context(provider.running())

@@ -16,6 +16,7 @@ from sidecar.core.argocd_files import (
     CM,
     DEX_TLS_SECRET,
     PARAMS,
+    RBAC,
     REDIS_SECRET,
     SECRET,
     TLS_SECRET,
@@ -32,6 +33,7 @@ MAX_REFERENCED = 16  # each is a connection to the API
 _ALWAYS = {
     CM: Kind.CONFIG_MAP,
     PARAMS: Kind.CONFIG_MAP,
+    RBAC: Kind.CONFIG_MAP,
     SECRET: Kind.SECRET,
     REDIS_SECRET: Kind.SECRET,
     TLS_SECRET: Kind.SECRET,
@@ -185,7 +187,8 @@ class ArgoCdObjects:
         return self._followers[name].item
 
     def _files(self) -> ArgoCdFiles:
-        cm, secret, params = (self._item(name) for name in (CM, SECRET, PARAMS))
+        own = (CM, SECRET, PARAMS, RBAC)
+        cm, secret, params, rbac = (self._item(name) for name in own)
         listed = self._followers[PARAMS].listed
         return ArgoCdFiles(
             cm.data if cm else None,
@@ -194,17 +197,19 @@ class ArgoCdObjects:
             {
                 name: Secret(item.data, item.part_of_argocd)
                 for name, follower in self._followers.items()
-                if name not in (CM, SECRET, PARAMS)
-                and (item := follower.item or _absent(follower)) is not None
+                if name not in own and (item := follower.item or _absent(follower)) is not None
             },
             namespace=self._api.namespace,
             awaited=not listed,
+            rbac=rbac.data if rbac else None,
         )
 
     def _findings(self) -> Iterator[Finding]:
         for name, follower in self._followers.items():
             if follower.wrong and (follower.refused or not follower.listed):
-                yield Finding(Weight.DOUBTFUL, name, follower.wrong)
+                # Logins can do without the names of the claims that policies go by.
+                weight = Weight.NOTE if name == RBAC else Weight.DOUBTFUL
+                yield Finding(weight, name, follower.wrong)
             item = follower.item
             if name in (CM, SECRET) and item is not None and not item.part_of_argocd:
                 sentence = f"is not labelled, so that Argo CD does not see it. Label it {PART_OF}: "

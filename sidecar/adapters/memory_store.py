@@ -136,6 +136,14 @@ class MemoryStore:
         found.sort(key=lambda one: (-one[1].last_seen_at, one[0].digest))
         return UserSessions(found[:limit], len(found))
 
+    async def surplus(self, key: SessionKey, *, most: int) -> list[tuple[SessionKey, str]]:
+        """The sessions that a user has beyond `most`, unused the longest."""
+        slot = self._slot(key.user_tag)
+        unused_first = sorted(slot.index, key=lambda d: (slot.sessions[d].last_seen_at, d))
+        others = [digest for digest in unused_first if digest != key.digest]
+        surplus = others[: max(0, len(slot.index) - most)]
+        return [(SessionKey(key.user_tag, digest), slot.index[digest]) for digest in surplus]
+
     async def touch(
         self,
         key: SessionKey,

@@ -81,8 +81,13 @@ class OpenIdProvider:
         self._forget_documents()
 
     def _forget_documents(self) -> None:
-        self._endpoints = Remembered(self._discover, self._clock)
-        self._keys = Remembered(self._read_keys, self._clock)
+        too_soon = self._metrics.limited.labels
+        self._endpoints = Remembered(
+            self._discover, self._clock, too_soon=lambda: too_soon("discovery").inc()
+        )
+        self._keys = Remembered(
+            self._read_keys, self._clock, too_soon=lambda: too_soon("jwks").inc()
+        )
 
     def use(self, http: ClientSession) -> None:
         """Ask with another client from now on; what is under way ends with the old one."""
@@ -129,6 +134,8 @@ class OpenIdProvider:
         fitting = _fitting(await self._keys.get(), kid)
         if again or not fitting:
             max_age = ASK_AT_ONCE_SECONDS if again else ASK_AGAIN_SECONDS
+            if not self._keys.is_due(max_age):
+                self._metrics.limited.labels("jwks").inc()
             fitting = _fitting(await self._keys.get(max_age_seconds=max_age), kid)
         return fitting
 

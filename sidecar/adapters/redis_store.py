@@ -48,6 +48,7 @@ _SCRIPTS = (
     "attach",
     "user_sessions",
     "shared",
+    "surplus",
     "touch",
     "save",
     "end_session",
@@ -213,6 +214,15 @@ class RedisStore:
         keys, args = [self._index(user_tag)], [self._grant(user_tag, "")]
         answer = await self._run("shared", keys, args)
         return answer[0].decode() if answer else ""
+
+    async def surplus(self, key: SessionKey, *, most: int) -> list[tuple[SessionKey, str]]:
+        """The sessions that a user has beyond `most`, unused the longest."""
+        tag = key.user_tag
+        args = [self._sessions(tag), most, key.digest]
+        answer = [part.decode() for part in await self._run("surplus", [self._index(tag)], args)]
+        digests, grant_ids = answer[::2], answer[1::2]
+        keys = (SessionKey(tag, digest) for digest in digests)
+        return list(zip(keys, grant_ids, strict=True))
 
     async def touch(
         self,

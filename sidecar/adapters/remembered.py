@@ -16,9 +16,16 @@ _T = TypeVar("_T")
 class Remembered(Generic[_T]):
     """A fetched value: one fetch at a time, not too often, and the old one while that fails."""
 
-    def __init__(self, fetch: Callable[[], Awaitable[_T]], clock: Clock) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[_T]],
+        clock: Clock,
+        *,
+        too_soon: Callable[[], None] = lambda: None,
+    ) -> None:
         self._fetch = fetch
         self._clock = clock
+        self._too_soon = too_soon
         self._lock = asyncio.Lock()
         self._value: _T | None = None
         self._fetched_at = 0.0
@@ -27,23 +34,25 @@ class Remembered(Generic[_T]):
 
     async def get(self, *, max_age_seconds: float = DOCUMENT_AGE_SECONDS) -> _T:
         """The value, fetched again when it is as old as that."""
-        if self._value is not None and not self._due(max_age_seconds):
+        if self._value is not None and not self.is_due(max_age_seconds):
             return self._value
         asked_at = self._clock.monotonic()
         async with self._lock:
             if self._value is not None and (
-                self._fetched_at >= asked_at or not self._due(max_age_seconds)
+                self._fetched_at >= asked_at or not self.is_due(max_age_seconds)
             ):
                 return self._value
             return await self._fetch_again()
 
-    def _due(self, max_age_seconds: float) -> bool:
+    def is_due(self, max_age_seconds: float) -> bool:
+        """Whether a value that is as old as that would be fetched again."""
         now = self._clock.monotonic()
         return now >= self._next_at and now >= self._fetched_at + max_age_seconds
 
     async def _fetch_again(self) -> _T:
         now = self._clock.monotonic()
         if self._value is None and now < self._next_at:
+            self._too_soon()
             raise ProviderUnavailable(f"{self._why}, a moment ago")
         try:
             value = await self._fetch()

@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.core.argocd_files import CM, PARAMS, SECRET, ArgoCdFiles, Finding, Secret, Weight
+from sidecar.core.argocd_files import (
+    CM,
+    PARAMS,
+    RBAC,
+    SECRET,
+    ArgoCdFiles,
+    Finding,
+    Secret,
+    Weight,
+)
 
 MAX_BYTES = 2 * 1024 * 1024  # Kubernetes takes one of each
 MAX_FILES = 4096
@@ -53,12 +62,14 @@ def read_argocd_folder(folder: Path) -> tuple[ArgoCdFiles, list[Finding]]:
         for path in _secret_folders(folder, findings)
         if (data := _look(path, findings)) is not None
     }
-    return ArgoCdFiles(cm, secret, params, others), findings
+    rbac = _look(folder / RBAC, findings)
+    return ArgoCdFiles(cm, secret, params, others, rbac=rbac), findings
 
 
 def signature(folder: Path) -> Signature:
     """What changes when anything below a folder does; nothing is read."""
-    paths = [folder / CM, folder / SECRET, folder / PARAMS, *_secret_folders(folder, [])]
+    named = (folder / name for name in (CM, SECRET, PARAMS, RBAC))
+    paths = [*named, *_secret_folders(folder, [])]
     return tuple((str(path), *_marks(path)) for path in paths)
 
 

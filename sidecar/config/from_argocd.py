@@ -18,6 +18,7 @@ from sidecar.core.argocd_config import ArgoCdConfig, Redis, read_argocd_config
 from sidecar.core.argocd_files import (
     CM,
     PARAMS,
+    RBAC,
     REDIS_SECRET,
     SECRET,
     ArgoCdFiles,
@@ -92,6 +93,8 @@ class Merging:
         if dex is not None:
             dex.take()
         self._take_lifetime()
+        claims = " ".join(self._argocd.groups_claims)
+        self.take("groups_claims", f"{RBAC}: scopes", claims, values.claims)
         self._take_upstream()
         self._take_certificate()
         self._take_store()

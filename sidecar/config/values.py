@@ -7,11 +7,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from sidecar.core.client_address import Networks
 from sidecar.core.client_assertion import ALGORITHMS
+from sidecar.core.groups import MAX_CLAIMS
 from sidecar.core.refresh_policy import RefreshWindow
 from sidecar.core.sealing import Key, parse_keys
 
@@ -301,6 +304,32 @@ def scopes(text: str) -> tuple[str, ...]:
     if "openid" not in found:
         raise ValueError(f"lacks the scope openid: {text!r}. Write openid profile email groups")
     return found
+
+
+def claims(text: str) -> tuple[str, ...]:
+    """The names of claims, separated by spaces or commas."""
+    found = tuple(text.replace(",", " ").split())
+    fine = all(re.fullmatch(r"[!-~]{1,256}", name) for name in found)
+    if not fine or not 1 <= len(found) <= MAX_CLAIMS:
+        raise ValueError(f"is not 1 to {MAX_CLAIMS} names of claims: {text[:80]!r}. Write groups")
+    return found
+
+
+def networks(text: str) -> Networks:
+    """Networks in CIDR notation, separated by spaces or commas."""
+    found = []
+    for part in text.replace(",", " ").split():
+        try:
+            network = ip_network(part)
+        except ValueError:
+            raise ValueError(
+                f"has what is no network: {part[:80]!r}. Write 10.42.0.0/16, fd00:42::/64 or one "
+                "address, without bits behind the prefix"
+            ) from None
+        if network.prefixlen == 0:
+            raise ValueError(f"trusts everybody: {part!r}. Name the proxies in front")
+        found.append(network)
+    return tuple(found)
 
 
 def session_keys(text: str) -> tuple[Key, ...]:

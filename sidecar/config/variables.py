@@ -9,7 +9,9 @@ from sidecar.config import provider_values, values
 from sidecar.config.provider_values import Resolve
 from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LoginMode, LogLevel
 from sidecar.core.authorization import OfflineAccess
+from sidecar.core.client_address import Networks
 from sidecar.core.client_authentication import ClientAuth
+from sidecar.core.groups import GROUPS_CLAIMS
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import Key
@@ -270,6 +272,18 @@ class Variables:
         "10000",
         "How many connections there may be at once; one more is answered with 503.",
     )
+    trusted_proxies: Networks | None = _optional(
+        values.networks,
+        "The networks of the proxies in front, separated by spaces or commas: `10.42.0.0/16`. "
+        "`X-Forwarded-For` is believed from them alone. None: no limit by address.",
+    )
+    max_logins_per_address: int = _variable(
+        values.count,
+        "600",
+        "With `SIDECAR_TRUSTED_PROXIES`: how many requests to `/auth/login` and `/auth/callback` "
+        "may come from one address (of IPv6: one /64) in a minute, at each replica; a login is "
+        "two. More are answered with 429. An office may have one address.",
+    )
     max_head_size: int = _variable(
         values.size,
         "64KiB",
@@ -315,6 +329,13 @@ class Variables:
     )
     scopes: tuple[str, ...] = _variable(
         values.scopes, "openid profile email groups", "The scopes to ask the provider for."
+    )
+    groups_claims: tuple[str, ...] = _field(
+        values.claims,
+        GROUPS_CLAIMS,
+        "`scopes` in `argocd-rbac-cm`, else `groups`",
+        "The ID token's claims that Argo CD's policies go by. When a renewed token has other "
+        "values in them, it is told in the log, and open streams and terminals end.",
     )
     offline_access: OfflineAccess = _variable(
         values.one_of(OfflineAccess),
@@ -388,6 +409,12 @@ class Variables:
         "168h",
         "Every session ends after this time. Unless it is set, a shorter `users.session.duration` "
         "in `argocd-cm` counts.",
+    )
+    max_sessions_per_user: int = _variable(
+        values.count,
+        "20",
+        "How many sessions a person may have; with one more the session ends that was unused the "
+        "longest.",
     )
     store_grace: float = _variable(
         values.duration,

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from sidecar.core.devtron import UNAUTHORIZED
 from sidecar.core.heads import Fields, Kind
 from sidecar.core.upstream_kinds import UpstreamKind
-from sidecar.errors import TryLater
+from sidecar.errors import TooMany, TryLater
 
 
 def style_source(style: str) -> str:
@@ -127,6 +127,31 @@ def try_later(error: TryLater, kind: Kind, login_url: str, *, request_id: str) -
     else:
         message = f"{error}; try again in {seconds} s (request {request_id})"
         answer = _argocd_error(error.status, 14, message)
+    return answer.with_fields(("Retry-After", seconds))
+
+
+_AGAIN_AND_AGAIN = (
+    "This browser was sent to sign in again and again within a minute, so signing in does not seem "
+    "to last. Wait a minute and try again; if it goes on, tell your operator."
+)
+_TOO_MANY = "Too many people are signing in right now. Wait a moment, and reload this page."
+
+
+def too_many(error: TooMany, kind: Kind, login_url: str, *, request_id: str) -> Answer:
+    """429 with `Retry-After`: nothing was done, and the same request may be repeated."""
+    seconds = str(math.ceil(error.retry_after_seconds))
+    if kind is Kind.PAGE:
+        loops = error.limit == "browser"
+        answer = page(
+            error.status,
+            "One moment, please",
+            _AGAIN_AND_AGAIN if loops else _TOO_MANY,
+            request_id=request_id,
+            action=link(login_url, "Sign in again") if loops else "",
+        )
+    else:
+        message = f"{error}; try again in {seconds} s (request {request_id})"
+        answer = _argocd_error(error.status, 8, message)
     return answer.with_fields(("Retry-After", seconds))
 
 

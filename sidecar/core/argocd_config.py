@@ -12,6 +12,7 @@ from sidecar.core.argocd_dex import Dex
 from sidecar.core.argocd_files import (
     CM,
     PARAMS,
+    RBAC,
     REDIS_SECRET,
     SECRET,
     TLS_SECRET,
@@ -23,10 +24,12 @@ from sidecar.core.argocd_files import (
 from sidecar.core.argocd_oidc import Oidc, read_oidc
 from sidecar.core.argocd_references import References
 from sidecar.core.bounded_yaml import YamlBroken, read_yaml
+from sidecar.core.groups import MAX_CLAIMS
 
 DEFAULT_REDIS = "argocd-redis:6379"
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST_SECONDS = 366 * 86400
+_CLAIM = re.compile(r"[!-+\--~]{1,256}")  # of printable ASCII all but the comma
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class ArgoCdConfig:
     secret_key: bytes = field(default=b"", repr=False)
     certificate_in: str = ""
     """The Secret that Argo CD takes its certificate from; "" for one that it makes itself."""
+    groups_claims: tuple[str, ...] = ()
+    """The `scopes` of `argocd-rbac-cm`: the claims that its policies go by; () where not set."""
     findings: tuple[Finding, ...] = ()
 
 
@@ -104,6 +109,7 @@ class _Reading:
             redis_key_prefix=self._params.get("redis.key.prefix", ""),
             secret_key=(self._files.secret or {}).get("server.secretkey", b""),
             certificate_in=self._certificate_in(),
+            groups_claims=self._groups_claims(),
             findings=tuple(self._findings),
         )
 
@@ -200,6 +206,19 @@ class _Reading:
             )
             return None
         return float(min(seconds, _LONGEST_SECONDS))
+
+    def _groups_claims(self) -> tuple[str, ...]:
+        where = f"{RBAC}: scopes"
+        try:
+            found = read_yaml((self._files.rbac or {}).get("scopes", b"").decode())
+        except (YamlBroken, UnicodeDecodeError):
+            found = "broken"
+        listed = found if isinstance(found, list) else []
+        names = [each for each in listed if isinstance(each, str) and _CLAIM.fullmatch(each)]
+        if found is not None and (names != found or len(names) > MAX_CLAIMS):
+            sentence = f"is no list of up to {MAX_CLAIMS} claims; what is none is ignored"
+            self._find(Weight.NOTE, where, f"{sentence}. Write [groups]")
+        return tuple(names[:MAX_CLAIMS])
 
     # argocd-cmd-params-cm and what goes with it
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 CM, SECRET, PARAMS = "argocd-cm", "argocd-secret", "argocd-cmd-params-cm"
+RBAC = "argocd-rbac-cm"
 REDIS_SECRET, TLS_SECRET = "argocd-redis", "argocd-server-tls"
 DEX_TLS_SECRET = "argocd-dex-server-tls"  # noqa: S105 - a name
 
@@ -63,6 +64,8 @@ class ArgoCdFiles:
     """Where they are in the Kubernetes API, if they are from there; "" for a folder."""
     awaited: bool = False
     """Whether what `argocd-server` has begun with is not known yet."""
+    rbac: Mapping[str, bytes] | None = None
+    """`argocd-rbac-cm`, which need not be seen."""
 
     def mend(self, name: str) -> str:
         """What makes one visible that cannot be seen."""

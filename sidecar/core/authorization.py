@@ -268,13 +268,19 @@ def safe_return_url(given: str, bases: Sequence[str], paths: Paths) -> str:
         rest = _below(given, origin(base))
         if rest is None:
             continue
-        path = clean_path(rest if rest.startswith("/") else "/" + rest)
+        raw = re.split("[?#]", rest, maxsplit=1)[0] or "/"
+        path = clean_path(raw)
         base_path = urlsplit(base).path.rstrip("/")
-        if path is None or paths.own(path) not in (None, OwnPath.SESSIONS):
+        if path is None or paths.own(path) not in (None, OwnPath.SESSIONS) or _DOTS.search(raw):
             continue
-        if path == base_path or path.startswith(base_path + "/"):
+        # A browser leaves `//` and `%61` as they are, and so may what chooses a server by the path.
+        if all(p == base_path or p.startswith(base_path + "/") for p in (path, raw)):
             return given
     raise refused
+
+
+# Segments that browsers take away (WHATWG URL); the address of a page has none.
+_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 
 
 def origin(url: str) -> str:

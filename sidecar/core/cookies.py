@@ -72,6 +72,7 @@ class CookieJar:
         digest = hashlib.sha256(public_url.encode()).hexdigest()[:8]
         self.session = f"{'__Host-' if self.secure else ''}{_FAMILY}-{digest}"
         self._login = f"{self.session}-login-"
+        self.recent_logins = f"{self.session}-recent-logins"
 
     def login(self, state_hash: str, started_at: float) -> str:
         """The name of an attempt's cookie: its age first, so that the oldest sorts first."""

@@ -11,7 +11,7 @@ from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from sidecar.core import devtron
-from sidecar.core.cookies import TOKEN_COOKIE, Crumb, joined, without
+from sidecar.core.cookies import TOKEN_COOKIE, Crumb, is_ours, joined, without
 from sidecar.core.upstream_kinds import UpstreamKind, upstream_profile
 
 Fields = list[tuple[str, str]]
@@ -295,8 +295,25 @@ def without_renewed_token(fields: Iterable[tuple[str, str]]) -> Fields:
         (name, value)
         for name, value in fields
         if name.lower() != "grpc-metadata-renew-token"
-        and not (name.lower() == "set-cookie" and value.lstrip().startswith(TOKEN_COOKIE))
+        and not (name.lower() == "set-cookie" and _cookie_name(value).startswith(TOKEN_COOKIE))
     ]
+
+
+def without_our_cookies(fields: Iterable[tuple[str, str]]) -> Fields:
+    """An answer's fields without cookies of the sidecar's: nobody behind it logs anybody in.
+
+    Argo CD passes on what the backends of its extensions set.
+    """
+    return [
+        (name, value)
+        for name, value in fields
+        if name.lower() != "set-cookie" or not is_ours(Crumb(_cookie_name(value), "", value))
+    ]
+
+
+def _cookie_name(set_cookie: str) -> str:
+    """The name by which a browser sends a cookie back; one without a name is sent as its value."""
+    return set_cookie.lstrip(" \t=").partition("=")[0].rstrip(" \t")
 
 
 def is_usable_host(host: str) -> bool:

@@ -34,6 +34,7 @@ class EndReason(StrEnum):
     REPLACED = "replaced"
     UNREADABLE = "unreadable"
     OTHER_PROVIDER = "other_provider"
+    TOO_MANY_SESSIONS = "too_many_sessions"
 
     @property
     def forces_login(self) -> bool:

@@ -5,7 +5,7 @@ whose answer said so, and when that answer came. The first says how long it may 
 a store whose answer to a question sent after the second says less has lost something.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
@@ -67,6 +67,8 @@ class Cache:
     sessions: dict[SessionKey, Known[Session]] = field(default_factory=dict)
     grants: dict[str, Known[Grant]] = field(default_factory=dict)
     ends: dict[RecordName, End] = field(default_factory=dict)
+    has_tokens: Callable[[Grant], None] = field(default=lambda _: None)
+    """Told of each grant whose ID token was not known here."""
 
     def beat(self, now: float) -> None:
         """This process runs. To be told twice a second."""
@@ -152,6 +154,8 @@ class Cache:
             name, grant, write_id, asked_at, now, used_at, size, put_back_at
         )
         self._grow(size)
+        if before is None or before.value.tokens.id_token != tokens.id_token:
+            self.has_tokens(grant)
 
     def note_end(
         self, name: RecordName, reason: str, write_id: str, now: float, *, fresh: bool

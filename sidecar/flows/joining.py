@@ -82,6 +82,7 @@ class Joining:
                     return
                 later = shared.with_login(tokens, nonce=nonce, ends_at=0.0)
                 if await self._sessions.save(later) is SaveResult.SAVED:
+                    self._note_groups(shared, later)
                     return
             await self._clock.sleep(_RETRY_SECONDS)
 
@@ -182,9 +183,18 @@ class Joining:
         )
         if result is SaveResult.SAVED:
             told_at = self._clock.monotonic()
+            if known := self._cache.grants.get(grant.id):
+                self._note_groups(known.value, grant)
             self._cache.note_session(session, writes[0].write_id, asked_at, told_at)
             self._cache.note_grant(grant, writes[1].write_id, asked_at, told_at)
+            with suppress(StoreUnavailable):  # the login is done; the next one looks again
+                await self._sessions.end_surplus(key)
         return cookie, result
+
+    def _note_groups(self, before: Grant, after: Grant) -> None:
+        """Another login of the same user may bring other groups to all of the user's sessions."""
+        old, new = before.tokens.id_token, after.tokens.id_token
+        self._sessions.groups.note(old, new, user=after.user_tag)
 
     async def _note_provider_sid(self, grant: Grant, provider_sid: str) -> None:
         """Before the session is there, so that none is that the provider could not end."""

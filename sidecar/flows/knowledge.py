@@ -135,7 +135,7 @@ class Knowledge:
         for _ in range(_ATTEMPTS):
             self._refuse_ended(name, record)
             stored = self._grant_in(record, tag, grant_id) if record else None
-            known = self._cache.grants.get(grant_id)
+            known = self._known_grant(tag, grant_id)
             if known is None or (stored and not stored.is_behind(known.value)):
                 return self._note_grant(stored, record, asked_at, used=used)
             if asked_at < known.told_at:
@@ -171,10 +171,15 @@ class Knowledge:
         return self._records.open_session(key, record, seen_at=seen_at)
 
     def _grant_in(self, record: Record, tag: str, grant_id: str) -> Grant:
-        known = self._cache.grants.get(grant_id)
+        known = self._known_grant(tag, grant_id)
         if known and _is_known(record, known.write_id) and known.value.version == record.version:
             return known.value
         return self._records.open_grant(tag, grant_id, record)
+
+    def _known_grant(self, tag: str, grant_id: str) -> Known[Grant] | None:
+        """What is known of a user's grant: who writes to the store may copy another's here."""
+        known = self._cache.grants.get(grant_id)
+        return known if known and known.value.user_tag == tag else None
 
     def _refuse_ended(self, name: RecordName, record: Record | None) -> None:
         if record and record.ended and name not in self._cache.ends:

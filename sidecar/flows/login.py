@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from sidecar.core.authorization import (
@@ -29,10 +31,12 @@ from sidecar.errors import (
     SessionOver,
     StoreUnavailable,
     TokenInvalid,
+    TooMany,
     TryLater,
 )
 from sidecar.flows.health import insist
 from sidecar.flows.joining import Joining
+from sidecar.flows.limits import LoginLimits
 from sidecar.flows.records import Client
 from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Sessions
@@ -70,10 +74,12 @@ class Login:
         settings: LoginSettings,
         schedule: Schedule,
         runtime: Runtime,
+        limits: LoginLimits,
         *,
         prefix: str,
     ) -> None:
         self._sessions = sessions
+        self._limits = limits
         self._joining = joining
         self._store = store
         self._provider = provider
@@ -136,6 +142,15 @@ class Login:
         """
         return open_attempt(cookie, state, self._ring, self._attempts, now=self._clock.now())
 
+    @contextmanager
+    def counting_refusals(self) -> Iterator[None]:
+        """Count a callback that comes to nothing before anybody is asked about it."""
+        try:
+            yield
+        except LoginRefused as refusal:
+            self._metrics.logins.labels(refusal.reason).inc()
+            raise
+
     async def finish(
         self, response: AuthorizationResponse, attempt: LoginAttempt, *, user_agent: str
     ) -> str:
@@ -147,11 +162,15 @@ class Login:
 
         Raises:
             LoginRefused: the person is to see a page, and may start again.
+            TooMany: nothing was done yet; the same request may be repeated.
             TryLater: the provider or the store is away.
         """
         try:
             with span(self._tracer, "login", silent=attempt.silent):
                 return await self._finish(response, attempt, user_agent)
+        except TooMany:
+            self._metrics.logins.labels("too_many").inc()
+            raise
         except (LoginRefused, TryLater) as error:
             reason = error.reason if isinstance(error, LoginRefused) else "unavailable"
             self._metrics.logins.labels(reason).inc()
@@ -170,11 +189,16 @@ class Login:
             silent=attempt.silent,
             aliases=self._provider.issuer_aliases,
         )
-        if not await self._is_first(attempt):
+        # Before the state is redeemed: who is refused here may come again with it.
+        self._limits.check_callback()
+        with ExitStack() as place:
+            place.enter_context(self._limits.at_once("exchanges"))
+            if await self._is_first(attempt):
+                # The code is spent by the exchange, so a browser that leaves does not stop it.
+                work = self._redeem(response.code, attempt, user_agent, place.pop_all())
+                return await asyncio.shield(self._tasks.start(work, "login"))
+        with self._limits.at_once("repeats"):
             return await self._join_redeemed(attempt, user_agent)
-        # The code is spent by the exchange, so a browser that leaves does not stop it.
-        work = self._redeem(response.code, attempt, user_agent)
-        return await asyncio.shield(self._tasks.start(work, "login"))
 
     async def _is_first(self, attempt: LoginAttempt) -> bool:
         """Whether this request is the one that redeems the state, though a reply may be lost."""
@@ -195,9 +219,12 @@ class Login:
         except (SessionOver, StoreUnavailable):
             return  # it ends by itself at its idle timeout
 
-    async def _redeem(self, code: str, attempt: LoginAttempt, user_agent: str) -> str:
+    async def _redeem(
+        self, code: str, attempt: LoginAttempt, user_agent: str, place: ExitStack
+    ) -> str:
         try:
-            cookie, grant = await self._exchange(code, attempt, user_agent)
+            with place:
+                cookie, grant = await self._exchange(code, attempt, user_agent)
         except (LoginRefused, TryLater):
             await self._remember(attempt, "", "")
             raise

@@ -155,7 +155,7 @@ class Refresh:
 
     def may_go_up(self, live: Live) -> bool:
         """Whether what `current` gave may still be used: right before its request goes up."""
-        return self._sessions.may_go_up(live)
+        return self._sessions.may_go_up(live) and self._saving.latest(live) is live
 
     def refused(self, live: Live) -> None:
         """The upstream has refused a session's ID token: its key may be gone."""

@@ -5,7 +5,6 @@ import asyncio
 from sidecar.core.failures import known_error
 from sidecar.core.grant import Grant, Intent, Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
-from sidecar.core.person import changed_groups
 from sidecar.core.refresh_policy import (
     Action,
     Decision,
@@ -251,23 +250,17 @@ class Renewal:
             self._setbacks.renewed(asked.id)
         tokens = renew(asked.tokens, response, claims, now=self._clock.now())
         renewed = asked.with_tokens(tokens, has_id_token=response.id_token is not None)
+        self._sessions.groups.note(asked.tokens.id_token, tokens.id_token, user=asked.user_tag)
         await self._saving.save(asked, renewed)
         # Not under the lease: nobody else has to wait for Argo CD's Redis.
         self._tasks.start(self._sessions.seeding.note(renewed), "seed")
         await self._schedule.note(renewed)
         self._count("renewed" if claims else "without_id_token")
         self._audit.info("renewed", user=asked.user_tag, new_id_token=claims is not None)
-        self._note_groups(asked, renewed)
 
     def _count(self, result: str) -> None:
         self._metrics.renewals.labels(result).inc()
         self._tracer.note(result=result)
-
-    def _note_groups(self, before: Grant, after: Grant) -> None:
-        """What somebody may do follows from their groups: a change of them is on record."""
-        added, removed = changed_groups(before, after)
-        if added or removed:
-            self._audit.info("groups_changed", user=after.user_tag, added=added, removed=removed)
 
     async def _verified(self, asked: Grant, response: TokenResponse) -> IdTokenClaims | None:
         """The new ID token's claims, None without one; within the time that the lease has left."""

@@ -56,6 +56,7 @@ class Saving:
         """Store new tokens; what the store does not take at once is served, and saved behind."""
         unsaved = _Unsaved(asked.tokens, renewed, self._sessions.seal_grant(renewed))
         self._unsaved[renewed.id] = unsaved
+        self._sessions.has_tokens(renewed)
         try:
             await self._try_to_save(unsaved)
         except StoreUnavailable:

@@ -1,8 +1,8 @@
 """Sessions as the flows see them: known here, or asked for; used, changed and ended."""
 
 import asyncio
-from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Container
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from sidecar.core.grant import Grant
@@ -15,11 +15,12 @@ from sidecar.core.session import (
 from sidecar.errors import Busy, RecordUnreadable, SessionOver, StoreUnavailable
 from sidecar.flows.cache import Cache, grant_name, session_name
 from sidecar.flows.health import StoreHealth, insist
+from sidecar.flows.held_open import HeldOpen
 from sidecar.flows.knowledge import Knowledge
 from sidecar.flows.records import Live, Records
 from sidecar.flows.seeding import Seeding
 from sidecar.flows.tasks import Runtime
-from sidecar.ports import Ended, RecordName, SaveResult, Store, Write
+from sidecar.ports import Ended, SaveResult, Store, Write
 
 TOUCH_EVERY_SECONDS = 60.0
 _LOADS_AT_ONCE = 32  # fewer than the store has connections: others need some too
@@ -35,6 +36,8 @@ class Lifetimes:
     idle_seconds: float
     max_seconds: float
     grace_seconds: float = 300.0
+    max_sessions: int = 20
+    """How many sessions a user may have."""
 
 
 class Sessions:
@@ -67,10 +70,23 @@ class Sessions:
         self._waiters = 0
         self._store_is_ahead = 0.0
         self._touching: set[str] = set()
-        self._held_open: dict[SessionKey, tuple[Session, int]] = {}
-        self.close_open: Callable[[SessionKey], None] = lambda _: None
-        """Told of each session that has ended while it had something open here."""
-        knowledge.ended = self._close_ended
+        self._held_open = HeldOpen(runtime)
+        self.groups = self._held_open.groups
+        knowledge.ended = self._held_open.ended
+        cache.has_tokens = self.has_tokens
+
+    @property
+    def close_open(self) -> Callable[[SessionKey], None]:
+        """Told of each session whose open things must end: it has ended, or has other groups."""
+        return self._held_open.close
+
+    @close_open.setter
+    def close_open(self, close: Callable[[SessionKey], None]) -> None:
+        self._held_open.close = close
+
+    def has_tokens(self, grant: Grant) -> None:
+        """From now on this grant has these tokens: what is open with other groups ends."""
+        self._held_open.has_tokens(grant)
 
     def read_cookies(self, values: list[str]) -> SessionKey | None:
         """The session that the first genuine cookie value names, without a store trip."""
@@ -114,8 +130,8 @@ class Sessions:
     def may_go_up(self, live: Live) -> bool:
         """Whether a session that was loaded may still be used: right before its request goes up."""
         key, now = live.session.key, self._clock.monotonic()
-        if self._cache.live(key, now):
-            return True
+        if current := self._cache.live(key, now):
+            return not _has_older_token(live.grant, current.grant)
         return self.health.failing and self._in_grace(key) is not None
 
     async def load_grant(self, tag: str, grant_id: str) -> Grant | None:
@@ -255,6 +271,18 @@ class Sessions:
         )
         return ended
 
+    async def end_surplus(self, key: SessionKey) -> None:
+        """End what a user has too many of, now that there is the session `key`.
+
+        Not in one step with its attaching: the last of several logins at once sees them all.
+
+        Raises:
+            StoreUnavailable: some may be left; the user's next login looks again.
+        """
+        most = self.lifetimes.max_sessions
+        for old, grant_id in await self._store.surplus(key, most=most):
+            await self.end(old, grant_id, EndReason.TOO_MANY_SESSIONS)
+
     async def end_grant(self, grant: Grant, reason: EndReason) -> bool:
         """End a grant at its version, with all its sessions; False if it has moved on."""
         write_id = self._records.new_write_id()
@@ -270,18 +298,9 @@ class Sessions:
 
     # Use
 
-    @contextmanager
-    def held_open(self, session: Session) -> Iterator[None]:
+    def held_open(self, live: Live) -> AbstractContextManager[None]:
         """While this lasts the session is in use: an open stream or terminal is no idle time."""
-        _, count = self._held_open.get(session.key, (session, 0))
-        self._held_open[session.key] = (session, count + 1)
-        try:
-            yield
-        finally:
-            _, count = self._held_open[session.key]
-            self._held_open[session.key] = (session, count - 1)
-            if count == 1:
-                del self._held_open[session.key]
+        return self._held_open.holding(live)
 
     async def look_after_held_open(self) -> None:
         """Sessions that have something open are in use; those whose time is over end.
@@ -290,24 +309,20 @@ class Sessions:
             StoreUnavailable: one could not be ended; it is tried again.
         """
         now = self._clock.monotonic()
-        for key in self._held_open:
-            self._cache.use(key, now)
+        sessions = self._held_open.sessions()
+        for session in sessions:
+            self._cache.use(session.key, now)
         store_now = await self._store.now()
         self._store_is_ahead = store_now - self._clock.now()
-        for session, _ in list(self._held_open.values()):
+        for session in sessions:
             if session.ends_at <= store_now:
                 await self.end(session.key, session.grant_id, EndReason.ABSOLUTE)
 
-    def _close_ended(self, name: RecordName) -> None:
-        for key, (session, _) in list(self._held_open.items()):
-            if name in (session_name(key), grant_name(key.user_tag, session.grant_id)):
-                self.close_open(key)
-
     def close_signed_by(self, key_ids: Container[str]) -> None:
         """Close what sessions have open whose cookies nobody takes any more, or may not."""
-        for key, (session, _) in list(self._held_open.items()):
+        for session in self._held_open.sessions():
             if not session.signed_by or session.signed_by in key_ids:
-                self.close_open(key)
+                self.close_open(session.key)
 
     async def touch_held_open(self) -> None:
         """Note the use of all sessions that have something open here.
@@ -315,7 +330,7 @@ class Sessions:
         Raises:
             StoreUnavailable: the rest is noted the next time.
         """
-        for session, _ in list(self._held_open.values()):
+        for session in self._held_open.sessions():
             await self._write_touch(session)
 
     def _touch(self, session: Session, now: float) -> None:
@@ -344,3 +359,9 @@ class Sessions:
         self._metrics.ended_sessions.labels(reason.value).inc()
         if reason.forces_login:
             self._metrics.forced_logins.labels(reason.value).inc()
+
+
+def _has_older_token(grant: Grant, current: Grant) -> bool:
+    """Whether a grant's ID token has been replaced: what it says may no longer be so."""
+    same = grant is current or grant.tokens.id_token == current.tokens.id_token
+    return not same and grant.is_behind(current)

@@ -1,6 +1,6 @@
 """Verify a token with the provider's keys, read again when they do not fit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from sidecar.errors import TokenInvalid
 from sidecar.ports import IdentityProvider
 
 _T = TypeVar("_T")
+_FOR_STRANGERS_SECONDS = 10.0
 
 
 async def verified_claims(
@@ -28,7 +29,10 @@ async def verified_claims(
     """
     expected = replace(expected, aliases=provider.issuer_aliases)
     return await _verified(
-        provider, id_token, lambda keys: core.verify(id_token, keys, expected, now=now)
+        provider,
+        id_token,
+        lambda keys: core.verify(id_token, keys, expected, now=now),
+        lambda: provider.signing_keys(id_token, again=True),
     )
 
 
@@ -43,6 +47,12 @@ async def verified_logout_token(
     """
     if len(token) > core_logout.MAX_LENGTH:
         raise TokenInvalid("length")
+
+    async def read_again() -> Sequence[SigningKey]:
+        # Anybody can send one: it must not have the keys read as often as a refresh may.
+        await provider.read_keys(max_age_seconds=_FOR_STRANGERS_SECONDS)
+        return await provider.signing_keys(token)
+
     return await _verified(
         provider,
         token,
@@ -54,11 +64,15 @@ async def verified_logout_token(
             now=now,
             aliases=provider.issuer_aliases,
         ),
+        read_again,
     )
 
 
 async def _verified(
-    provider: IdentityProvider, token: str, verify: Callable[[Sequence[SigningKey]], _T]
+    provider: IdentityProvider,
+    token: str,
+    verify: Callable[[Sequence[SigningKey]], _T],
+    read_again: Callable[[], Awaitable[Sequence[SigningKey]]],
 ) -> _T:
     keys = await provider.signing_keys(token)
     try:
@@ -66,4 +80,4 @@ async def _verified(
     except TokenInvalid as invalid:
         if invalid.check != "signature":
             raise
-    return verify(await provider.signing_keys(token, again=True))
+    return verify(await read_again())

@@ -278,18 +278,23 @@ class Exchange:
         self._let_go()
 
     def end_politely(self) -> None:
-        """The session has ended, and what it has open ends with it."""
+        """The session has ended, or its groups changed: what it has open ends with that."""
         if self._tunnel is not None:
             self._tunnel.end_politely()
             return
         self.browser_lost()
-        if self._reply is None or not self._reply.begun:
+        if self._reply is not None and not self._reply.begun and self._may_come_again(self._reply):
+            self._answer_later(TryLater("the login has changed"))
+        elif self._reply is None or not self._reply.begun:
             answer = self._way.gate.ended(self._asked.kind)
             self._browser.answer(answer) if answer else self._browser.finish(keep=False)
         elif self._reply.end_chunks():
             self._browser.finish(keep=False)
         else:
             self._browser.break_off()
+
+    def _may_come_again(self, reply: Reply) -> bool:
+        return self._way.gate.still_lives(reply.passed)
 
     def drain(self) -> None:
         """The process ends: an event stream, which never ends by itself, ends now."""
@@ -304,7 +309,7 @@ class Exchange:
     def _hold_open(self, passed: Pass) -> None:
         """From now on this ends with its session, which is in use until then."""
         if passed.live is not None and self._held_open is None:
-            self._held_open = self._way.hold_open(passed.live.session, self)
+            self._held_open = self._way.hold_open(passed.live, self)
 
     def _let_go(self) -> None:
         if self._held_open is not None:

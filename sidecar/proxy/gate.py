@@ -26,10 +26,11 @@ from sidecar.core.heads import (
     head_pieces,
     upstream_fields,
     values,
+    without_our_cookies,
     without_renewed_token,
 )
 from sidecar.core.messages import RequestFields, RequestHead
-from sidecar.core.session import LOGOUTS, EndReason, Session, SessionKey
+from sidecar.core.session import LOGOUTS, EndReason, SessionKey
 from sidecar.core.upstream_kinds import upstream_profile
 from sidecar.errors import (
     RequestMalformed,
@@ -155,9 +156,13 @@ class Gate:
         """Whether a request names a session of ours, alive or not."""
         return self._look(asked.head.block, memory).key is not None
 
-    def held_open(self, session: Session) -> AbstractContextManager[None]:
+    def still_lives(self, passed: Pass) -> bool:
+        """Whether the session of a request that has gone up is known to live."""
+        return passed.live is not None and self._sessions.known(passed.live.session.key) is not None
+
+    def held_open(self, live: Live) -> AbstractContextManager[None]:
         """While this lasts the session is in use."""
-        return self._sessions.held_open(session)
+        return self._sessions.held_open(live)
 
     def ended(self, kind: Kind) -> Answer | None:
         """How the upstream would tell that a login has ended."""
@@ -165,7 +170,7 @@ class Gate:
 
     def answer_fields(self, passed: Pass, head: AnswerHead) -> Fields:
         """An answer's fields, less what a browser must not see, plus the cookies it needs."""
-        fields = end_to_end(head.fields)
+        fields = without_our_cookies(end_to_end(head.fields))
         if passed.live is None or self.takes_over(passed, head):
             return fields
         fields = without_renewed_token(fields)

@@ -12,7 +12,7 @@ from sidecar.core.authorization import Sites, origin
 from sidecar.core.cookies import CookieJar, Crumb, TokenCookie
 from sidecar.core.heads import Credential, Fields, Kind, Paths, clean_path, values
 from sidecar.core.messages import RequestFields, RequestHead
-from sidecar.core.session import EndReason, Session, SessionKey
+from sidecar.core.session import EndReason, SessionKey
 from sidecar.core.upstream_kinds import UpstreamKind
 from sidecar.flows.records import Live
 
@@ -52,11 +52,15 @@ class KnownSessions(Protocol):
         """A session with its grant, None where the store has none."""
         ...
 
+    def known(self, key: SessionKey) -> Live | None:
+        """A session that may be relied on right now, without a look at the store."""
+        ...
+
     async def end(self, key: SessionKey, grant_id: str, reason: EndReason) -> object:
         """End a session."""
         ...
 
-    def held_open(self, session: Session) -> AbstractContextManager[None]:
+    def held_open(self, live: Live) -> AbstractContextManager[None]:
         """While this lasts the session is in use."""
         ...
 
@@ -80,11 +84,15 @@ class NoLogins:
         """None: there is none."""
         return None
 
+    def known(self, key: SessionKey) -> Live | None:
+        """None: there is none."""
+        return None
+
     async def end(self, key: SessionKey, grant_id: str, reason: EndReason) -> object:
         """Nothing to end."""
         return None
 
-    def held_open(self, session: Session) -> AbstractContextManager[None]:
+    def held_open(self, live: Live) -> AbstractContextManager[None]:
         """Nothing to hold."""
         return nullcontext()
 

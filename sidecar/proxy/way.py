@@ -8,8 +8,8 @@ from structlog.typing import FilteringBoundLogger
 
 from sidecar.core.answers import Answer, try_later
 from sidecar.core.heads import Kind
-from sidecar.core.session import Session
 from sidecar.errors import TryLater
+from sidecar.flows.records import Live
 from sidecar.flows.tasks import Tasks
 from sidecar.proxy.gate import Gate
 from sidecar.proxy.hold_back import HoldBack
@@ -30,11 +30,11 @@ class Way:
     request_ids: Callable[[], str]
     log: FilteringBoundLogger
 
-    def hold_open(self, session: Session, thing: Lasting) -> ExitStack:
-        """Until this is closed, `session` is in use, and `thing` ends with it."""
+    def hold_open(self, live: Live, thing: Lasting) -> ExitStack:
+        """Until this is closed, the session is in use, and `thing` ends with it or its groups."""
         held = ExitStack()
-        held.enter_context(self.gate.held_open(session))
-        held.enter_context(self.open_things.holding(session.key, thing))
+        held.enter_context(self.gate.held_open(live))
+        held.enter_context(self.open_things.holding(live.session.key, thing))
         return held
 
     def apology(self, error: TryLater, kind: Kind, request_id: str) -> Answer:

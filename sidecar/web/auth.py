@@ -14,10 +14,18 @@ from sidecar.core.authorization import (
     read_authorization_response,
     safe_return_url,
 )
+from sidecar.core.client_address import Networks, client_address
 from sidecar.core.cookies import CookieJar, Crumb, TokenCookie, clear_token_lines, crumbs
 from sidecar.core.heads import OwnPath, Paths
+from sidecar.core.recent_logins import (
+    WITHIN_SECONDS,
+    recent_logins,
+    wait_seconds,
+    with_login,
+)
 from sidecar.core.session import EndReason, short_user_agent
-from sidecar.errors import LoginRefused, SessionOver, SilentLoginRefused, TryLater
+from sidecar.errors import LoginRefused, SessionOver, SilentLoginRefused, TooMany, TryLater
+from sidecar.flows.limits import LoginLimits
 from sidecar.flows.login import Login
 from sidecar.flows.logout import Logout
 from sidecar.flows.sessions import Sessions
@@ -39,11 +47,17 @@ class AuthEndpoints:
         jar: CookieJar,
         paths: Paths,
         sites: Sites,
+        limits: LoginLimits,
         *,
         session_seconds: float,
+        trusted_proxies: Networks,
+        now: Callable[[], float],
         token_cookie: TokenCookie,
         others: Mapping[OwnPath, Endpoint],
     ) -> None:
+        self._limits = limits
+        self._trusted_proxies = trusted_proxies
+        self._now = now
         self._sessions = sessions
         self._login = login
         self._logout = logout
@@ -70,8 +84,10 @@ class AuthEndpoints:
         try:
             match own:
                 case OwnPath.LOGIN:
+                    self._limits.check_address(self._address(request))
                     return await self._start_login(request, found)
                 case OwnPath.CALLBACK:
+                    self._limits.check_address(self._address(request))
                     return await self._finish_login(request, found, request_id)
                 case OwnPath.LOGOUT:
                     return await self._end_session(request, found, request_id)
@@ -81,18 +97,34 @@ class AuthEndpoints:
                     return web.Response(status=404, text="Not found\n")
         except LoginRefused as error:
             return responses.login_refused(error, self.login_url, request_id=request_id)
+        except TooMany as error:
+            accept = request.headers.get("Accept", "")
+            return responses.too_many(error, self.login_url, accept, request_id=request_id)
         except TryLater as error:
             return responses.try_later(error, self.login_url, request_id=request_id)
 
     async def _start_login(self, request: web.BaseRequest, found: Sequence[Crumb]) -> web.Response:
         if request.method not in ("GET", "HEAD"):
             return _not_allowed("GET, HEAD")
+        recent = self._recent_logins(found)
+        self._limits.check_browser(wait_seconds(recent, self._now()))
         given = dict(_query(request)).get("return_url", "")
         sites = self._sites.beginning_at(request.host)
         return_url = safe_return_url(given, sites, self._paths)
         redirect_uri = f"{sites[0]}/auth/callback"
         silent = await self._lives_without_token(found)
-        return await self._to_provider(return_url, redirect_uri, found, silent=silent)
+        answer = await self._to_provider(return_url, redirect_uri, found, silent=silent)
+        value = with_login(recent, self._now())
+        line = self._jar.set(self._jar.recent_logins, value, max_age_seconds=WITHIN_SECONDS)
+        return responses.add_cookies(answer, [line])
+
+    def _recent_logins(self, found: Sequence[Crumb]) -> list[int]:
+        values = (crumb.value for crumb in found if crumb.name == self._jar.recent_logins)
+        return recent_logins(next(values, ""), self._now())
+
+    def _address(self, request: web.BaseRequest) -> str | None:
+        forwarded_for = request.headers.getall("X-Forwarded-For", [])
+        return client_address(request.remote or "", forwarded_for, self._trusted_proxies)
 
     async def _to_provider(
         self, return_url: str, redirect_uri: str, found: Sequence[Crumb], *, silent: bool
@@ -124,20 +156,27 @@ class AuthEndpoints:
     ) -> web.Response:
         if request.method != "GET":
             return _not_allowed("GET")
-        response = read_authorization_response(_query(request))
+        # Before the store or the provider is asked: strangers can send what they like.
+        with self._login.counting_refusals():
+            response = read_authorization_response(_query(request))
+            cookie = self._login_cookie(found, response)
+        clear = self._jar.clear(cookie.name)
+        try:
+            with self._login.counting_refusals():
+                attempt = self._login.open_attempt(cookie.value, response.state)
+            answer = await self._finish_attempt(request, found, response, attempt)
+        except LoginRefused as error:
+            answer = responses.login_refused(error, self.login_url, request_id=request_id)
+        return responses.add_cookies(answer, [clear])
+
+    def _login_cookie(self, found: Sequence[Crumb], response: AuthorizationResponse) -> Crumb:
         cookie = self._jar.login_of(found, hash_state(response.state))
         if cookie is None:
             raise LoginRefused(
                 "state",
                 "This sign-in was started in another browser, or too long ago. Start it again.",
             )
-        clear = self._jar.clear(cookie.name)
-        try:
-            attempt = self._login.open_attempt(cookie.value, response.state)
-            answer = await self._finish_attempt(request, found, response, attempt)
-        except LoginRefused as error:
-            answer = responses.login_refused(error, self.login_url, request_id=request_id)
-        return responses.add_cookies(answer, [clear])
+        return cookie
 
     async def _finish_attempt(
         self,

@@ -7,7 +7,7 @@ from aiohttp import web
 from sidecar.core import answers
 from sidecar.core.answers import Answer
 from sidecar.core.heads import Kind
-from sidecar.errors import LoginRefused, TryLater
+from sidecar.errors import LoginRefused, TooMany, TryLater
 
 
 def rendered(answer: Answer) -> web.Response:
@@ -58,6 +58,12 @@ def login_refused(error: LoginRefused, login_url: str, *, request_id: str) -> we
 def try_later(error: TryLater, login_url: str, *, request_id: str) -> web.Response:
     """503 or 502 with `Retry-After`, as a page."""
     return rendered(answers.try_later(error, Kind.PAGE, login_url, request_id=request_id))
+
+
+def too_many(error: TooMany, login_url: str, accept: str, *, request_id: str) -> web.Response:
+    """429 with `Retry-After`: a page for a person, Argo CD's JSON for a program."""
+    kind = Kind.PAGE if "text/html" in accept else Kind.API
+    return rendered(answers.too_many(error, kind, login_url, request_id=request_id))
 
 
 def malformed(status: int = 400) -> web.Response:

@@ -62,7 +62,7 @@ async def source(cluster: Cluster) -> AsyncIterator[ArgoCdObjects]:
     """What the sidecar knows; everything is listed and watched."""
     async with following(cluster) as made:
         assert await made.known(10)
-        await eventually(lambda: len(cluster.watched) == 5)
+        await eventually(lambda: len(cluster.watched) == 6)
         yield made
 
 
@@ -118,8 +118,31 @@ async def test_what_the_cluster_has_is_read(source: ArgoCdObjects) -> None:
 async def test_only_the_objects_that_are_needed_are_asked_for_each_by_its_name(
     source: ArgoCdObjects, cluster: Cluster
 ) -> None:
-    names = ["argocd-cm", "argocd-cmd-params-cm", "argocd-redis", "argocd-secret"]
-    assert sorted({asked.name for asked in cluster.asked}) == [*names, "argocd-server-tls"]
+    config_maps = ["argocd-cm", "argocd-cmd-params-cm", "argocd-rbac-cm"]
+    secrets = ["argocd-redis", "argocd-secret", "argocd-server-tls"]
+    assert sorted({asked.name for asked in cluster.asked}) == [*config_maps, *secrets]
+
+
+async def test_the_claims_that_policies_go_by_are_followed(
+    source: ArgoCdObjects, cluster: Cluster
+) -> None:
+    assert files(source).rbac is None
+
+    cluster.apply("argocd-rbac-cm", {"scopes": b"[roles]"})
+
+    await eventually(lambda: config(source).groups_claims == ("roles",))
+
+
+async def test_a_role_without_them_stops_nothing(cluster: Cluster) -> None:
+    cluster.forbidden = {"argocd-rbac-cm"}
+    async with following(cluster) as source:
+        assert await source.known(10)
+
+        [finding] = source.read()[1]
+
+        assert (finding.weight, finding.where) == (Weight.NOTE, "argocd-rbac-cm")
+        assert "resourceNames [argocd-rbac-cm]" in finding.sentence
+        assert config(source).groups_claims == ()
 
 
 async def test_a_change_is_known_within_a_second(source: ArgoCdObjects, cluster: Cluster) -> None:
@@ -147,7 +170,7 @@ async def test_a_watch_that_ended_goes_on_where_it_was(
     source: ArgoCdObjects, cluster: Cluster
 ) -> None:
     for number in range(3):
-        await eventually(lambda: len(cluster.watched) == 5)
+        await eventually(lambda: len(cluster.watched) == 6)
         cluster.end_watches()
         # It happens while nobody watches.
         cluster.apply("argocd-cm", {"url": f"https://{number}.example.org".encode()})
@@ -182,7 +205,7 @@ async def test_a_version_that_is_gone_is_listed_again(
     cluster.forget()
     cluster.end_watches()
 
-    await eventually(lambda: cluster.lists("argocd-cm") > 1 and len(cluster.watched) == 5)
+    await eventually(lambda: cluster.lists("argocd-cm") > 1 and len(cluster.watched) == 6)
     await eventually(lambda: url(source) == "https://new.example.org")
     await is_well(source)
     cluster.apply("argocd-cm", {"url": b"https://newer.example.org"})
@@ -277,7 +300,7 @@ async def test_a_token_that_is_hidden_is_said(source: ArgoCdObjects, cluster: Cl
     await says(source, "Take the empty volume")
 
     cluster.rotate_token("second")
-    await eventually(lambda: len(cluster.watched) == 5)
+    await eventually(lambda: len(cluster.watched) == 6)
 
 
 async def test_a_secret_that_is_referred_to_is_read_with_its_label(cluster: Cluster) -> None:
@@ -375,14 +398,14 @@ async def test_a_reference_to_what_can_be_no_name_is_not_followed(
     cluster.apply("argocd-secret", {"oidc.clientSecret": b"another"})
 
     await eventually(lambda: client_secret(source) == "another")
-    assert len({asked.name for asked in cluster.asked}) == 5
+    assert len({asked.name for asked in cluster.asked}) == 6
 
 
 async def test_references_are_bounded(source: ArgoCdObjects, cluster: Cluster) -> None:
     many = "".join(f"key{number}: $sso{number}:secret\n" for number in range(MAX_REFERENCED + 5))
     cluster.apply("argocd-cm", {"oidc.config": OIDC.encode() + many.encode()})
 
-    await eventually(lambda: len(cluster.watched) == 5 + MAX_REFERENCED)
+    await eventually(lambda: len(cluster.watched) == 6 + MAX_REFERENCED)
     assert any("refers to more than" in str(finding) for finding in source.read()[1])
 
 
@@ -465,7 +488,7 @@ async def test_an_event_that_is_none_changes_nothing(
 ) -> None:
     cluster.instead = [line] * 5
     cluster.end_watches()
-    await eventually(lambda: not cluster.instead and len(cluster.watched) == 5)
+    await eventually(lambda: not cluster.instead and len(cluster.watched) == 6)
     assert client_secret(source) == "hunter2"
 
     cluster.apply("argocd-secret", {"oidc.clientSecret": b"another"})

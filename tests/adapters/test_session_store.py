@@ -786,6 +786,66 @@ async def test_a_grant_was_seen_when_its_last_used_live_session_was(store: Store
     assert await store.last_seen(USER, "grant") is None
 
 
+# Sessions beyond a number
+
+
+async def _seen(store: Store, key: SessionKey, at: float) -> None:
+    now = await store.now()
+    await store.touch(
+        key, "grant", seen_at=at, idle_ends_at=now + IDLE_SECONDS, ends_at=now + LIFE_SECONDS
+    )
+
+
+async def _several(store: Store, number: int) -> list[SessionKey]:
+    """So many sessions on one grant; the first was used last, the last of them the longest ago."""
+    keys = [SessionKey(USER, f"digest{i}") for i in range(number)]
+    now = await store.now()
+    for version, key in enumerate(keys, start=1):
+        await attach(store, key, version=version)
+        await _seen(store, key, now - version)
+    return keys
+
+
+async def test_the_sessions_beyond_a_number_are_those_unused_the_longest(store: Store) -> None:
+    keys = await _several(store, 6)
+
+    assert await store.surplus(keys[0], most=4) == [(keys[5], "grant"), (keys[4], "grant")]
+    assert await store.surplus(keys[0], most=6) == []
+    assert len(await store.surplus(keys[0], most=1)) == 5
+
+
+async def test_the_session_that_is_asked_for_is_never_among_them(store: Store) -> None:
+    keys = await _several(store, 3)
+
+    assert await store.surplus(keys[2], most=2) == [(keys[1], "grant")]
+    assert {key for key, _ in await store.surplus(keys[2], most=1)} == {keys[0], keys[1]}
+
+
+async def test_what_has_ended_or_is_anothers_counts_for_nothing(store: Store) -> None:
+    keys = await _several(store, 4)
+    stranger = SessionKey("c3RyYW5nZXI", "1a")
+    await attach(store, stranger)
+    await attach(store, PHONE, "the phone's", shared=True)
+    await store.end_session(keys[3], "grant", reason="logout", write_id="w")
+
+    assert await store.surplus(PHONE, most=3) == [(keys[2], "grant")]
+    assert await store.surplus(stranger, most=1) == []
+    assert await store.surplus(SessionKey("bm9ib2R5", "1a"), most=1) == []
+
+
+async def test_a_session_whose_time_is_over_does_not_count_either(store: Store, time: Time) -> None:
+    await attach(store, LAPTOP, idle_in=SOON)
+    await attach(store, PHONE, version=2)
+
+    async def gone() -> bool:
+        return await store.load(LAPTOP) is None
+
+    await time.until(gone)
+
+    assert await store.surplus(PHONE, most=1) == []
+    assert await store.surplus(TABLET, most=1) == []
+
+
 # What is known of it elsewhere
 
 

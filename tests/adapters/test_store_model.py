@@ -535,6 +535,22 @@ class Machine(RuleBasedStateMachine):
         self._ask("load_grant", user, self._grant_id(user, grant))
         self._ask("last_seen", user, self._grant_id(user, grant))
 
+    @rule(user=users, digest=whiches, most=st.integers(1, 4))
+    def surplus(self, user: str, digest: int, most: int) -> None:
+        key = self._key(user, digest)
+        found = self._run(self.world.store.surplus(key, most=most))
+        live = {
+            name.id: there
+            for name, there in self.model.kept.items()
+            if name[:2] == (RecordKind.SESSION, user) and there.lives and there.grant_id
+        }
+        others = len(live) - (key.digest in live)
+        assert len(found) == len(set(found)) == min(others, max(0, len(live) - most))
+        assert key not in [each for each, _ in found]
+        assert all(live[each.digest].grant_id == grant_id for each, grant_id in found)
+        seen = [live[each.digest].seen_at for each, _ in found]
+        assert seen == [_instant(at) for at in sorted(seen)]
+
     @rule(
         known=st.dictionaries(st.sampled_from(ALL), st.sampled_from(("as it is", "", "stranger")))
     )

@@ -64,6 +64,22 @@ def test_a_stock_argo_cd_is_all_the_configuration_there_is(argocd: Installation)
     assert config.session_max_lifetime == 168 * 3600
 
 
+def test_the_claims_of_argocds_policies_count_unless_a_variable_names_others(
+    argocd: Installation,
+) -> None:
+    before = load(argocd)
+    marks = before.watched()
+    argocd.change("argocd-rbac-cm", {"scopes": b"['cognito:groups', email]"})
+    after = load(argocd)
+    named = load(argocd, SIDECAR_GROUPS_CLAIMS="https://example.org/groups, roles")
+
+    assert before.groups_claims == ("groups",)
+    assert after.groups_claims == ("cognito:groups", "email")
+    assert after.source("groups_claims") == "argocd-rbac-cm: scopes"
+    assert named.groups_claims == ("https://example.org/groups", "roles")
+    assert after.watched() != marks
+
+
 def test_each_value_says_where_it_is_from(argocd: Installation) -> None:
     config = load(argocd, SIDECAR_SCOPES="openid", SIDECAR_SESSION_MAX_LIFETIME="1h")
 

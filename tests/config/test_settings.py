@@ -3,6 +3,7 @@ import base64
 import os
 import tempfile
 from dataclasses import FrozenInstanceError
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,14 @@ def test_three_variables_are_enough_on_a_developers_machine() -> None:
     assert config.upstream_tls_ca_file is config.upstream_tls_server_name is None
     assert config.websocket_origins is None
     assert config.max_body_size is None
+    assert config.trusted_proxies is None
+    assert (config.max_logins_per_address, config.max_sessions_per_user) == (600, 20)
     assert (config.max_connections, config.max_head_size) == (10_000, 64 * 1024)
     assert (config.head_timeout, config.idle_timeout) == (15.0, 120.0)
     assert (config.max_header_fields, config.body_timeout) == (256, 60.0)
     assert config.admin_listen == Listen(None, 9090)
     assert config.scopes == ("openid", "profile", "email", "groups")
+    assert config.groups_claims == ("groups",)
     assert config.offline_access is OfflineAccess.AUTO
     assert config.store_url == "memory://"
     assert config.session_keys is None
@@ -149,6 +153,12 @@ GOOD: dict[str, tuple[str, Any]] = {
         ("https://a.example", "http://b.example"),
     ),
     "max_connections": ("5", 5),
+    "trusted_proxies": (
+        "10.42.0.0/16, fd00::1",
+        (ip_network("10.42.0.0/16"), ip_network("fd00::1")),
+    ),
+    "max_logins_per_address": ("50", 50),
+    "max_sessions_per_user": ("3", 3),
     "max_head_size": ("1MiB", 1024 * 1024),
     "max_header_fields": ("100", 100),
     "body_timeout": ("5s", 5.0),
@@ -160,6 +170,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "dex_listen": (":5556", Listen(None, 5556)),
     "dex_upstream": ("http://dex:5556/", "http://dex:5556"),
     "scopes": ("openid,email", ("openid", "email")),
+    "groups_claims": ("cognito:groups, email", ("cognito:groups", "email")),
     "offline_access": ("never", OfflineAccess.NEVER),
     "store_url": ("redis://redis", "redis://redis"),
     "seed_access_token": ("on", True),
@@ -220,6 +231,9 @@ BAD = {
     "upstream_tls_server_name": "argocd_server",
     "websocket_origins": "argocd.example.com",
     "max_connections": "0",
+    "trusted_proxies": "10.42.0.1/16",
+    "max_logins_per_address": "0",
+    "max_sessions_per_user": "none",
     "max_head_size": "65536",
     "max_header_fields": "many",
     "body_timeout": "soon",
@@ -231,6 +245,7 @@ BAD = {
     "dex_listen": "5556",
     "dex_upstream": "unix:///run/dex.sock",
     "scopes": "email",
+    "groups_claims": ",",
     "offline_access": "yes",
     "store_url": "redis:6379",
     "seed_access_token": "yes",

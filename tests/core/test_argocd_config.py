@@ -401,6 +401,45 @@ def test_what_is_no_text_is_skipped_and_said() -> None:
     assert finding(found).where == "argocd-cm: x"
 
 
+@pytest.mark.parametrize(
+    ("scopes", "claims"),
+    [
+        ("[groups]", ("groups",)),
+        ("['cognito:groups', email]", ("cognito:groups", "email")),
+        ("- https://example.org/groups", ("https://example.org/groups",)),
+        ("", ()),
+    ],
+)
+def test_argocd_rbac_cm_names_the_claims_that_policies_go_by(
+    scopes: str, claims: tuple[str, ...]
+) -> None:
+    found = read_argocd_config(ArgoCdFiles(rbac={"scopes": scopes.encode()}))
+
+    assert found.groups_claims == claims
+    assert not [f for f in found.findings if f.where.startswith("argocd-rbac-cm")]
+
+
+@pytest.mark.parametrize(
+    ("scopes", "claims"),
+    [
+        (b"groups", ()),
+        (b"[groups", ()),
+        (b"\xff", ()),
+        (b"[1, groups, 'a b', 'a,b']", ("groups",)),
+        (str([f"claim{number}" for number in range(21)]).encode(), tuple(
+            f"claim{number}" for number in range(20))),
+    ],
+)  # fmt: skip
+def test_what_is_no_list_of_claims_stops_no_login_and_is_said(
+    scopes: bytes, claims: tuple[str, ...]
+) -> None:
+    found = read_argocd_config(ArgoCdFiles(rbac={"scopes": scopes}))
+
+    assert found.groups_claims == claims
+    [said] = [f for f in found.findings if f.where == "argocd-rbac-cm: scopes"]
+    assert said.weight is Weight.NOTE
+
+
 # --- whatever comes
 
 _KEYS = st.sampled_from(
@@ -431,14 +470,17 @@ _DATA = st.dictionaries(_KEYS, st.binary(max_size=64) | _OIDC_LINES, max_size=8)
         st.sampled_from(["a", "argocd-redis", "argocd-server-tls"]),
         st.builds(Secret, _DATA, st.none() | st.booleans()),
     ),
+    scopes=st.binary(max_size=64),
 )
 def test_whatever_the_files_hold_something_is_made_of_it(
     cm: dict[str, bytes] | None,
     secret: dict[str, bytes] | None,
     params: dict[str, bytes] | None,
     others: dict[str, Secret],
+    scopes: bytes,
 ) -> None:
-    found = read_argocd_config(ArgoCdFiles(cm, secret, params, others))
+    files = ArgoCdFiles(cm, secret, params, others, rbac={"scopes": scopes})
+    found = read_argocd_config(files)
 
     stops = [f for f in found.findings if f.weight in (Weight.BROKEN, Weight.ABSENT)]
     assert stops or (found.oidc and found.oidc.issuer and found.oidc.client_id and found.url)

@@ -16,6 +16,7 @@ from sidecar.core.heads import (
     is_usable_host,
     upstream_fields,
     values,
+    without_our_cookies,
     without_renewed_token,
 )
 from sidecar.core.upstream_kinds import UpstreamKind
@@ -413,6 +414,23 @@ def test_the_browser_never_sees_a_token_that_argo_cd_renews() -> None:
         ("grpc-metadata-content-type", "application/grpc"),
         ("Content-Type", "application/json"),
     ]
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        f"{SESSION}=x; Path=/",
+        f" {SESSION} = x",
+        f"={SESSION}=x",
+        f" = {SESSION}=x",
+        f"{SESSION}-login-0=x",
+        SESSION.removeprefix("__Host-") + "=x; Path=/api",
+    ],
+)
+def test_nobody_behind_us_sets_a_cookie_of_ours(planted: str) -> None:
+    others = [("Set-Cookie", f"a={SESSION}"), ("Set-Cookie", "argocd.token=x"), ("X", SESSION)]
+
+    assert without_our_cookies([("set-cookie", planted), *others]) == others
 
 
 @pytest.mark.parametrize("root", ["", "/argo"])

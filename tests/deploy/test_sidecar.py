@@ -47,6 +47,7 @@ def test_argo_cds_own_settings_are_mounted_whole(way: str) -> None:
     } == {
         "argocd-cm": "argocd-cm",
         "argocd-cmd-params-cm": "argocd-cmd-params-cm",
+        "argocd-rbac-cm": "argocd-rbac-cm",
         "argocd-secret": "argocd-secret",
         "secrets/argocd-redis": "argocd-redis" + "-initial-password" * (way in OPERATOR),
         "secrets/argocd-server-tls": "argocd-server-tls",

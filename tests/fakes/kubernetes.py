@@ -19,7 +19,7 @@ from tests.proxy.certificates import self_signed
 
 NAMESPACE = "argocd"
 LABELLED = {PART_OF: "argocd"}
-CONFIG_MAPS = ("argocd-cm", "argocd-cmd-params-cm")
+CONFIG_MAPS = ("argocd-cm", "argocd-cmd-params-cm", "argocd-rbac-cm")
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,7 @@ class Flows:
             RING,
             Client(self.provider.issuer, "argo-cd"),
             schedule,
-            Lifetimes(72 * 3600, 168 * 3600),
+            Lifetimes(72 * 3600, 168 * 3600, max_sessions=1000),
             runtime,
             prefix=PREFIX,
         )

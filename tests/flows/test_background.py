@@ -63,7 +63,7 @@ async def test_a_session_with_an_open_stream_is_renewed_for_as_long_as_it_is_ope
     live = await here.first.sessions.load(key)
     assert live
 
-    with here.first.sessions.held_open(live.session):
+    with here.first.sessions.held_open(live):
         for _ in range(60):
             here.clock.advance(60)
             await here.first.sessions.touch_held_open()

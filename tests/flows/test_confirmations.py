@@ -573,7 +573,7 @@ async def test_what_has_reached_its_end_is_not_put_back(
     here: Here, one: Replica, live: Live
 ) -> None:
     session = live.session
-    with one.parts.sessions.held_open(session):
+    with one.parts.sessions.held_open(live):
         while here.clock.now() < session.ends_at:
             await one.parts.sessions.touch_held_open()
             here.clock.advance(599)

@@ -48,7 +48,7 @@ from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
-from sidecar.ports import Record, SaveResult, Store
+from sidecar.ports import Record, SaveResult, Store, Write
 from tests.core.examples import properties
 from tests.fakes.clock import FakeClock
 
@@ -218,6 +218,27 @@ async def is_over(replica: Replica, key: SessionKey) -> bool:
     except SessionOver:
         return True
     return False
+
+
+# Whose a record is
+
+
+@pytest.mark.parametrize("copied", [True, False])
+async def test_what_is_known_of_a_grant_is_its_users_alone(
+    here: Here, one: Replica, live: Live, copied: bool
+) -> None:
+    """Who writes to the store may copy a record, write id and all, to another user's place."""
+    other, grant_id = "A" * 22, live.grant.id
+    record = await here.store.load_grant(live.grant.user_tag, grant_id)
+    assert record
+    if copied:
+        write = Write(record.version, record.write_id, record.sealed, live.grant.ends_at)
+        await here.store.put_back_grant(other, grant_id, write, over=0, hold_seconds=0)
+
+    with suppress(SessionOver):
+        assert await one.sessions.load_grant(other, grant_id) is None
+
+    assert await one.sessions.load_grant(live.grant.user_tag, grant_id) == live.grant
 
 
 # The hot path
@@ -799,7 +820,7 @@ async def test_the_absolute_end_is_judged_by_the_clock_of_the_store() -> None:
 async def test_a_session_that_has_idled_out_is_not_put_back_by_those_who_know_it(
     here: Here, one: Replica, live: Live, key: SessionKey
 ) -> None:
-    with one.sessions.held_open(live.session):  # so that it is confirmed, and not touched
+    with one.sessions.held_open(live):  # so that it is confirmed, and not touched
         for _ in range(72 * 6):
             await one.confirmations.round()
             here.clock.advance(600)
@@ -819,7 +840,7 @@ async def test_a_session_that_has_idled_out_is_not_put_back_by_those_who_know_it
 async def test_a_request_does_not_put_back_a_session_that_has_idled_out(
     here: Here, one: Replica, live: Live, key: SessionKey
 ) -> None:
-    with one.sessions.held_open(live.session):
+    with one.sessions.held_open(live):
         for _ in range(72 * 6):
             await one.confirmations.round()
             here.clock.advance(600)
@@ -849,13 +870,13 @@ async def test_something_of_a_session_is_open_until_the_last_of_it_is_closed(
         await one.sessions.look_after_held_open()
         return {name for name, _ in one.parts.cache.to_confirm(here.clock.monotonic())}
 
-    with one.sessions.held_open(live.session):
-        with one.sessions.held_open(live.session):
+    with one.sessions.held_open(live):
+        with one.sessions.held_open(live):
             assert await confirmed() == names
         assert await confirmed() == names
         with (
             pytest.raises(OSError, match="the terminal broke off"),
-            one.sessions.held_open(live.session),
+            one.sessions.held_open(live),
         ):
             raise OSError("the terminal broke off")
         assert await confirmed() == names

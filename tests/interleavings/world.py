@@ -43,6 +43,7 @@ from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.confirmations import EVERY_SECONDS, Confirmations
 from sidecar.flows.fresh import Fresh
 from sidecar.flows.joining import Joining
+from sidecar.flows.limits import LoginLimits
 from sidecar.flows.login import Login, LoginSettings
 from sidecar.flows.logout import Logout
 from sidecar.flows.records import Client, Live
@@ -87,6 +88,7 @@ _REDEEMED = Access(writes=frozenset({"redeemed"}))
 # What each call of the store touches; one that is not named here meets all that touch the grant.
 _TOUCHES = {
     "now": LOCAL, "ping": LOCAL, "load": _GRANT, "load_grant": _GRANT, "last_seen": _GRANT,
+    "surplus": _GRANT,
     "take_lease": _LEASE, "release_lease": _LEASE, "schedule": _DUE, "take_due": _DUE,
     "queue_revocation": _REVOKE, "take_revocations": _REVOKE, "put_off_revocation": _REVOKE,
     "redeem": _REDEEMED, "set_redeemed": _REDEEMED, "redeemed": _REDEEMED,
@@ -655,7 +657,7 @@ class Replica:
         settings = LoginSettings(("openid",), OfflineAccess.AUTO)
         login = Login(
             sessions, parts.joining, store, provider, RING, CLIENT, settings, schedule, runtime,
-            prefix=PREFIX,
+            LoginLimits(runtime), prefix=PREFIX,
         )  # fmt: skip
         upstream, fresh = UpstreamPort(world, name), Fresh(refresh, clock)
         logout = Logout(sessions, parts.records, provider, revocations, upstream, fresh, runtime)

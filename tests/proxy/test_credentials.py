@@ -263,9 +263,27 @@ async def test_a_stream_that_has_not_begun_when_its_session_ends_is_told_so() ->
         client = await here.client()
         await client.send(get(STREAM, f"Cookie: {here.cookie}"))
         await eventually(lambda: len(here.site.way.open_things) == 1)
+        await here.sessions.end(here.key, "", EndReason.LOGOUT)
         here.port.close_session(here.key)
 
         assert status(await client.answer()) == 401
+
+
+async def test_one_that_has_not_begun_when_its_groups_change_may_come_again() -> None:
+    async def silent(peer: Peer) -> None:
+        await peer.request()
+        await peer.rest()
+
+    async with stack(silent) as here:
+        client = await here.client()
+        await client.send(get(STREAM, f"Cookie: {here.cookie}"))
+        await eventually(lambda: len(here.site.way.open_things) == 1)
+        here.port.close_session(here.key)
+
+        answer = await client.answer()
+        assert status(answer) == 503
+        assert b"Retry-After: 1" in answer
+        assert not len(here.site.way.open_things)
 
 
 async def test_the_end_of_a_session_leaves_other_sessions_and_plain_requests_alone() -> None:

@@ -46,12 +46,12 @@ async def test_a_whole_session_is_on_record_at_any_level(
 
         written = events(path.read_text())
         assert [one["event"] for one in written] == [
-            "login", "renewed", "groups_changed", "session_ended", "revoked"
+            "login", "groups_changed", "renewed", "session_ended", "revoked"
         ]  # fmt: skip
         assert {one["user"] for one in written} == {tag}
-        login, _, groups, end, _ = written
+        login, groups, _, end, _ = written
         assert (login["subject"], login["session"]) == ("ada", end["session"])
-        assert (groups["added"], groups["removed"]) == (["admins"], ["developers"])
+        assert (groups["gained"], groups["lost"]) == (["admins"], ["developers"])
         assert (end["reason"], end["last"]) == ("logout", True)
 
 

@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from redis.asyncio import Redis
 
 from sidecar.core.cookies import CookieJar
+from sidecar.core.groups import groups_in
 from sidecar.demo.argocd_credentials import join_cookies
 from sidecar.demo.grants import User
+from sidecar.demo.misbehaviour import Change
 from tests.fakes.clock import FakeClock
 from tests.web.raw import http, raw_upstream
 from tests.world import PAGE, Browser, World, eventually, free_port, world
@@ -268,6 +270,22 @@ async def test_in_mirror_mode_the_browser_has_argocds_cookie_and_a_new_one_after
     assert "Set-Cookie" not in again.headers
     assert token.count(".") == 2
     assert browser.cookies()["argocd.token"] != token
+
+
+async def test_in_mirror_mode_the_browsers_copy_loses_a_group_with_the_next_answer(
+    mirrored: World,
+) -> None:
+    browser = await mirrored.logged_in()
+    await browser.get(API)
+    assert groups_in(browser.cookies()["argocd.token"], ("groups",)) == {"developers"}
+    mirrored.provider.script.append(Change(claims={"groups": None}))
+    mirrored.clock.advance(200)
+
+    await browser.get(API)
+    await mirrored.settled()
+    await browser.get(API)
+
+    assert groups_in(browser.cookies()["argocd.token"], ("groups",)) == set()
 
 
 async def test_in_mirror_mode_a_long_token_is_chunked_as_argocd_does_it(
