@@ -58,7 +58,7 @@ lock: $(UV)  ## write requirements/ anew from pyproject.toml
 	$(COMPILE) pyproject.toml --all-extras -c requirements/build.txt -o requirements/run.txt
 	$(COMPILE) pyproject.toml --all-extras --group test -c requirements/build.txt \
 		-c requirements/run.txt -o requirements/test.txt
-	$(COMPILE) pyproject.toml --extra uvloop --extra kubernetes -c requirements/run.txt -o requirements/image.txt
+	$(COMPILE) pyproject.toml --extra uvloop --extra kubernetes --extra otel -c requirements/run.txt -o requirements/image.txt
 	$(COMPILE) --group deploy -o requirements/deploy.txt
 
 clean:  ## remove what these commands made

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -15,17 +16,23 @@ from sidecar import edges
 from sidecar.changes import Changes
 from sidecar.composition import Composition, Face, request_id
 from sidecar.config.settings import Config
-from sidecar.config.values import Listen, LoginMode, masked
+from sidecar.config.values import Listen, LoginMode, LogLevel, masked
 from sidecar.core.timings import WORK_SECONDS
 from sidecar.dex_port import serve_dex
 from sidecar.flows.tasks import Runtime, Tasks
+from sidecar.logs import audit_log
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock
+from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.hold_back import HoldBack
 from sidecar.proxy.port import PublicPort
+from sidecar.proxy.recorded import RecordedExchange
 from sidecar.proxy.registry import OpenThings
+from sidecar.proxy.request_log import in_log
 from sidecar.proxy.site import Site
+from sidecar.proxy.traced import Exchanges
 from sidecar.proxy.way import Way
+from sidecar.tracing import NO_TRACING, Tracer
 from sidecar.web.admin import Admin, Check, Phase
 from sidecar.web.server import OwnServer
 
@@ -74,13 +81,14 @@ async def running(
     log: FilteringBoundLogger | None = None,
     checks: Mapping[str, Check] | None = None,
     confirms: bool = True,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[Running]:
     """The sidecar and all it owns, serving until exit, closed in reverse order.
 
     With `load` the configuration is loaded again when its files change. What readiness tells of
-    more than its own parts is in `checks`. Without `confirms` what
-    the sidecar knows holds for a second, nothing lost is put back, and changes are looked for
-    only when asked to: for a clock that only moves when it is told to.
+    more than its own parts is in `checks`. A `tracer` takes the place of the configured one.
+    Without `confirms` what the sidecar knows holds for a second, nothing lost is put back, and
+    changes are looked for only when asked to: for a clock that only moves when it is told to.
 
     At exit it takes no new connections, finishes the answers that are under way, and then
     the work that outlives them: a renewed token reaches the store.
@@ -89,7 +97,11 @@ async def running(
     metrics = Metrics()
     async with AsyncExitStack() as owned:
         tasks = Tasks(log)
-        runtime = Runtime(clock, os.urandom, tasks, metrics, log)
+        failed = metrics.alarms.labels("audit_log_not_written").inc
+        audit = owned.enter_context(audit_log(config.audit_log, log, failed=failed))
+        if tracer is None:
+            tracer = await owned.enter_async_context(edges.tracing(config, log))
+        runtime = Runtime(clock, os.urandom, tasks, metrics, log, audit, tracer)
         made = Composition(runtime, config, confirms=confirms)
         owned.push_async_callback(made.aclose)
         owned.push_async_callback(tasks.aclose, seconds=WORK_SECONDS)
@@ -147,6 +159,7 @@ async def _serve_public(
         metrics=runtime.metrics,
         certificate=edges.certificate(config, runtime),
     )
+    site.exchange = _exchanges(config, runtime)
     port = PublicPort(site)
     port.tell(runtime.clock.monotonic)
 
@@ -164,6 +177,14 @@ async def _serve_public(
     made.show, made.close_session, made.close_all = show, port.close_session, port.close_all
     owned.push_async_callback(port.aclose, seconds=DRAIN_SECONDS)
     return await port.start(config.listen.host, config.listen.port)
+
+
+def _exchanges(config: Config, runtime: Runtime) -> Callable[..., Exchange]:
+    """What each request of the data path is, told of as far as somebody wants to know."""
+    tell = in_log(runtime.log) if config.log_level is LogLevel.DEBUG else None
+    if runtime.tracer is not NO_TRACING:
+        return Exchanges(runtime.tracer, tell)
+    return partial(RecordedExchange, tell=tell) if tell is not None else Exchange
 
 
 async def _serve(runner: web.BaseRunner, listen: Listen, owned: AsyncExitStack) -> tuple[str, int]:

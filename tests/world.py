@@ -22,6 +22,7 @@ from sidecar.demo.argocd import Argocd
 from sidecar.demo.argocd_answers import ArgocdSettings
 from sidecar.demo.oauth import ProviderSettings
 from sidecar.demo.provider import DemoProvider
+from sidecar.tracing import Tracer
 from tests.config.mounted import Installation
 from tests.fakes.clock import FakeClock
 
@@ -131,6 +132,7 @@ class World:
     base: str
     """The public URL."""
     sidecars: list[Replica] = field(default_factory=list)
+    tracer: Tracer | None = None
 
     async def start_sidecar(self, **changes: str) -> Replica:
         """Another sidecar with this world's settings, and these."""
@@ -140,7 +142,7 @@ class World:
 
         own = await self.owned.enter_async_context(AsyncExitStack())
         served = await own.enter_async_context(
-            running(load(), load=load, clock=self.clock, confirms=False)
+            running(load(), load=load, clock=self.clock, confirms=False, tracer=self.tracer)
         )
         replica = Replica(served, own)
         self.sidecars.append(replica)
@@ -199,6 +201,7 @@ async def world(
     argocd_settings: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     installation: Installation | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[World]:
     """A provider, Argo CD and one sidecar in front of it.
 
@@ -246,7 +249,7 @@ async def world(
             installation.log_in_at(issuer, *client, url=base)
             variables |= installation.environment
         variables |= environment or {}
-        made = World(clock, provider, argocd, variables, owned, base)
+        made = World(clock, provider, argocd, variables, owned, base, tracer=tracer)
         await made.start_sidecar()
         yield made
 

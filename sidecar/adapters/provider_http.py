@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ from aiohttp import (
     DummyCookieJar,
     TCPConnector,
     TooManyRedirects,
+    TraceConfig,
 )
 from aiohttp.abc import AbstractCookieJar, AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
@@ -119,6 +120,7 @@ def provider_session(
     total_seconds: float,
     way: Way | None = None,
     cookie_jar: AbstractCookieJar | None = None,
+    trace_configs: Sequence[TraceConfig] = (),
 ) -> ClientSession:
     """The HTTP client for a provider: a fresh connection for each request, no cookies by itself.
 
@@ -133,6 +135,7 @@ def provider_session(
         cookie_jar=DummyCookieJar() if cookie_jar is None else cookie_jar,  # an empty one is falsy
         timeout=ClientTimeout(total=total_seconds),
         request_class=_request_on(way),
+        trace_configs=list(trace_configs),
     )
 
 

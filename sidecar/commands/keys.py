@@ -48,7 +48,8 @@ async def rotate(given: Namespace, environ: Mapping[str, str], clock: Clock) -> 
         async with opened(environ, clock) as store:
             found = await _status(store)
             if found.advice.step is Step.RESEAL:
-                await _reseal(store, found.advice.count, Audit(environ))
+                audit = Audit(environ, store.config.audit_log)
+                await _reseal(store, found.advice.count, audit)
                 found = await _status(store)
             return _tell(found, as_json=given.json)
     except StoreUnavailable as error:

@@ -10,7 +10,6 @@ from sidecar.core.session import SessionKey, user_tag
 from sidecar.flows.walk import Found
 from sidecar.ports import RecordKind
 
-SHOWN_DIGITS = 12
 FEWEST_DIGITS = 8
 
 

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from sidecar.commands.selecting import SHOWN_DIGITS
 from sidecar.core.person import person_of, printable
 from sidecar.core.session import SessionKey
 from sidecar.flows.ending import Revoked
@@ -73,7 +72,7 @@ class Named:
 def as_json(found: Found) -> str:
     """A session as one line for programs."""
     about: dict[str, object] = {
-        "session": found.key.digest[:SHOWN_DIGITS],
+        "session": found.key.shown,
         "user_tag": found.key.user_tag,
     }
     if found.unreadable:
@@ -154,7 +153,7 @@ def _row(found: Found) -> tuple[str, ...]:
     token_ends = grant.tokens.id_token_expires_at if grant else None
     shown = (_short(at) for at in (*times, token_ends))
     browser = printable(session.user_agent)[:_WIDEST] if session else ""
-    return (found.key.digest[:SHOWN_DIGITS], printable(who)[:_WIDEST], *shown, browser)
+    return (found.key.shown, printable(who)[:_WIDEST], *shown, browser)
 
 
 def _count(count: int, word: str) -> str:

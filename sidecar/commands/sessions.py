@@ -11,7 +11,7 @@ from sidecar.commands import session_text as text
 from sidecar.commands.audit import Audit
 from sidecar.commands.opening import Opened, opened, trouble_of
 from sidecar.commands.progress import Progress
-from sidecar.commands.selecting import FEWEST_DIGITS, SHOWN_DIGITS, Selecting, Wanted
+from sidecar.commands.selecting import FEWEST_DIGITS, Selecting, Wanted
 from sidecar.config.values import CookieMode
 from sidecar.core.person import person_of
 from sidecar.errors import StoreUnavailable
@@ -86,7 +86,8 @@ async def end_sessions(given: Namespace, environ: Mapping[str, str], clock: Cloc
         async with opened(environ, clock) as store:
             if given.all and not given.yes and not await _is_sure(store):
                 return NOT_AT_ALL
-            return await Ends(store, wanted, Audit(environ), await _ending(store, given)).run()
+            audit = Audit(environ, store.config.audit_log)
+            return await Ends(store, wanted, audit, await _ending(store, given)).run()
     except StoreUnavailable as error:
         return _fail(trouble_of(error))
 
@@ -157,7 +158,7 @@ class Ends:
                 raise error
 
     async def _end(self, found: Found) -> None:
-        about = {"user": found.key.user_tag, "session": found.key.digest[:SHOWN_DIGITS]}
+        about = {"user": found.key.user_tag, "session": found.key.shown}
         try:
             done = await self._ending.end(found)
         except StoreUnavailable:

@@ -366,6 +366,15 @@ def folder(text: str) -> Path:
     return Path(text)
 
 
+def audit_log(text: str) -> str:
+    """`stdout`, `off`, or the absolute path of a file."""
+    if text in ("stdout", "off") or (text.startswith("/") and not text.endswith("/")):
+        return text
+    raise ValueError(
+        f"is no place for audit events: {text!r}. Write stdout, off, or a file's absolute path"
+    )
+
+
 def one_of(words: type[_Word]) -> Callable[[str], _Word]:
     """A reader for one of an enumeration's words."""
 

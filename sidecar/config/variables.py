@@ -442,6 +442,18 @@ class Variables:
     log_level: LogLevel = _variable(
         values.one_of(LogLevel), "info", "`debug`, `info`, `warning` or `error`."
     )
+    audit_log: str = _variable(
+        values.audit_log,
+        "stdout",
+        "Where audit events go, whatever the level: `stdout` (all other lines are on standard "
+        "error), a file's absolute path, or `off`. See [Logs](logs.md).",
+    )
+    tracing: bool = _variable(
+        values.switch,
+        "off",
+        "Whether spans are sent by OpenTelemetry, as its own variables (`OTEL_…`) say: `on` or "
+        "`off`. See [Tracing](tracing.md).",
+    )
 
 
 VARIABLES: Final[dict[str, Variable]] = {

@@ -86,7 +86,7 @@ class RequestFields:
 
 @dataclass(slots=True)  # not frozen: that costs a microsecond with every request
 class RequestHead:
-    """A request without its body; `line` is its first line as it goes up."""
+    """A request without its body; `line` is its first line as it goes up, and what is added."""
 
     method: str
     target: str
@@ -100,11 +100,22 @@ class RequestHead:
         """Whether a repetition of it changes nothing (RFC 9110 section 9.2.1)."""
         return self.method in _SAFE and not self.block.has_body
 
+    def find(self, name: str) -> list[str]:
+        """Every value of a field, `name` in lower case: lines that only pass are looked through."""
+        pattern = _passing(name)
+        found = [one for run in self.passing for one in pattern.findall(run)]
+        return [*values(self.block.fields, name), *(one.decode("latin-1") for one in found)]
+
     def to_bytes(self, pieces: Sequence[bytes]) -> bytes:
         """The head as it goes up: what passes, between `pieces` of other lines."""
         parts = [b""] * (len(pieces) + len(self.passing))
         parts[::2], parts[1::2] = pieces, self.passing
         return self.line + b"".join(parts)
+
+
+@lru_cache(maxsize=8)
+def _passing(name: str) -> re.Pattern[bytes]:
+    return re.compile(rb"(?:^|\n)%b: ([^\r\n]*)\r" % name.encode(), re.IGNORECASE)
 
 
 class RequestReader:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sidecar.core.sealing import KeyRing
 
 SESSION_SECRET_BYTES = 32
+SHOWN_DIGITS = 12
 _USER_AGENT_LENGTH = 200
 
 
@@ -65,6 +66,11 @@ class SessionKey(NamedTuple):
     user_tag: str
     digest: str
 
+    @property
+    def shown(self) -> str:
+        """What names the session to people: it opens nothing."""
+        return self.digest[:SHOWN_DIGITS]
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -115,6 +121,12 @@ def read_session_cookie(value: str, ring: KeyRing) -> SessionKey | None:
     if not ring.signed(f"{tag}.{secret}", mac):
         return None
     return _key(tag, secret)
+
+
+def shown_session(cookie: str, ring: KeyRing) -> str:
+    """What names the session of a cookie value to people; "" where it is none of ours."""
+    key = read_session_cookie(cookie, ring)
+    return key.shown if key is not None else ""
 
 
 def form_token(key: SessionKey, ring: KeyRing) -> str:

@@ -76,6 +76,7 @@ async def running(sidecar: Sidecar, *, token_seconds: int) -> AsyncIterator[Demo
                 "SIDECAR_STORE_URL": store_url,
                 "SIDECAR_SESSION_KEYS": f"demo:{base64.b64encode(os.urandom(32)).decode()}",
                 "SIDECAR_LOG_LEVEL": "warning",
+                "SIDECAR_AUDIT_LOG": "off",
             }
             async with sidecar(environment):
                 yield Demo(address, provider, argocd)

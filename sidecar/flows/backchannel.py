@@ -43,6 +43,7 @@ class BackchannelLogout:
         self._tasks = runtime.tasks
         self._metrics = runtime.metrics
         self._log = runtime.log
+        self._audit = runtime.audit
         self._waiting: set[str] = set()
 
     async def log_out(self, token: str) -> int:
@@ -59,7 +60,7 @@ class BackchannelLogout:
         except TokenInvalid as invalid:
             replayed = invalid.check == "replayed"
             self._count("replayed" if replayed else "invalid")
-            self._log.warning("backchannel_logout_refused", check=invalid.check)
+            self._audit.warning("backchannel_logout_refused", check=invalid.check)
             raise
         except TryLater as error:
             self._count("unavailable")
@@ -111,7 +112,7 @@ class BackchannelLogout:
         ended = await self._end_sessions(tag, token) if tag else 0
         await self._store.note_logout_token(token.hash, seconds=REMEMBERED_SECONDS)
         self._count("ok" if ended else "no_session")
-        self._log.info(
+        self._audit.info(
             "backchannel_logout",
             user=tag,
             sessions=ended,

@@ -10,7 +10,7 @@ class Groups:
     def __init__(self, runtime: Runtime) -> None:
         self.claims: tuple[str, ...] = GROUPS_CLAIMS
         self._metrics = runtime.metrics
-        self._log = runtime.log
+        self._audit = runtime.audit
 
     def change(self, before: str, after: str) -> GroupChange:
         """What changes for a person whose ID token was `before`, and is `after` from now on."""
@@ -24,7 +24,7 @@ class Groups:
         for kind, groups in (("lost", change.lost), ("gained", change.gained)):
             if groups:
                 self._metrics.group_changes.labels(kind).inc()
-        self._log.info(
+        self._audit.info(
             "groups_changed",
             user=user,
             lost=named(change.lost),

@@ -18,10 +18,11 @@ from sidecar.core.authorization import (
     open_attempt,
     requested_scope,
 )
-from sidecar.core.grant import Sharing
+from sidecar.core.grant import Grant, Sharing
 from sidecar.core.id_token import Expected, IdTokenClaims
+from sidecar.core.person import printable
 from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
-from sidecar.core.session import EndReason, SessionKey, user_tag
+from sidecar.core.session import EndReason, SessionKey, shown_session, user_tag
 from sidecar.core.tokens import TokenResponse, first_tokens
 from sidecar.errors import (
     LoginRefused,
@@ -42,6 +43,7 @@ from sidecar.flows.sessions import Sessions
 from sidecar.flows.tasks import Runtime
 from sidecar.flows.verification import verified_claims
 from sidecar.ports import IdentityProvider, Store
+from sidecar.tracing import span
 
 _LOOK_EVERY_SECONDS = 0.1
 _LOOK_FOR_SECONDS = 15.0
@@ -93,6 +95,8 @@ class Login:
         self._tasks = runtime.tasks
         self._metrics = runtime.metrics
         self._log = runtime.log
+        self._audit = runtime.audit
+        self._tracer = runtime.tracer
 
     async def start(
         self, return_url: str, redirect_uri: str, *, silent: bool = False
@@ -162,14 +166,16 @@ class Login:
             TryLater: the provider or the store is away.
         """
         try:
-            return await self._finish(response, attempt, user_agent)
+            with span(self._tracer, "login", silent=attempt.silent):
+                return await self._finish(response, attempt, user_agent)
         except TooMany:
             self._metrics.logins.labels("too_many").inc()
             raise
         except (LoginRefused, TryLater) as error:
             reason = error.reason if isinstance(error, LoginRefused) else "unavailable"
             self._metrics.logins.labels(reason).inc()
-            self._log.warning("login_failed", reason=reason, error=str(error))
+            self._tracer.note(login=reason)
+            self._audit.warning("login_failed", reason=reason, error=str(error))
             raise
 
     async def _finish(
@@ -218,18 +224,19 @@ class Login:
     ) -> str:
         try:
             with place:
-                cookie, tag, grant_id = await self._exchange(code, attempt, user_agent)
+                cookie, grant = await self._exchange(code, attempt, user_agent)
         except (LoginRefused, TryLater):
             await self._remember(attempt, "", "")
             raise
-        await self._remember(attempt, tag, grant_id)
+        await self._remember(attempt, grant.user_tag, grant.id)
         self._metrics.logins.labels("ok").inc()
-        self._log.info("login", user=tag)
+        subject, session = printable(grant.subject), shown_session(cookie, self._ring)
+        self._audit.info("login", user=grant.user_tag, subject=subject, session=session)
         return cookie
 
     async def _exchange(
         self, code: str, attempt: LoginAttempt, user_agent: str
-    ) -> tuple[str, str, str]:
+    ) -> tuple[str, Grant]:
         try:
             response = await self._provider.exchange(
                 code, code_verifier=attempt.code_verifier, redirect_uri=attempt.redirect_uri
@@ -266,7 +273,7 @@ class Login:
             raise
         await self._schedule.note(grant)
         await self._sessions.seeding.note(grant)
-        return cookie, grant.user_tag, grant.id
+        return cookie, grant
 
     async def _give_back(self, refresh_token: str) -> None:
         """Revoke what no session could be made of."""
@@ -324,6 +331,7 @@ class Login:
         if cookie is None:
             raise again
         self._metrics.logins.labels("repeated").inc()
+        self._audit.info("login_repeated", user=tag, session=shown_session(cookie, self._ring))
         return cookie
 
     async def _redeemed_outcome(self, attempt: LoginAttempt) -> bytes | None:

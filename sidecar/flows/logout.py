@@ -12,6 +12,7 @@ from sidecar.flows.revocation import Revocations
 from sidecar.flows.sessions import Sessions
 from sidecar.flows.tasks import Runtime
 from sidecar.ports import Ended, IdentityProvider, Upstream
+from sidecar.tracing import span
 
 
 class Logout:
@@ -41,6 +42,7 @@ class Logout:
         self._random = runtime.random
         self._tasks = runtime.tasks
         self._log = runtime.log
+        self._tracer = runtime.tracer
 
     async def log_out(self, key: SessionKey, *, site: str = "", return_to: str = "") -> str | None:
         """End the session; where Argo CD's `logoutURL` or the provider wants the browser, or "".
@@ -63,7 +65,9 @@ class Logout:
         except SessionOver:
             return None
         # A browser that leaves here must not leave a half of a logout behind.
-        return await asyncio.shield(self._tasks.start(self._leave(live, site, return_to), "logout"))
+        with span(self._tracer, "logout", user=live.grant.user_tag):
+            leaving = self._tasks.start(self._leave(live, site, return_to), "logout")
+            return await asyncio.shield(leaving)
 
     async def end(self, live: Live, reason: EndReason) -> None:
         """End a session that is not the asking browser's own; Argo CD is told behind it.
@@ -87,7 +91,6 @@ class Logout:
     async def _end(self, live: Live, reason: EndReason) -> Grant | None:
         """The grant that has ended with its last session, None where others have it."""
         ended = await self._sessions.end(live.session.key, live.grant.id, reason)
-        self._log.info("logout", user=live.grant.user_tag, last=ended.last, reason=reason.value)
         if not ended.last:
             return None
         grant = self._latest(live.grant, ended)

@@ -11,7 +11,9 @@ from contextlib import suppress
 from sidecar.core.grant import Sharing
 from sidecar.core.id_token import Expected
 from sidecar.core.observing import Kept, id_token_hash
+from sidecar.core.person import printable
 from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
+from sidecar.core.session import shown_session
 from sidecar.core.tokens import TokenResponse, first_tokens
 from sidecar.errors import (
     ProviderRefused,
@@ -61,6 +63,7 @@ class ObservedLogins:
         self._tasks = runtime.tasks
         self._metrics = runtime.metrics
         self._log = runtime.log
+        self._audit = runtime.audit
         self._kept_at: deque[float] = deque()
 
     @property
@@ -79,7 +82,7 @@ class ObservedLogins:
         try:
             kept = await self._verified(response)
         except TokenInvalid as error:
-            self._say("id_token", check=error.check)
+            self._say("id_token", error=error.check)
             return
         except TryLater as error:
             self._say("unavailable", error=str(error))
@@ -189,20 +192,24 @@ class ObservedLogins:
         await self._schedule.note(grant)
         self._metrics.logins.labels("ok").inc()
         self._metrics.observed_logins.labels("session").inc()
-        self._log.info("login", user=grant.user_tag, observed=True)
+        subject, session = printable(grant.subject), shown_session(cookie, self._ring)
+        self._audit.info(
+            "login", user=grant.user_tag, subject=subject, session=session, observed=True
+        )
         return cookie
 
     def _label(self, name: str) -> Label:
         return Label(self._prefix, "observed", name)
 
-    def _say(self, reason: str, **more: str) -> None:
+    def _say(self, reason: str, error: str = "") -> None:
         """A login of which no session comes; the upstream's own goes on."""
         self._metrics.observed_logins.labels(reason).inc()
-        tell = self._log.warning
-        if reason != "unavailable":  # which passes by itself
-            self._metrics.alarms.labels("login_not_observed").inc()
-            tell = self._log.error
-        tell("login_not_observed", reason=reason, mend=_MENDS[reason], **more)
+        mend = _MENDS[reason]
+        if reason == "unavailable":  # which passes by itself
+            self._log.warning("login_not_observed", reason=reason, error=error, mend=mend)
+            return
+        self._metrics.alarms.labels("login_not_observed").inc()
+        self._log.error("login_not_observed", reason=reason, error=error, mend=mend)
 
 
 _MENDS = {

@@ -31,6 +31,7 @@ from sidecar.flows.sessions import Sessions
 from sidecar.flows.setbacks import Setbacks
 from sidecar.flows.tasks import Runtime
 from sidecar.ports import IdentityProvider, Store
+from sidecar.tracing import span
 
 _REMEMBERED_UNTIL = 50_000
 _FOLLOW_SECONDS = 1.0
@@ -69,6 +70,7 @@ class Refresh:
         self._random = runtime.random
         self._tasks = runtime.tasks
         self._metrics = runtime.metrics
+        self._tracer = runtime.tracer
         self._running: dict[str, asyncio.Task[None]] = {}
         self._saving = Saving(sessions, revocations, runtime)
         self._setbacks = Setbacks(runtime)
@@ -235,6 +237,7 @@ class Refresh:
     def _join(self, grant: Grant, min_life: float) -> asyncio.Task[None]:
         """The running renewal of a grant in this process, or a new one."""
         task = self._running.get(grant.id)
+        self._tracer.note(renewal="began" if task is None else "joined")
         if task is None:
             task = self._tasks.start(self._renew(grant, min_life), "renewal")
             self._running[grant.id] = task
@@ -243,16 +246,22 @@ class Refresh:
 
     async def _renew(self, grant: Grant, min_life: float) -> None:
         """One renewal, or the wait for the one that another replica runs."""
+        with span(self._tracer, "renewal", user=grant.user_tag):
+            await self._renew_here(grant, min_life)
+
+    async def _renew_here(self, grant: Grant, min_life: float) -> None:
         try:
             await self._until_sure(grant)
             async with self._at_once:
                 with self._health.judged(grant.id) as may_ask:
                     held = not may_ask or await self._renewal.renew(grant, min_life)
+            self._tracer.note(lease="held" if held else "elsewhere")
             if not held:
                 self._metrics.lease_waits.inc()
                 await self._follow(grant, min_life)
         except (StoreUnavailable, ProviderUnavailable) as error:
             self._setbacks.passing(grant, error)
+            self._tracer.note(result="passing", error=type(error).__name__)
             if self._setbacks.is_over_alone(grant):
                 with suppress(StoreUnavailable):
                     await self._renewal.end(grant, EndReason.ENDED_BY_PROVIDER)

@@ -68,7 +68,8 @@ class Renewal:
         self._clock = runtime.clock
         self._tasks = runtime.tasks
         self._metrics = runtime.metrics
-        self._log = runtime.log
+        self._audit = runtime.audit
+        self._tracer = runtime.tracer
 
     async def renew(self, grant: Grant, min_life: float) -> bool:
         """Renew under the lease; False when another replica has it.
@@ -162,7 +163,7 @@ class Renewal:
 
     async def _refused(self, asked: Grant, refusal: ProviderRefused, *, was_unknown: bool) -> None:
         """The provider said no: the grant is over, or the operator has something to mend."""
-        self._metrics.renewals.labels("over" if refusal.over else "operator").inc()
+        self._count("over" if refusal.over else "operator")
         self._metrics.renewal_failures.labels(known_error(refusal.error)).inc()
         self._health.answered()
         if not refusal.over:
@@ -218,7 +219,7 @@ class Renewal:
         for _ in range(_ATTEMPTS):
             if await self._sessions.end_grant(grant, reason):
                 self._setbacks.forget(grant.id)
-                self._log.info("grant_ended", reason=reason.value, user=grant.user_tag)
+                self._audit.info("grant_ended", reason=reason.value, user=grant.user_tag)
                 return
             stored = await self._sessions.load_grant(grant.user_tag, grant.id)
             if stored is None or stored.tokens.refresh_token != refresh_token:
@@ -231,7 +232,7 @@ class Renewal:
             claims = await self._verified(asked, response)
         except TokenInvalid as invalid:
             if invalid.other_subject:
-                self._metrics.renewals.labels("wrong_answer").inc()
+                self._count("wrong_answer")
                 self._metrics.renewal_failures.labels("other_subject").inc()
                 self._setbacks.alarm(asked, "other_subject")
                 await self.end(asked, EndReason.WRONG_ANSWER)
@@ -254,8 +255,12 @@ class Renewal:
         # Not under the lease: nobody else has to wait for Argo CD's Redis.
         self._tasks.start(self._sessions.seeding.note(renewed), "seed")
         await self._schedule.note(renewed)
-        self._metrics.renewals.labels("renewed" if claims else "without_id_token").inc()
-        self._log.info("renewed", user=asked.user_tag, new_id_token=claims is not None)
+        self._count("renewed" if claims else "without_id_token")
+        self._audit.info("renewed", user=asked.user_tag, new_id_token=claims is not None)
+
+    def _count(self, result: str) -> None:
+        self._metrics.renewals.labels(result).inc()
+        self._tracer.note(result=result)
 
     async def _verified(self, asked: Grant, response: TokenResponse) -> IdTokenClaims | None:
         """The new ID token's claims, None without one; within the time that the lease has left."""

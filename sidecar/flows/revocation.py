@@ -50,6 +50,7 @@ class Revocations:
         self._tasks = runtime.tasks
         self._metrics = runtime.metrics
         self._log = runtime.log
+        self._audit = runtime.audit
 
     def begin(self, grant: Grant) -> None:
         """Revoke the refresh token of a grant that has ended; nobody has to wait."""
@@ -160,7 +161,7 @@ class Revocations:
             return refusal.over or refusal.error in _FINAL
         self._count("revoked" if told else "not_offered")
         if told:
-            self._log.info("revoked", user=tag)
+            self._audit.info("revoked", user=tag)
         return True
 
     async def _take_out(self, entry: bytes) -> None:

@@ -64,7 +64,7 @@ class Sessions:
         self._random = runtime.random
         self._tasks = runtime.tasks
         self._metrics = runtime.metrics
-        self._log = runtime.log
+        self._audit = runtime.audit
         self._loading: dict[SessionKey, asyncio.Task[Live | None]] = {}
         self._loads_at_once = asyncio.Semaphore(_LOADS_AT_ONCE)
         self._waiters = 0
@@ -262,6 +262,13 @@ class Sessions:
         if ended.last:
             self._knowledge.note_end(grant_name(key.user_tag, grant_id), reason, write_id)
         self._count_end(reason)
+        self._audit.info(
+            "session_ended",
+            user=key.user_tag,
+            session=key.shown,
+            reason=reason.value,
+            last=ended.last,
+        )
         return ended
 
     async def end_surplus(self, key: SessionKey) -> None:
@@ -275,7 +282,6 @@ class Sessions:
         most = self.lifetimes.max_sessions
         for old, grant_id in await self._store.surplus(key, most=most):
             await self.end(old, grant_id, EndReason.TOO_MANY_SESSIONS)
-            self._log.info("session_ended", user=key.user_tag, reason="too_many_sessions")
 
     async def end_grant(self, grant: Grant, reason: EndReason) -> bool:
         """End a grant at its version, with all its sessions; False if it has moved on."""

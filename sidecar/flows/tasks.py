@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import structlog
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock
+from sidecar.tracing import NO_TRACING, Tracer
 
 _T = TypeVar("_T")
 
@@ -100,9 +102,10 @@ class Tasks:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What every flow has of its process: time, randomness, tasks, metrics, log.
+    """What every flow has of its process: time, randomness, tasks, metrics, logs, tracer.
 
-    `random` gives as many random bytes as it is asked for.
+    `random` gives as many random bytes as it is asked for. `audit` is the log for what a security
+    officer asks about; it knows no level. Without one its events go where the others do.
     """
 
     clock: Clock
@@ -110,3 +113,5 @@ class Runtime:
     tasks: Tasks
     metrics: Metrics
     log: FilteringBoundLogger
+    audit: FilteringBoundLogger = field(default_factory=structlog.get_logger)
+    tracer: Tracer = NO_TRACING

@@ -10,6 +10,7 @@ from structlog.contextvars import bound_contextvars
 from sidecar.core.answer_heads import AnswerHead
 from sidecar.core.framing import Body
 from sidecar.core.heads import Kind
+from sidecar.core.request_id import given_request_ids, name_upstream, usable_request_id
 from sidecar.errors import AnswerMalformed, RequestMalformed, TryLater, UpstreamUnavailable
 from sidecar.proxy.passes import Asked, Memory, Pass
 from sidecar.proxy.pool import Upstream
@@ -26,8 +27,8 @@ class Exchange:
     """One request, from its head to the last byte of its answer."""
 
     __slots__ = (
-        "_asked", "_body", "_browser", "_held_open", "_memory", "_repeated", "_reply", "_slow",
-        "_task", "_tunnel", "_upstream", "_waiting", "_way",
+        "_asked", "_body", "_browser", "_held_open", "_memory", "_repeated", "_reply",
+        "_request_id", "_slow", "_task", "_tunnel", "_upstream", "_waiting", "_way",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +47,18 @@ class Exchange:
         self._tunnel: Tunnel | None = None
         self._task: asyncio.Task[None] | None = None
         self._held_open: ExitStack | None = None
+        self._request_id = ""
+
+    @property
+    def request_id(self) -> str:
+        """The request's name in the log and on pages; made when it is asked for first.
+
+        Nobody asks where nothing is waited for and nothing goes wrong.
+        """
+        if not self._request_id:
+            given = usable_request_id(given_request_ids(self._asked.head))
+            self._request_id = given or self._way.request_ids()
+        return self._request_id
 
     @property
     def name(self) -> str:
@@ -73,7 +86,7 @@ class Exchange:
     async def _go_up(self, passed: Pass | None) -> None:
         """Send the request up after what there is to wait for."""
         try:
-            with bound_contextvars(request_id=self._way.request_ids()):
+            with bound_contextvars(request_id=self.request_id):
                 await self._wait_and_send(passed)
         except RequestMalformed as error:
             self._browser.refuse(error.status)
@@ -86,7 +99,10 @@ class Exchange:
     async def _wait_and_send(self, passed: Pass | None) -> None:
         gate, pool = self._way.gate, self._way.pool
         for _ in range(_DECISIONS):
-            passed = passed or await gate.pass_later(self._asked, self._memory)
+            if passed is None:
+                # What it waits for has lines in the log, of which the upstream's can be found.
+                name_upstream(self._asked.head, self.request_id)
+                passed = await gate.pass_later(self._asked, self._memory)
             if passed.answer is not None:
                 self._browser.answer(passed.answer)
                 return
@@ -256,7 +272,8 @@ class Exchange:
         self._answer_later(error)
 
     def _answer_later(self, error: TryLater) -> None:
-        self._browser.answer(self._way.apology(error, self._asked.kind))
+        answer = self._way.apology(error, self._asked.kind, self.request_id)
+        self._browser.answer(answer)
 
     def browser_lost(self) -> None:
         """The browser has left: nobody waits for the answer any more."""

@@ -163,9 +163,8 @@ class Front(Watched):
         if most is not None and (block.length or 0) > most:
             raise RequestMalformed("a body is too long", status=413)
         way = self._site.way
-        exchange = self._site.exchange(
-            self, way, asked, way.gate.memories.of(block), block.body(most)
-        )
+        memory, body = way.gate.memories.of(block), block.body(most)
+        exchange = self._site.exchange(self, way, asked, memory, body)
         self._middle = exchange
         exchange.start()
         if block.has_body and self._buffer and self._middle is exchange:

@@ -51,7 +51,8 @@ class Site:
     """With one, TLS is spoken on the port, and nothing else answered."""
     connections: set["Front"] = field(default_factory=set)
     exchange: Callable[[Browser, Way, Asked, Memory, Body], Exchange] = Exchange
-    """Makes the next request's; now and then one that is timed."""
+    """Makes the next request's: now and then one that is timed, or where somebody is told of
+    each request, a `RecordedExchange`."""
     draining: bool = False
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last connection has ended while the port drains."""

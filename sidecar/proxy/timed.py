@@ -58,7 +58,9 @@ class TimedExchange(Exchange):
 
 
 def time_next(site: Site, now: Callable[[], float]) -> None:
-    """Have the next request timed."""
+    """Have the next request timed; not where somebody is told of each, with its times."""
+    if site.exchange is not Exchange:
+        return
 
     def timed(browser: Browser, way: Way, asked: Asked, memory: Memory, body: Body) -> Exchange:
         site.exchange = Exchange

@@ -37,8 +37,7 @@ class Way:
         held.enter_context(self.open_things.holding(live.session.key, thing))
         return held
 
-    def apology(self, error: TryLater, kind: Kind) -> Answer:
+    def apology(self, error: TryLater, kind: Kind, request_id: str) -> Answer:
         """What a request of this kind is told that cannot be answered now; the log knows, too."""
-        request_id = self.request_ids()
         self.log.warning("try_later", error=str(error), status=error.status, request_id=request_id)
         return try_later(error, kind, self.login_url, request_id=request_id)

@@ -1,5 +1,6 @@
 """aiohttp's server for the sidecar's own endpoints, on connections that the front hands over."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -8,9 +9,13 @@ from structlog.contextvars import bound_contextvars
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.core.heads import OwnPath, Paths, clean_path
+from sidecar.core.request_id import FIELD, usable_request_id
 from sidecar.errors import RequestMalformed, TryLater
+from sidecar.tracing import NO_TRACING, Tracer, span
 from sidecar.web import responses
 from sidecar.web.auth import AuthEndpoints
+
+_LONGEST_PATH = 256
 
 
 class OwnSite:
@@ -20,20 +25,45 @@ class OwnSite:
     logins that began with them.
     """
 
-    def __init__(self, *, request_ids: Any, log: Any) -> None:
+    def __init__(self, *, request_ids: Any, log: Any, tracer: Tracer = NO_TRACING) -> None:
         self.auth: AuthEndpoints | None = None
         self.earlier: Sequence[AuthEndpoints] = ()
         self.paths = Paths(takes_over_logins=False)
         self._request_ids = request_ids
         self._log: FilteringBoundLogger = log
+        self._tracer = tracer
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request's answer, the last one of its connection."""
-        request_id: str = self._request_ids()
+        given = request.headers.getall(FIELD, [])
+        request_id: str = usable_request_id(given) or self._request_ids()
+        path = request.raw_path.partition("?")[0][:_LONGEST_PATH]
         with bound_contextvars(request_id=request_id):
-            response = await self._answer(request, request_id)
+            began_at = asyncio.get_running_loop().time()
+            response = await self._traced(request, path, request_id)
+            took = asyncio.get_running_loop().time() - began_at
+            self._log.debug(
+                "request",
+                method=request.method,
+                path=path,
+                kind="own",
+                status=response.status,
+                ended="whole",
+                took_ms=round(took * 1000, 3),
+            )
         response.force_close()
         return response
+
+    async def _traced(self, request: web.BaseRequest, path: str, request_id: str) -> web.Response:
+        parents = request.headers.getall("traceparent", [])
+        about = {"method": request.method, "path": path, "request_id": request_id}
+        parent = parents[0] if len(parents) == 1 else ""
+        with span(self._tracer, "request own", kind="server", traceparent=parent, **about) as own:
+            response = await self._answer(request, request_id)
+            own.note(status=response.status)
+            if response.status >= 500:
+                own.note(error=str(response.status))
+            return response
 
     async def _answer(self, request: web.BaseRequest, request_id: str) -> web.Response:
         path = clean_path(request.raw_path)

@@ -91,6 +91,8 @@ def test_three_variables_are_enough_on_a_developers_machine() -> None:
     assert config.timings == Timings()
     assert config.cookie_mode is CookieMode.OPAQUE
     assert config.log_level is LogLevel.INFO
+    assert config.audit_log == "stdout"
+    assert config.tracing is False
 
 
 _FOLDER = tempfile.TemporaryDirectory()
@@ -186,6 +188,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "store_timeout": ("100ms", 0.1),
     "cookie_mode": ("mirror", CookieMode.MIRROR),
     "log_level": ("debug", LogLevel.DEBUG),
+    "audit_log": ("/var/log/audit.log", "/var/log/audit.log"),
+    "tracing": ("on", True),
 }
 BAD = {
     "argocd_config_dir": "/nowhere",
@@ -259,6 +263,8 @@ BAD = {
     "store_timeout": "0s",
     "cookie_mode": "both",
     "log_level": "INFO",
+    "audit_log": "stderr",
+    "tracing": "yes",
 }
 ANYTHING_GOES = {"client_secret"}
 BESIDE = {

@@ -378,6 +378,12 @@ def request(method: str, target: str, *fields: str, body: bytes = b"") -> bytes:
     return "\r\n".join(lines).encode("latin-1") + body
 
 
+def waited(asked: bytes) -> bytes:
+    """A request as it goes up after it has waited for its login."""
+    line, _, rest = asked.partition(b"\r\n")
+    return line + b"\r\nX-Request-Id: request-1\r\n" + rest
+
+
 def status(answer: bytes) -> int:
     """An answer's status; 0 where there is none."""
     found = re.match(rb"HTTP/1\.1 (\d{3}) ", answer)

@@ -9,7 +9,7 @@ from sidecar.core.messages import RequestFields, RequestReader
 from sidecar.core.session import EndReason
 from sidecar.errors import SessionOver, StoreUnavailable
 from sidecar.proxy.passes import Memories
-from tests.proxy.stack import OK, TOKEN, Peer, answers_ok, get, request, stack, status
+from tests.proxy.stack import OK, TOKEN, Peer, answers_ok, get, request, stack, status, waited
 from tests.world import eventually
 
 CLOSE = "Connection: close"
@@ -215,7 +215,7 @@ async def test_while_the_store_is_away_the_answer_is_503_and_what_needs_no_login
     assert b"Retry-After: 1" in api
     assert b"Set-Cookie" not in page + api
     assert status(public) == 200
-    assert here.upstream.got == get("/api/version")
+    assert here.upstream.got == waited(get("/api/version"))
 
 
 async def test_the_connection_goes_on_after_an_answer_of_ours() -> None:
@@ -554,7 +554,7 @@ async def test_what_went_up_without_a_login_during_an_outage_has_it_again_afterw
         assert await client.answer() == OK
 
     token = f"Cookie: argocd.token={TOKEN}"
-    assert here.upstream.got == get("/api/version") + get("/api/version", token)
+    assert here.upstream.got == waited(get("/api/version")) + get("/api/version", token)
 
 
 @pytest.mark.parametrize("target", ["/api/dex/auth?client_id=a", "/api/dex/token", "/api/dex"])
@@ -622,7 +622,7 @@ async def test_other_pages_of_a_session_that_has_ended_are_argo_cds(
         await client.send(get(target, f"Cookie: {here.cookie}", "Accept: text/html"))
 
         assert await client.answer() == OK
-        assert here.upstream.got == get(target, "Accept: text/html")
+        assert here.upstream.got == waited(get(target, "Accept: text/html"))
 
 
 async def test_api_calls_of_a_session_that_has_ended_so_are_told_as_argo_cd_would() -> None:
