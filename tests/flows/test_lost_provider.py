@@ -163,6 +163,7 @@ async def test_nobody_waits_for_another_persons_doubt(dex: Flows) -> None:
 
     assert dex.first.refresh.current_now(ada) is None
     assert dex.first.refresh.current_now(bob)
+    await dex.first.tasks.idle()
 
 
 async def test_the_log_is_told_once_of_each_restart(dex: Flows) -> None:
