@@ -1,4 +1,4 @@
-"""Calls of one script that come at the same time go to the server together."""
+"""Calls of one script that come in the same turn of the event loop go to the server together."""
 
 import asyncio
 import hashlib
@@ -10,8 +10,6 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 MOST_AT_ONCE = 64
-MOST_TRIPS = 4
-"""As many may be under way; what comes meanwhile goes with the next. One that hangs stops none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +24,6 @@ class _Call:
 class ScriptBatch:
     """A script that changes nothing, called by many at once: one trip for all, an answer for each.
 
-    What comes in one turn of the event loop is one trip, and so is what comes while as many
-    trips as there may be are under way.
     A call that fails, fails alone; a trip that fails, fails for all in it, and is not repeated.
     Whoever leaves takes nothing from the others.
     """
@@ -41,9 +37,7 @@ class ScriptBatch:
         self._trips: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
-        """Break off what is under way, and what waits for it."""
-        waiting, self._waiting = self._waiting, []
-        _fail(waiting, ConnectionError("the store is closed"))
+        """Break off what is under way."""
         for trip in self._trips:
             trip.cancel()
         await asyncio.gather(*self._trips, return_exceptions=True)
@@ -57,22 +51,19 @@ class ScriptBatch:
             TimeoutError: it did not answer in time.
         """
         call = _Call(keys, args)
-        if not self._waiting and len(self._trips) < MOST_TRIPS:
+        if not self._waiting:
             asyncio.get_running_loop().call_soon(self._begin)
         self._waiting.append(call)
         return await call.answer
 
     def _begin(self) -> None:
-        """Send what has come since the last trip."""
-        while self._waiting and len(self._trips) < MOST_TRIPS:
-            calls, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+        """Send what this turn has brought."""
+        waiting, self._waiting = self._waiting, []
+        for first in range(0, len(waiting), MOST_AT_ONCE):
+            calls = waiting[first : first + MOST_AT_ONCE]
             trip = asyncio.get_running_loop().create_task(self._send(calls), name="store trip")
             self._trips.add(trip)
-            trip.add_done_callback(self._ended)
-
-    def _ended(self, trip: asyncio.Task[None]) -> None:
-        self._trips.discard(trip)
-        self._begin()
+            trip.add_done_callback(self._trips.discard)
 
     async def _send(self, calls: Sequence[_Call]) -> None:
         try:

@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from sidecar.adapters.redis_store import RedisStore
-from sidecar.adapters.script_batch import MOST_AT_ONCE, MOST_TRIPS, ScriptBatch
+from sidecar.adapters.script_batch import MOST_AT_ONCE, ScriptBatch
 from sidecar.core.session import SessionKey
 from sidecar.demo.valkey import valkey
 from sidecar.errors import KeyUnknown, StoreUnavailable
@@ -302,53 +301,6 @@ async def test_a_server_that_answers_some_of_a_trip_only_does_not_keep_it_for_lo
 
     assert [type(error) for error in found] == [TimeoutError] * 3
     assert await batch.call([], ["last"]) == b"last"
-
-
-async def _all_trips_under_way(store: RedisStore, relay: Relay) -> list[asyncio.Task[Any]]:
-    """As many loads as there may be trips, each of which the server has got and not answered."""
-    await asyncio.gather(*(store.ping() for _ in range(MOST_TRIPS)))  # a connection for each
-    relay.requests_seen.clear()
-    relay.hold_answers()
-    loading = []
-    async with asyncio.timeout(5):
-        for _ in range(MOST_TRIPS):
-            arrived = relay.arrival_of(b"EVALSHA")
-            loading.append(asyncio.create_task(store.load(LAPTOP)))
-            await arrived.wait()
-    return loading
-
-
-async def test_what_comes_while_enough_trips_are_under_way_goes_with_the_next_one(
-    far_store: RedisStore, relay: Relay
-) -> None:
-    await attach(far_store, LAPTOP)
-    await far_store.load(LAPTOP)
-    loading = await _all_trips_under_way(far_store, relay)
-
-    for _ in range(10):
-        loading.append(asyncio.create_task(far_store.load(LAPTOP)))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-    relay.let_answers_go()
-
-    assert all(await asyncio.gather(*loading))
-    asked = [data.count(b"EVALSHA") for data in relay.requests_seen]
-    assert asked == [1] * MOST_TRIPS + [10]
-
-
-async def test_loads_that_wait_for_a_trip_end_with_the_store(
-    far_store: RedisStore, relay: Relay
-) -> None:
-    await attach(far_store, LAPTOP)
-    loading = await _all_trips_under_way(far_store, relay)
-    loading.append(asyncio.create_task(far_store.load(LAPTOP)))
-    await asyncio.sleep(0)
-
-    await far_store.aclose()
-
-    found = await asyncio.gather(*loading, return_exceptions=True)
-    assert [type(error) for error in found] == [StoreUnavailable] * (MOST_TRIPS + 1)
-    assert len(relay.requests_seen) == MOST_TRIPS
 
 
 async def test_loads_under_way_end_with_the_store(far_store: RedisStore, relay: Relay) -> None:
