@@ -3,7 +3,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.config import report
@@ -501,6 +501,7 @@ _MOUNTED = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)  # it writes files, on machines that are busy
 @given(mounted=_MOUNTED)
 def test_nothing_that_is_mounted_stops_the_start(mounted: dict[str, dict[str, bytes]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
