@@ -1,15 +1,12 @@
 """Access tokens in Argo CD's own Redis, in Argo CD's own form."""
 
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from sidecar.adapters.redis_client import redis_client
 from sidecar.core.argocd_access_token import (
     NONCE_BYTES,
     access_token_key,
@@ -40,18 +37,11 @@ class ArgoCdRedis:
         random: Callable[[int], bytes],
         command_seconds: float,
     ) -> None:
-        options: dict[str, Any] = {"ssl_min_version": ssl.TLSVersion.TLSv1_2}
-        self._redis = Redis.from_pool(
-            BlockingConnectionPool.from_url(
-                url,
-                max_connections=_MAX_CONNECTIONS,
-                timeout=command_seconds,
-                socket_timeout=command_seconds,
-                socket_connect_timeout=_CONNECT_SECONDS,
-                retry=Retry(NoBackoff(), 0),
-                health_check_interval=0,
-                **(options if url.startswith("rediss:") else {}),
-            )
+        self._redis = redis_client(
+            url,
+            max_connections=_MAX_CONNECTIONS,
+            command_seconds=command_seconds,
+            connect_seconds=_CONNECT_SECONDS,
         )
         self._key = encryption_key(server_secret)
         self._prefix = key_prefix

@@ -4,18 +4,15 @@ The client library repeats nothing: a repeated script or `SET NX` whose first re
 would read as somebody else's. The flows repeat what may be repeated, with the same write id.
 """
 
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import resources
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
-from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from sidecar.adapters.redis_client import redis_client
 from sidecar.adapters.script_batch import ScriptBatch
 from sidecar.adapters.store_listing import literally, name_at, read_key_reports
 from sidecar.core.session import SessionKey
@@ -87,19 +84,12 @@ class RedisStore:
         command_seconds: float = 0.25,
         connect_seconds: float = STORE_CONNECT_SECONDS,
     ) -> None:
-        options: dict[str, Any] = {"ssl_min_version": ssl.TLSVersion.TLSv1_2}
-        self._redis = Redis.from_pool(
-            BlockingConnectionPool.from_url(
-                url,
-                max_connections=MAX_CONNECTIONS,
-                timeout=command_seconds,
-                socket_timeout=command_seconds,
-                socket_connect_timeout=connect_seconds,
-                retry=Retry(NoBackoff(), 0),
-                health_check_interval=0,
-                redis_connect_func=self._on_connect,
-                **(options if url.startswith("rediss:") else {}),
-            )
+        self._redis = redis_client(
+            url,
+            max_connections=MAX_CONNECTIONS,
+            command_seconds=command_seconds,
+            connect_seconds=connect_seconds,
+            redis_connect_func=self._on_connect,
         )
         self.interrupted_at = float("-inf")
         self._connected: WeakSet[AbstractConnection] = WeakSet()
