@@ -4,18 +4,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.fakes.connections import Connections, both_ways
 
-class Relay:
+
+class Relay(Connections):
     """Stands between a store and its server, and loses what a network loses."""
 
     def __init__(self, server: str) -> None:
+        super().__init__()
         self.lead_to(server)
         self._cuts: list[bytes] = []
         self.requests_seen: list[bytes] = []
         self._answering = asyncio.Event()
         self._answering.set()
         self._arrivals: list[tuple[bytes, asyncio.Event]] = []
-        self._connections: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
@@ -49,37 +51,10 @@ class Relay:
         """Where new connections go."""
         self._server = server.removeprefix("unix://")
 
-    async def cut_all(self) -> None:
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._connections.add(task)
-        try:
-            await self._relay(reader, writer)
-        except (OSError, asyncio.CancelledError):
-            pass  # an end like any other
-        finally:
-            self._connections.discard(task)
-            writer.close()
-
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_unix_connection(self._server)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_unix_connection(self._server)
         cut = asyncio.Event()
-        ways = [
-            asyncio.create_task(self._requests(reader, server_writer, cut)),
-            asyncio.create_task(self._answers(server_reader, writer, cut)),
-        ]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            server_writer.close()
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+        await both_ways(ours, self._requests(reader, ours, cut), self._answers(theirs, writer, cut))
 
     async def _requests(
         self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, cut: asyncio.Event

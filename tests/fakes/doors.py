@@ -7,12 +7,13 @@ import ssl
 from collections.abc import AsyncIterator
 
 from sidecar.config.tls import server_tls
+from tests.fakes.connections import Connections, both_ways
 from tests.proxy.certificates import Pair
 
 _HEAD = re.compile(rb"[A-Z]+ (\S+) HTTP/1\.1\r\n(?:[^\r]+\r\n)*?[Hh]ost: (\S+)\r\n")
 
 
-class Door:
+class Door(Connections):
     """Leads to a port, with TLS in front of it if there is a certificate.
 
     `paths` and `hosts` are of the requests that came through, `names` the server names for which
@@ -20,13 +21,13 @@ class Door:
     """
 
     def __init__(self, leads_to: int = 0, *, pair: Pair | None = None) -> None:
+        super().__init__()
         self.leads_to = leads_to
         self.port = 0
         self.paths: list[str] = []
         self.hosts: set[str] = set()
         self.names: set[str | None] = set()
         self._tls = self._context(pair) if pair else None
-        self._connections: set[asyncio.Task[None]] = set()
 
     def _context(self, pair: Pair) -> ssl.SSLContext:
         context = server_tls(*pair, http2=False)
@@ -42,39 +43,15 @@ class Door:
             yield self.port
         finally:
             server.close()
-            for connection in self._connections:
-                connection.cancel()
-            await asyncio.gather(*self._connections, return_exceptions=True)
+            await self.cut_all()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._connections.add(task)
-        try:
-            if await self._lets_in(reader, writer):
-                await self._relay(reader, writer)
-        except (OSError, ssl.SSLError, asyncio.CancelledError):
-            pass  # an end like any other
-        finally:
-            self._connections.discard(task)
-            writer.close()
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await self._lets_in(reader, writer):
+            theirs, ours = await asyncio.open_connection("127.0.0.1", self.leads_to)
+            await both_ways(ours, self._pass(reader, ours), self._pass(theirs, writer))
 
     async def _lets_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         return True
-
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        theirs, ours = await asyncio.open_connection("127.0.0.1", self.leads_to)
-        ways = [
-            asyncio.create_task(self._pass(reader, ours)),
-            asyncio.create_task(self._pass(theirs, writer)),
-        ]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ours.close()
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
