@@ -6,7 +6,8 @@ from typing import TypeVar, cast
 
 from redis.exceptions import RedisError
 
-from sidecar.adapters.redis_client import redis_client
+from sidecar.adapters.redis_client import Access, redis_client
+from sidecar.adapters.sentinel import sentinels_of, way_to
 from sidecar.core.argocd_access_token import (
     NONCE_BYTES,
     access_token_key,
@@ -15,6 +16,7 @@ from sidecar.core.argocd_access_token import (
     open_entry,
     seal_entry,
 )
+from sidecar.core.store_address import StoreAddress
 from sidecar.errors import SeedUnavailable
 from sidecar.ports import AccessToken
 
@@ -37,8 +39,13 @@ class ArgoCdRedis:
         random: Callable[[int], bytes],
         command_seconds: float,
     ) -> None:
+        address = StoreAddress.parse(url)
+        access = Access.of(address)
+        self._sentinels = sentinels_of(address, access, seconds=_CONNECT_SECONDS / 2)
         self._redis = redis_client(
-            url,
+            way_to(address, self._sentinels),
+            access,
+            database=address.database,
             max_connections=_MAX_CONNECTIONS,
             command_seconds=command_seconds,
             connect_seconds=_CONNECT_SECONDS,
@@ -49,6 +56,8 @@ class ArgoCdRedis:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        if self._sentinels is not None:
+            await self._sentinels.aclose()
         await self._redis.aclose(close_connection_pool=True)
 
     async def put(self, token: AccessToken) -> None:

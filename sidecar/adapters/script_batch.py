@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import AskError, NoScriptError
+
+from sidecar.adapters.redis_node import FAILURES, Node
+from sidecar.adapters.redis_servers import Servers
 
 MOST_AT_ONCE = 64
 
@@ -20,16 +22,20 @@ class _Call:
     args: Sequence[str]
     answer: asyncio.Future[Any] = field(default_factory=lambda: _future())
 
+    @property
+    def key(self) -> str:
+        return self.keys[0] if self.keys else ""
+
 
 class ScriptBatch:
-    """A script that changes nothing, called by many at once: one trip for all, an answer for each.
+    """A script that changes nothing, called by many at once: one trip to each server.
 
     A call that fails, fails alone; a trip that fails, fails for all in it, and is not repeated.
     Whoever leaves takes nothing from the others.
     """
 
-    def __init__(self, redis: Redis, source: str, *, seconds: float) -> None:
-        self._redis = redis
+    def __init__(self, servers: Servers, source: str, *, seconds: float) -> None:
+        self._servers = servers
         self._source = source
         self._digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         self._seconds = seconds
@@ -68,20 +74,31 @@ class ScriptBatch:
     async def _send(self, calls: Sequence[_Call]) -> None:
         try:
             async with asyncio.timeout(self._seconds):
-                unknown = await self._ask(calls)
-                if unknown:
-                    # What the server did not know it has not run.
-                    await self._redis.script_load(self._source)
-                    await self._ask(unknown, again=True)
-        except (RedisError, OSError, TimeoutError) as error:
+                by_node: dict[Node, list[_Call]] = {}
+                for call in calls:
+                    by_node.setdefault(await self._servers.node_of(call.key), []).append(call)
+                await asyncio.gather(*(self._send_to(*part) for part in by_node.items()))
+        except FAILURES as error:
             _fail(calls, error)
         except BaseException:
             _fail(calls, ConnectionError("the store is closed"))
             raise
 
-    async def _ask(self, calls: Sequence[_Call], *, again: bool = False) -> list[_Call]:
+    async def _send_to(self, node: Node, calls: Sequence[_Call]) -> None:
+        """One trip, and what the server sends elsewhere. It fails for its own calls alone."""
+        try:
+            unknown = await self._ask(node, calls)
+            if unknown:
+                # What the server did not know it has not run.
+                await node.redis.script_load(self._source)
+                await self._ask(node, unknown, again=True)
+        except FAILURES as error:
+            await node.note(error)
+            _fail(calls, error)
+
+    async def _ask(self, node: Node, calls: Sequence[_Call], *, again: bool = False) -> list[_Call]:
         """Give each call its answer; those whose script the server does not know come back."""
-        pipeline = self._redis.pipeline(transaction=False)
+        pipeline = node.redis.pipeline(transaction=False)
         for call in calls:
             pipeline.evalsha(self._digest, len(call.keys), *call.keys, *call.args)
         unknown: list[_Call] = []
@@ -89,11 +106,24 @@ class ScriptBatch:
         for call, answer in zip(calls, answers, strict=True):
             if isinstance(answer, NoScriptError) and not again:
                 unknown.append(call)
+            elif isinstance(answer, AskError):
+                await self._ask_elsewhere(call)
             elif isinstance(answer, Exception):
                 _fail([call], answer)
             elif not call.answer.done():
                 call.answer.set_result(answer)
         return unknown
+
+    async def _ask_elsewhere(self, call: _Call) -> None:
+        """A call that was sent on, and so not run."""
+        command = ("EVALSHA", self._digest, len(call.keys), *call.keys, *call.args)
+        try:
+            answer = await self._servers.ask(call.key, *command, source=self._source)
+        except FAILURES as error:
+            _fail([call], error)
+        else:
+            if not call.answer.done():
+                call.answer.set_result(answer)
 
 
 def _future() -> asyncio.Future[Any]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from sidecar.config.settings import Config
 from sidecar.config.values import masked
-from sidecar.doctor.addresses import host_of, is_inside, is_loopback
+from sidecar.core.store_address import StoreAddress
+from sidecar.doctor.addresses import is_inside, is_loopback
 from sidecar.doctor.clocks import clock_finding
 from sidecar.doctor.findings import Finding, fault, ok, warning
 from sidecar.doctor.store_look import StoreSeen
@@ -18,11 +19,33 @@ _ERRORS = {
     "AuthenticationError": (
         "refuses the password",
         "Mount the Secret argocd-redis at secrets/argocd-redis, or correct the password in "
-        "SIDECAR_STORE_URL",
+        "SIDECAR_STORE_URL or SIDECAR_STORE_PASSWORD_FILE",
     ),
     "CertificateError": (
         "has a certificate that is not trusted here",
-        "Give its authority by SSL_CERT_FILE",
+        "Give its authority by SIDECAR_STORE_CA_FILE, and the name in it by "
+        "SIDECAR_STORE_TLS_SERVER_NAME where that is not its address",
+    ),
+    "ClientCertificateError": (
+        "wants a certificate of its clients",
+        "Give one by SIDECAR_STORE_TLS_CERT_FILE and SIDECAR_STORE_TLS_KEY_FILE",
+    ),
+    "PrimaryUnknown": (
+        "names Sentinels of whom none can be asked, or who hold the primary for dead",
+        "Correct the hosts in SIDECAR_STORE_URL, let this pod through their NetworkPolicy, and "
+        "look at SENTINEL MASTERS",
+    ),
+    "PrimaryNotNamed": (
+        "names a primary that its Sentinels do not know",
+        "Write the name that SENTINEL MASTERS shows behind the hosts in SIDECAR_STORE_URL",
+    ),
+    "SentinelsRefuse": (
+        "names Sentinels that do not take the password",
+        "Set SIDECAR_STORE_SENTINEL_PASSWORD_FILE; their ACL needs +sentinel|master",
+    ),
+    "NotPrimary": (
+        "leads to a replica that its Sentinels take for the primary",
+        "Wait until the failover is over; look at SENTINEL MASTERS and at ROLE of that server",
     ),
     "NoTlsError": ("does not speak TLS there", "Write redis:// in SIDECAR_STORE_URL"),
     "BusyLoadingError": ("is still loading its data", "Wait until it has"),
@@ -192,10 +215,11 @@ def _persistence(info: dict[str, Any]) -> Finding:
 
 
 def _tls(url: str) -> Iterator[Finding]:
-    if url.startswith("rediss:"):
+    address = StoreAddress.parse(url)
+    if address.tls:
         yield ok("store.tls", "TLS")
-    elif url.startswith("redis:"):
-        host = host_of(url)
+    elif address.hosts:
+        host = address.hosts[0][0]
         near = is_inside(host) or is_loopback(host) or re.fullmatch(r"[0-9.:]+", host)
         if near or host.endswith(".svc"):
             yield ok("store.tls", "no TLS, inside the cluster; what is stored is sealed")

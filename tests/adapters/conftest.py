@@ -2,6 +2,7 @@ import socket
 import traceback
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TypedDict
 from uuid import uuid4
 
 import pytest
@@ -10,8 +11,14 @@ import pytest_asyncio
 from sidecar.demo.valkey import valkey
 from tests.fakes.clock import FakeClock
 
+
+class Patience(TypedDict):
+    command_seconds: float
+    connect_seconds: float
+
+
 # Longer than a noisy machine takes, for tests that are not about speed.
-PATIENT = {"command_seconds": 10.0, "connect_seconds": 10.0}
+PATIENT: Patience = {"command_seconds": 10.0, "connect_seconds": 10.0}
 
 
 @dataclass(frozen=True)

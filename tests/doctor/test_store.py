@@ -11,6 +11,7 @@ from sidecar.demo.valkey import valkey
 from sidecar.doctor.findings import Level
 from sidecar.doctor.store import of_store
 from sidecar.doctor.store_look import StoreSeen
+from tests.adapters.watchers import watchers
 from tests.doctor.patient import Patient
 from tests.world import free_port
 
@@ -149,3 +150,32 @@ async def test_doctor_finds_a_password_on_its_way_in_clear_text(here: Patient) -
     config = Config.load({**here.environment, "SIDECAR_STORE_URL": "redis://redis.example.org/0"})
 
     assert "store.tls" in {each.id for each in of_store(config, GOOD) if each.level != "ok"}
+
+
+async def test_doctor_finds_a_primary_that_its_sentinels_do_not_know(here: Patient) -> None:
+    async with watchers(3) as three:
+        hosts = ",".join(each.host for each in three)
+        url = f"redis+sentinel://:hush@{hosts}/main"
+        found = await here.complaints(SIDECAR_STORE_URL=url)
+
+    assert set(found) == {"store.reach"}
+    assert "SENTINEL MASTERS" in found["store.reach"].mend
+    assert "hush" not in repr(found)
+
+
+async def test_doctor_finds_sentinels_that_are_away(here: Patient) -> None:
+    url = f"redis+sentinel://127.0.0.1:{free_port()}/main"
+    found = await here.complaints(SIDECAR_STORE_URL=url)
+
+    assert set(found) == {"store.reach"}
+    assert "Sentinels" in found["store.reach"].what
+
+
+async def test_doctor_looks_at_the_primary_behind_sentinels(here: Patient) -> None:
+    port = free_port()
+    async with valkey("--port", str(port)), watchers(1) as (watcher,):
+        watcher.primary = port
+
+        assert (
+            await here.complaints(SIDECAR_STORE_URL=f"redis+sentinel://{watcher.host}/main") == {}
+        )

@@ -1,0 +1,226 @@
+"""A fault of the store while people work: what they saw, for how long, and what was lost."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientError
+
+from tests.chaos.replicas import Fleet, addresses, fleet
+from tests.chaos.upstream import upstream
+from tests.hostile.client import Hostile, browsers, hostile_provider
+from tests.system.process import until_ready
+from tests.world import KEYS, Browser
+
+NAMES = ("ann", "ben")
+BUSY, IDLE = 12, 12
+PAUSE_SECONDS = 0.4
+TOKEN_SECONDS = 8.0
+SETTLED_SECONDS = 30.0
+API = "/api/v1/applications"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A store for a story: how the sidecar reaches it, and what a fault does to it."""
+
+    environment: dict[str, str]
+    fault: Callable[[], Awaitable[None]]
+
+
+Setting = Callable[[], AbstractAsyncContextManager[Place]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """One row of the table."""
+
+    name: str
+    title: str
+    setting: Setting
+    loses_idle: bool = False
+    """Whether sessions that nobody has used lately may be lost."""
+
+
+@dataclass
+class Outcome:
+    """What a story came to. Seconds are of the machine that it ran on."""
+
+    name: str
+    title: str
+    fault_seconds: float = 0.0
+    requests: int = 0
+    refused: int = 0
+    """Answers of 503, with Retry-After."""
+    longest_without: float = 0.0
+    """For how long, at most, one person in use got nothing but 503."""
+    slowest: float = 0.0
+    busy_lost: int = 0
+    idle_lost: int = 0
+    reuses: int = 0
+    renewals: int = 0
+    strange: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON takes it."""
+        return asdict(self)
+
+
+@dataclass
+class Person:
+    """Somebody who asks again and again, now here, now there."""
+
+    name: str
+    browser: Browser
+    fleet: Fleet
+    outcome: Outcome
+    over: bool = False
+    good_since: float = 0.0
+    """Since when there have been good answers only; 0 after a bad one."""
+    _bad_since: float = 0.0
+    _turn: int = 0
+
+    async def work(self) -> None:
+        """Ask until it is over."""
+        while not self.over:
+            await self.ask()
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def ask(self) -> int:
+        """One request; the status, 0 where none came."""
+        self._turn += 1
+        replica = self.fleet.replicas[self._turn % len(self.fleet.replicas)]
+        began_at = time.monotonic()
+        status = 0
+        with suppress(ClientError, ConnectionError, TimeoutError):
+            answer = await Browser(self.browser.http, replica.base).get(API)
+            status = answer.status
+            if status == 503 and "Retry-After" not in answer.headers:
+                self.outcome.strange.append("503 without Retry-After")
+        self._note(status, began_at)
+        return status
+
+    def _note(self, status: int, began_at: float) -> None:
+        now = time.monotonic()
+        self.outcome.requests += 1
+        self.outcome.slowest = max(self.outcome.slowest, now - began_at)
+        if status == 200:
+            if self._bad_since:
+                lasted = now - self._bad_since
+                self.outcome.longest_without = max(self.outcome.longest_without, lasted)
+            self._bad_since = 0.0
+            self.good_since = self.good_since or now
+            return
+        self._bad_since = self._bad_since or began_at
+        self.good_since = 0.0
+        if status == 503:
+            self.outcome.refused += 1
+        elif status in (302, 303, 401):
+            if self.name not in self.outcome.strange:
+                self.outcome.busy_lost += 1
+                self.outcome.strange.append(self.name)
+            self.over = True
+        else:
+            self.outcome.strange.append(f"status {status}")
+
+
+async def told(story: Story, logs: Path) -> Outcome:
+    """What comes of a story."""
+    outcome = Outcome(story.name, story.title)
+    async with AsyncExitStack() as owned:
+        place: Place = await owned.enter_async_context(story.setting())
+        here, hostile = await owned.enter_async_context(_replicas(place, logs / story.name))
+        many = await owned.enter_async_context(browsers())
+        base = here.replicas[0].base
+        idle = await many.all_logged_in(lambda _: base, [f"idle-{n}" for n in range(IDLE)])
+        # Who has not been used for a minute is known to no replica: these have just begun.
+        await asyncio.gather(*(replica.kill() for replica in here.replicas))
+        await asyncio.gather(*(until_ready(replica.admin) for replica in here.replicas))
+        names = [f"busy-{n}" for n in range(BUSY)]
+        made = await many.all_logged_in(lambda _: base, names)
+        people = [Person(n, b, here, outcome) for n, b in zip(names, made, strict=True)]
+        async with asyncio.TaskGroup() as beside:
+            for person in people:
+                beside.create_task(person.work())
+            await _all_good(people, hostile)
+            began_at = time.monotonic()
+            await place.fault()
+            outcome.fault_seconds = time.monotonic() - began_at
+            await _all_good(people, hostile)
+            for person in people:
+                person.over = True
+        await _count_idle(idle, here, outcome)
+        log = await hostile.log()
+        outcome.reuses = sum(entry.kind == "reuse" for entry in log)
+        outcome.renewals = sum(entry.kind == "refresh" for entry in log)
+    return outcome
+
+
+@asynccontextmanager
+async def _replicas(place: Place, logs: Path) -> AsyncIterator[tuple[Fleet, Hostile]]:
+    addressed = addresses(NAMES)
+    public_url = "http://" + addressed[NAMES[0]]["SIDECAR_LISTEN"]
+    async with AsyncExitStack() as owned:
+        argocd = await owned.enter_async_context(upstream())
+        hostile = await owned.enter_async_context(
+            hostile_provider(
+                redirect_uris=[f"{public_url}/auth/callback"],
+                id_token_seconds=TOKEN_SECONDS,
+                reuse_window_seconds=0,
+                replicas=NAMES,
+            )
+        )
+        common = {
+            "SIDECAR_UPSTREAM": argocd.address,
+            "SIDECAR_PUBLIC_URL": public_url,
+            "SIDECAR_ISSUER": hostile.issuer,
+            "SIDECAR_CLIENT_ID": hostile.client_id,
+            "SIDECAR_SESSION_KEYS": KEYS,
+            **place.environment,
+        }
+        environments = {
+            name: {**common, **own, "SIDECAR_CLIENT_SECRET": hostile.client_secret(name)}
+            for name, own in addressed.items()
+        }
+        made = await owned.enter_async_context(fleet(environments, logs))
+        yield made, hostile
+
+
+async def _all_good(people: list[Person], hostile: Hostile) -> None:
+    """Until everybody who still works has good answers, and a token renewed since now."""
+    now, after = time.monotonic(), len(await hostile.log())
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SETTLED_SECONDS):
+            while True:
+                log = await hostile.log(after=after, kind="refresh")
+                renewed = Counter(entry.user for entry in log)
+                working = [person for person in people if not person.over]
+                if all(renewed[p.name] and p.good_since for p in working):
+                    return
+                await asyncio.sleep(0.1)
+    for person in people:
+        if not person.over and not person.good_since:
+            person.outcome.strange.append(f"{person.name} without a good answer after {now:.0f}")
+
+
+async def _count_idle(idle: list[Browser], here: Fleet, outcome: Outcome) -> None:
+    """Those who come back only now."""
+    for number, browser in enumerate(idle):
+        person = Person(f"idle-{number}", browser, here, Outcome("", ""))
+        status = await person.ask()
+        for _ in range(20):
+            if status not in (0, 503):
+                break
+            await asyncio.sleep(0.25)
+            status = await person.ask()
+        outcome.idle_lost += status != 200
