@@ -56,7 +56,7 @@ class Node:
         await self.redis.aclose(close_connection_pool=True)
 
     async def ask(self, *command: Any, source: str = "") -> Any:
-        """A command's answer. Where `EVALSHA` has run nothing, the script itself is sent.
+        """A command's answer. A script that the server does not know is loaded, and asked again.
 
         Raises:
             RedisError, OSError, TimeoutError: it is not known whether the command was run.
@@ -65,19 +65,22 @@ class Node:
             try:
                 return await self.redis.execute_command(*command)
             except NoScriptError:
-                return await self.redis.execute_command("EVAL", source, *command[2:])
+                # What the server did not know it has not run.
+                await self.redis.script_load(source)
+                return await self.redis.execute_command(*command)
         except FAILURES as error:
             await self.note(error)
             raise
 
     async def ask_importing(self, *command: Any, source: str = "") -> Any:
         """The same of a slot that is on its way here."""
-        by_source = ("EVAL", source, *command[2:]) if source else command
         async with self.redis.pipeline(transaction=False) as pipeline:
+            if source:
+                pipeline.execute_command("SCRIPT LOAD", source)
             pipeline.execute_command("ASKING")
-            pipeline.execute_command(*by_source)
+            pipeline.execute_command(*command)
             try:
-                return (await pipeline.execute())[1]
+                return (await pipeline.execute())[-1]
             except FAILURES as error:
                 await self.note(error)
                 raise

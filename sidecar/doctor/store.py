@@ -6,6 +6,7 @@ from typing import Any
 
 from sidecar.config.settings import Config
 from sidecar.config.values import masked
+from sidecar.core.store_acl import MEND
 from sidecar.core.store_address import StoreAddress
 from sidecar.doctor.addresses import is_inside, is_loopback
 from sidecar.doctor.clocks import clock_finding
@@ -105,8 +106,7 @@ def _trial(seen: StoreSeen) -> Iterator[Finding]:
     elif seen.trial_error == "NoPermissionError":
         yield fault(
             name, "the store does not let this user run scripts or commands", _NO_STORE,
-            "Give its ACL: +@read +@write +@scripting +@connection +time, and the keys "
-            "argocd-token-refresh:*",
+            MEND,
         )  # fmt: skip
     elif seen.trial_error:
         yield fault(

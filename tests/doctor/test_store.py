@@ -100,7 +100,7 @@ async def test_doctor_finds_a_store_without_scripts(here: Patient) -> None:
         found = await here.complaints(SIDECAR_STORE_URL=url)
 
     assert set(found) == {"store.scripts"}
-    assert "+@scripting" in found["store.scripts"].mend
+    assert "+evalsha" in found["store.scripts"].mend
 
 
 async def test_doctor_says_what_it_cannot_see_of_a_store(here: Patient) -> None:
