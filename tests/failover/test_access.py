@@ -194,3 +194,20 @@ async def test_a_password_that_was_changed_at_the_server_first_is_refused_until_
     assert open_still
     assert await store.load(LAPTOP)
     await store.aclose()
+
+
+async def test_a_password_that_cannot_be_read_leaves_no_connection_without_a_login(
+    server: Server, clock: FakeClock, tmp_path: Path
+) -> None:
+    await (await let_in(server, SERVING)).aclose()
+    file = tmp_path / "password"
+    file.write_text("secret")
+    store = configured(server, file, clock)
+    file.unlink()
+
+    with pytest.raises(StoreUnavailable):
+        await attach(store, LAPTOP)
+    file.write_text("secret")
+
+    assert await attach(store, LAPTOP) is SaveResult.SAVED
+    await store.aclose()
