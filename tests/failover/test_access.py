@@ -202,6 +202,8 @@ async def test_a_password_that_cannot_be_read_leaves_no_connection_without_a_log
     await (await let_in(server, SERVING)).aclose()
     file = tmp_path / "password"
     file.write_text("secret")
+    await server.told("CONFIG", "SET", "requirepass", "of nobody here")
+    server.secrets["password"] = "of nobody here"
     store = configured(server, file, clock)
     file.unlink()
 
