@@ -35,8 +35,12 @@ class Node:
         connect_seconds: float,
         database: int = 0,
         asks_role: bool = False,
+        name: str = "",
     ) -> None:
+        self.name = name
         self.interrupted_at = float("-inf")
+        self.failed = False
+        """Whether it could not be asked lately, and no connection was made since."""
         self._clock = clock
         self._asks_role = asks_role
         self._connected: WeakSet[AbstractConnection] = WeakSet()
@@ -90,7 +94,7 @@ class Node:
         if is_read_only(error):
             await self.leave()
         elif not isinstance(error, ResponseError):
-            self._broken = True
+            self._broken = self.failed = True
 
     async def leave(self) -> None:
         """Give up all connections: they lead to a server that is not the primary any more."""
@@ -117,6 +121,7 @@ class Node:
             self._broken = False
             self.interrupted_at = self._clock.monotonic()
         self._connected.add(connection)
+        self.failed = False
 
 
 def is_read_only(error: Exception) -> bool:

@@ -1,6 +1,7 @@
 """Who of a store's servers is asked for a key: the one there is, or the primary of now."""
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -8,9 +9,10 @@ from typing import Any, Protocol
 from redis.exceptions import RedisError
 
 from sidecar.adapters.redis_client import Access
+from sidecar.adapters.redis_cluster import Cluster
 from sidecar.adapters.redis_node import Node
 from sidecar.adapters.sentinel import sentinels_of, way_to
-from sidecar.core.store_address import Place, StoreAddress
+from sidecar.core.store_address import Place, StoreAddress, StoreKind
 from sidecar.ports import Clock
 
 _LOOK_EVERY_SECONDS = 1.0
@@ -148,10 +150,17 @@ def servers_of(
     connect_seconds: float,
 ) -> Servers:
     """The servers that an address leads to."""
-    return OneServer(
+    made = Cluster if address.kind is StoreKind.CLUSTER else OneServer
+    return made(
         address,
         access,
         clock,
         command_seconds=command_seconds,
         connect_seconds=connect_seconds,
     )
+
+
+def shape_of(nodes: Sequence[Node]) -> str:
+    """A name for these servers together; other ones have another."""
+    names = ",".join(node.name for node in nodes)
+    return hashlib.sha256(names.encode()).hexdigest()[:16]

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from sidecar.adapters.redis_client import Access
 from sidecar.adapters.redis_node import FAILURES
-from sidecar.adapters.redis_servers import servers_of
+from sidecar.adapters.redis_servers import servers_of, shape_of
 from sidecar.adapters.script_batch import ScriptBatch
 from sidecar.adapters.store_listing import literally, name_at, read_key_reports
 from sidecar.core.session import SessionKey
@@ -413,10 +413,13 @@ class RedisStore:
 
     async def scan(self, kind: RecordKind, cursor: str = "") -> tuple[str, list[RecordName]]:
         """Some of all records' names, tombstones too, and where the next ones are; "": nowhere."""
-        number, at = (int(part) for part in (cursor or "0/0").split("/"))
+        where, number, at = _read_cursor(cursor)
         pattern = f"{literally(self._prefix)}{{*}}:{kind.value}:*"
         try:
             nodes = await self._servers.nodes()
+            # What moved from a server that is still to come to one that is done would be missed.
+            if where not in ("", shape := shape_of(nodes)):
+                raise StoreUnavailable("the Cluster's servers are others now")
             following, keys = await nodes[number].ask(
                 "SCAN", at, "MATCH", pattern, "COUNT", _SCANNED_AT_ONCE
             )
@@ -427,7 +430,8 @@ class RedisStore:
         if not following:
             number, following = number + 1, 0
         ended = number == len(nodes)
-        return "" if ended else f"{number}/{following}", [name for name in names if name]
+        following_cursor = "" if ended else f"{shape}/{number}/{following}"
+        return following_cursor, [name for name in names if name]
 
     async def reseal(self, name: RecordName, opened: Record, sealed: bytes) -> SaveResult:
         """Put the same content, sealed by another key, in the place of what was opened."""
@@ -514,6 +518,12 @@ class _Script:
     def __init__(self, source: str) -> None:
         self.source = source
         self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+def _read_cursor(cursor: str) -> tuple[str, int, int]:
+    """The servers that it is for, which of them, and where in that one."""
+    where, number, at = cursor.split("/") if cursor else ("", "0", "0")
+    return where, int(number), int(at)
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:

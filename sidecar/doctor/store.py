@@ -44,6 +44,11 @@ _ERRORS = {
         "names Sentinels that do not take the password",
         "Set SIDECAR_STORE_SENTINEL_PASSWORD_FILE; their ACL needs +sentinel|master",
     ),
+    "SlotUnserved": (
+        "names servers that are no Cluster, or one of which parts are not served",
+        "Correct SIDECAR_STORE_URL, let this pod through to all of its servers, and look at "
+        "CLUSTER INFO",
+    ),
     "NotPrimary": (
         "leads to a replica that its Sentinels take for the primary",
         "Wait until the failover is over; look at SENTINEL MASTERS and at ROLE of that server",
@@ -107,6 +112,11 @@ def _trial(seen: StoreSeen) -> Iterator[Finding]:
         yield fault(
             name, "the store does not let this user run scripts or commands", _NO_STORE,
             MEND,
+        )  # fmt: skip
+    elif seen.trial_error == "MovedError":
+        yield fault(
+            name, "the store is one server of a Cluster, and others have the other keys", _NO_STORE,
+            "Write redis+cluster://… in SIDECAR_STORE_URL",
         )  # fmt: skip
     elif seen.trial_error:
         yield fault(

@@ -63,19 +63,25 @@ class Time:
                     self.clock.advance(0.005)
 
 
-@pytest.fixture(params=["memory", "valkey", "valkey over TCP", "valkey's least user"])
+@pytest.fixture(params=["memory", "valkey", "valkey over TCP", "valkey's least user", "cluster"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
 async def store(
-    kind: str, clock: FakeClock, valkey_server: ValkeyServer, prefix: str
+    kind: str,
+    clock: FakeClock,
+    valkey_server: ValkeyServer,
+    valkey_cluster: str,
+    prefix: str,
 ) -> AsyncIterator[Store]:
     if kind == "memory":
         yield MemoryStore(clock)
         return
     url = valkey_server.unix if kind == "valkey" else valkey_server.tcp
+    if kind == "cluster":
+        url = valkey_cluster
     if kind == "valkey's least user":
         async with Redis.from_url(url) as operator:
             line = acl_line(prefix[:-1], prefix, commands=f"{SERVING} {COMMANDS}")

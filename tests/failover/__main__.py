@@ -5,17 +5,14 @@ import json
 import sys
 
 from tests.failover.stories import STORIES
-from tests.failover.story import told
+from tests.failover.story import told_some
 from tests.hostile.client import ROOT
-
-BUILD = ROOT / "build"
 
 
 async def main(names: list[str]) -> None:
-    for story in STORIES:
-        if names and story.name not in names:
-            continue
-        outcome = await told(story, BUILD / "failover")
+    """Tell the stories that are named, else all; each outcome as a line of JSON."""
+    stories = [story for story in STORIES if not names or story.name in names]
+    async for outcome in told_some(stories, ROOT / "build" / "failover"):
         print(json.dumps(outcome.to_json()), flush=True)
 
 

@@ -41,7 +41,15 @@ def valkey_program() -> str:
     return str(_program())
 
 
-@dataclass
+def free_ports(number: int) -> list[int]:
+    """So many loopback ports, each another."""
+    found: set[int] = set()
+    while len(found) < number:
+        found.add(free_port())
+    return list(found)
+
+
+@dataclass(eq=False)
 class Server:
     """A Redis or Valkey, as whatever process it is just now."""
 

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -27,6 +26,8 @@ BUSY, IDLE = 12, 12
 PAUSE_SECONDS = 0.4
 TOKEN_SECONDS = 8.0
 SETTLED_SECONDS = 30.0
+AT_ONCE = 4
+STORY_SECONDS = 90.0
 API = "/api/v1/applications"
 
 
@@ -152,7 +153,7 @@ async def told(story: Story, logs: Path) -> Outcome:
         async with asyncio.TaskGroup() as beside:
             for person in people:
                 beside.create_task(person.work())
-            await _all_good(people, hostile)
+            await _all_good(people)
             began_at = time.monotonic()
             await place.fault()
             outcome.fault_seconds = time.monotonic() - began_at
@@ -164,6 +165,22 @@ async def told(story: Story, logs: Path) -> Outcome:
         outcome.reuses = sum(entry.kind == "reuse" for entry in log)
         outcome.renewals = sum(entry.kind == "refresh" for entry in log)
     return outcome
+
+
+async def told_some(stories: Sequence[Story], logs: Path) -> AsyncIterator[Outcome]:
+    """What comes of these, some told at once: most of each is waiting."""
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def tell(story: Story) -> Outcome:
+        async with turn:
+            try:
+                async with asyncio.timeout(STORY_SECONDS):
+                    return await told(story, logs)
+            except Exception as error:
+                return Outcome(story.name, story.title, strange=[repr(error)[:500]])
+
+    for telling in asyncio.as_completed([tell(story) for story in stories]):
+        yield await telling
 
 
 @asynccontextmanager
@@ -196,21 +213,26 @@ async def _replicas(place: Place, logs: Path) -> AsyncIterator[tuple[Fleet, Host
         yield made, hostile
 
 
-async def _all_good(people: list[Person], hostile: Hostile) -> None:
-    """Until everybody who still works has good answers, and a token renewed since now."""
-    now, after = time.monotonic(), len(await hostile.log())
+async def _all_good(people: list[Person], hostile: Hostile | None = None) -> None:
+    """Until all who still work have good answers, and at this provider a token renewed since."""
+    after = len(await hostile.log()) if hostile else 0
+    renewed: set[str] = set()
+    waiting = list(people)
     with suppress(TimeoutError):
         async with asyncio.timeout(SETTLED_SECONDS):
-            while True:
-                log = await hostile.log(after=after, kind="refresh")
-                renewed = Counter(entry.user for entry in log)
-                working = [person for person in people if not person.over]
-                if all(renewed[p.name] and p.good_since for p in working):
-                    return
+            while waiting:
                 await asyncio.sleep(0.1)
-    for person in people:
-        if not person.over and not person.good_since:
-            person.outcome.strange.append(f"{person.name} without a good answer after {now:.0f}")
+                if hostile:
+                    log = await hostile.log(after=after, kind="refresh")
+                    renewed = {entry.user for entry in log}
+                waiting = [
+                    person
+                    for person in people
+                    if not person.over
+                    and not (person.good_since and (not hostile or person.name in renewed))
+                ]
+    for person in waiting:
+        person.outcome.strange.append(f"{person.name} does not come to rest")
 
 
 async def _count_idle(idle: list[Browser], here: Fleet, outcome: Outcome) -> None:

@@ -12,6 +12,7 @@ from sidecar import edges
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.config.settings import Config
 from sidecar.core.store_acl import (
+    CLUSTER,
     COMMANDS,
     DATABASE,
     DOCTOR,
@@ -140,7 +141,7 @@ def test_the_page_has_the_acl_that_is_tested() -> None:
 
     assert acl_line("token-refresh", PREFIX, commands=SERVING) in page
     beside = re.findall(r"`(\+[a-z| +]+)`", page)
-    for words in (COMMANDS, DOCTOR, SENTINEL, DATABASE):
+    for words in (COMMANDS, DOCTOR, SENTINEL, CLUSTER, DATABASE):
         assert words in beside
 
 

@@ -1,16 +1,13 @@
 """What a store does to people who work, and to those who come back: real processes, real faults."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from tests.failover.stories import STORIES
-from tests.failover.story import Outcome, Story, told
+from tests.failover.story import Outcome, Story, told_some
 from tests.hostile.client import ROOT
-
-AT_ONCE = 3
 
 pytestmark = [pytest.mark.failover, pytest.mark.timeout(240)]
 
@@ -23,14 +20,11 @@ async def outcomes(request: pytest.FixtureRequest) -> AsyncIterator[dict[str, Ou
         for item in request.session.items
         if "story" in getattr(getattr(item, "callspec", None), "params", {})
     }
-    turn = asyncio.Semaphore(AT_ONCE)
-
-    async def tell(story: Story) -> Outcome:
-        async with turn:
-            return await told(story, ROOT / "build" / "failover")
-
-    found = await asyncio.gather(*(tell(story) for story in STORIES if story.name in names))
-    yield {outcome.name: outcome for outcome in found}
+    stories = [story for story in STORIES if story.name in names]
+    found = {}
+    async for outcome in told_some(stories, ROOT / "build" / "failover"):
+        found[outcome.name] = outcome
+    yield found
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
