@@ -67,7 +67,9 @@ class Cluster:
     async def ask(self, key: str, *command: Any, source: str = "") -> Any:
         """A command's answer by the server that has this key."""
         place, importing = await self._place_of(key), False
-        for _ in range(_MOST_STEPS):
+        steps, patient_until = 0, self._clock.monotonic() + self._command_seconds
+        while steps < _MOST_STEPS:
+            steps += 1
             node = self._node(place)
             try:
                 if importing:
@@ -81,8 +83,10 @@ class Cluster:
                 place, importing = _place_in(sent, place), True
             except TryAgainError:
                 # Some of the keys are here and some there; that lasts milliseconds.
+                if self._clock.monotonic() > patient_until:
+                    raise
                 await self._clock.sleep(_TRY_AGAIN_SECONDS)
-                place, importing = await self._place_of(key), False
+                place, importing, steps = await self._place_of(key), False, 0
             except ClusterDownError:
                 self._stale = True
                 raise

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.exceptions import AskError, NoScriptError
+from redis.exceptions import AskError, NoScriptError, TryAgainError
 
 from sidecar.adapters.redis_node import FAILURES, Node
 from sidecar.adapters.redis_servers import Servers
@@ -106,7 +106,7 @@ class ScriptBatch:
         for call, answer in zip(calls, answers, strict=True):
             if isinstance(answer, NoScriptError) and not again:
                 unknown.append(call)
-            elif isinstance(answer, AskError):
+            elif isinstance(answer, (AskError, TryAgainError)):
                 await self._ask_elsewhere(call)
             elif isinstance(answer, Exception):
                 _fail([call], answer)
@@ -115,7 +115,7 @@ class ScriptBatch:
         return unknown
 
     async def _ask_elsewhere(self, call: _Call) -> None:
-        """A call that was sent on, and so not run."""
+        """A call that was sent on or put off, and so not run."""
         command = ("EVALSHA", self._digest, len(call.keys), *call.keys, *call.args)
         try:
             answer = await self._servers.ask(call.key, *command, source=self._source)

@@ -9,6 +9,7 @@ import pytest_asyncio
 from redis.crc import key_slot
 
 from sidecar.adapters.redis_store import RedisStore
+from sidecar.app import SystemClock
 from sidecar.core.session import SessionKey
 from sidecar.core.store_acl import CLUSTER, COMMANDS, SERVING, acl_line
 from sidecar.errors import StoreUnavailable
@@ -164,18 +165,34 @@ async def test_a_slot_half_of_whose_keys_have_moved_is_waited_for(
 ) -> None:
     user = MOVERS[2]
     await attach(store, session_of(user))
+    patient = RedisStore(here.url, prefix="p:", clock=SystemClock(), **PATIENT)
+    await patient.load(session_of(user))
     key = f"p:{{{user}}}:index"
     source, slot = here.owner_of(key), _slot(key)
     target = next(server for server in here.primaries if server is not source)
     await here.open_move(slot, source, target)
     await here.move_keys(slot, source, target, most=1)
 
-    loading = asyncio.ensure_future(_until_loaded(store, user))
+    loading = asyncio.ensure_future(patient.load(session_of(user)))
+    seen_at = await patient.now()
+    touching = asyncio.ensure_future(
+        patient.touch(
+            session_of(user),
+            "grant",
+            seen_at=seen_at,
+            idle_ends_at=seen_at + 60,
+            ends_at=seen_at + 60,
+        )
+    )
+    while await _errors(source, "TRYAGAIN") < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
     while await here.move_keys(slot, source, target, most=1):
         pass
     await here.close_move(slot, target)
 
-    await loading
+    assert await loading
+    await touching
+    await patient.aclose()
 
 
 async def test_a_server_that_dies_is_an_error_for_its_users_alone_until_its_replica_serves(
@@ -222,6 +239,11 @@ async def _until_loaded(store: RedisStore, user: str) -> None:
 async def _writes(server: Server) -> int:
     statistics = await server.told("INFO", "commandstats")
     return int(statistics.get("cmdstat_pexpireat", {"calls": 0})["calls"])
+
+
+async def _errors(server: Server, word: str) -> int:
+    statistics = await server.told("INFO", "errorstats")
+    return int(statistics.get(f"errorstat_{word}", {"count": 0})["count"])
 
 
 async def _calls(server: Server) -> int:
