@@ -8,7 +8,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py fuzz test-attacks test-chaos test-failover check-deploy sbom bench bench-refresh dashboard-picture lint types lock clean
+.PHONY: help demo test test-py fuzz test-attacks test-chaos test-failover store-failures check-deploy sbom bench bench-refresh dashboard-picture lint types lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -30,8 +30,11 @@ fuzz: $(VENV)/test.ok  ## twenty seconds of coverage-guided fuzzing; FUZZ="answe
 test-chaos: $(VENV)/test.ok  ## minutes of killed replicas and lost data; CHAOS_SEED=7 repeats a run
 	$(BIN)/pytest -W error -m chaos tests/chaos $(ARGS)
 
-test-failover: $(VENV)/test.ok  ## two minutes of stores that fail while people work; ARGS="-k sentinel"
+test-failover: $(VENV)/test.ok  ## a minute or two of stores that fail while people work; ARGS="-k sentinel"
 	$(BIN)/pytest -W error -m failover tests/failover $(ARGS)
+
+store-failures: $(VENV)/test.ok  ## minutes of every fault of a store, and their table in docs/store.md
+	$(BIN)/python -m tests.failover
 
 check-deploy: $(VENV)/test.ok build/deploy/ok sbom  ## the manifests and the Dockerfile, without a cluster
 	$(BIN)/pytest -W error -m deploy tests/deploy $(ARGS)

@@ -61,6 +61,10 @@ class _Login(CredentialProvider):
             return self._username, password
         return (password,) if password else ()  # type: ignore[return-value]  # asks for truth
 
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """The same; the library's own says in the log that it is not to be used."""
+        return self.get_credentials()
+
 
 class _Bounded:
     """A connection that is made within its time, greeting and all, or not at all."""

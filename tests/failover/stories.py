@@ -258,6 +258,7 @@ _FOLLOWER = {
 STORIES = (
     Story(
         name="sentinel-killed",
+        short=True,
         title="Sentinel: the primary is killed",
         setting=with_sentinels(primary_killed),
     ),
@@ -268,16 +269,19 @@ STORIES = (
     ),
     Story(
         name="sentinel-lost-writes",
+        short=True,
         title="Sentinel: the primary is killed 3 s after its replica stopped following",
         setting=with_sentinels(primary_killed_ahead, **_FOLLOWER),
     ),
     Story(
         name="cluster-killed",
+        short=True,
         title="Cluster: one of three primaries is killed (`cluster-node-timeout` 1 s)",
         setting=with_cluster(server_killed),
     ),
     Story(
         name="cluster-moved",
+        short=True,
         title="Cluster: all keys of one server are moved to another",
         setting=with_cluster(slots_moved),
     ),
@@ -288,17 +292,28 @@ STORIES = (
     ),
     Story(
         name="restart-without-data",
+        short=True,
         title="the same, without a disk",
         setting=with_server(restarted),
         loses_idle=True,
     ),
     Story(name="flushed", title="`FLUSHALL`", setting=with_server(flushed), loses_idle=True),
     Story(
+        name="flushed-and-killed",
+        title="`FLUSHALL`, and at once one of the two replicas is killed",
+        setting=with_server(flushed),
+        loses_idle=True,
+        short=True,
+        kills=True,
+    ),
+    Story(
         name="loading",
         title="restart from a dump that takes 3 s to load (`LOADING`)",
         setting=with_server(loading, enable_debug_command="yes"),
     ),
-    Story(name="busy", title="a script runs for 3 s (`BUSY`)", setting=with_server(busy)),
+    Story(
+        name="busy", short=True, title="a script runs for 3 s (`BUSY`)", setting=with_server(busy)
+    ),
     Story(
         name="hangs",
         title="the server stands still for 3 s, connections open",
@@ -316,6 +331,7 @@ STORIES = (
     ),
     Story(
         name="read-only",
+        short=True,
         title="the server is a replica for 3 s (`READONLY`)",
         setting=with_server(read_only),
     ),
@@ -331,12 +347,14 @@ STORIES = (
     ),
     Story(
         name="password",
+        short=True,
         title="another password, in the order of this page",
         setting=password_rotated,
     ),
     *(
         Story(
             name=f"full-{policy}",
+            short=policy in ("noeviction", "volatile-ttl"),
             title=f"others fill the memory for 4 s, `{policy}`",
             setting=with_server(full, maxmemory_policy=policy),
             loses_idle=loses,

@@ -51,6 +51,10 @@ class Story:
     setting: Setting
     loses_idle: bool = False
     """Whether sessions that nobody has used lately may be lost."""
+    short: bool = False
+    """Whether CI tells it; the others differ in what the adapters' tests see, too."""
+    kills: bool = False
+    """Whether one of the two replicas is killed at the same moment."""
 
 
 @dataclass
@@ -155,6 +159,8 @@ async def told(story: Story, logs: Path) -> Outcome:
                 beside.create_task(person.work())
             await _all_good(people)
             began_at = time.monotonic()
+            if story.kills:
+                await here.replicas[1].kill()
             await place.fault()
             outcome.fault_seconds = time.monotonic() - began_at
             await _all_good(people, hostile)

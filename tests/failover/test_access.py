@@ -214,3 +214,18 @@ async def test_a_password_that_cannot_be_read_leaves_no_connection_without_a_log
 
     assert await attach(store, LAPTOP) is SaveResult.SAVED
     await store.aclose()
+
+
+async def test_a_connection_with_a_password_says_nothing_in_the_log(
+    server: Server, clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The library has a warning for who gives credentials in a way that it does not like."""
+    await (await let_in(server, SERVING)).aclose()
+    file = tmp_path / "password"
+    file.write_text("secret")
+    store = configured(server, file, clock)
+
+    await store.ping()
+
+    assert caplog.messages == []
+    await store.aclose()

@@ -9,6 +9,8 @@ from tests.failover.stories import STORIES
 from tests.failover.story import Outcome, Story, told_some
 from tests.hostile.client import ROOT
 
+SHORT = [story for story in STORIES if story.short]
+
 pytestmark = [pytest.mark.failover, pytest.mark.timeout(240)]
 
 
@@ -20,14 +22,14 @@ async def outcomes(request: pytest.FixtureRequest) -> AsyncIterator[dict[str, Ou
         for item in request.session.items
         if "story" in getattr(getattr(item, "callspec", None), "params", {})
     }
-    stories = [story for story in STORIES if story.name in names]
+    stories = [story for story in SHORT if story.name in names]
     found = {}
     async for outcome in told_some(stories, ROOT / "build" / "failover"):
         found[outcome.name] = outcome
     yield found
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+@pytest.mark.parametrize("story", SHORT, ids=lambda story: story.name)
 def test_nobody_in_use_is_lost_and_no_token_is_presented_twice(
     story: Story, outcomes: dict[str, Outcome]
 ) -> None:

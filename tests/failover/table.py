@@ -1,0 +1,41 @@
+"""The table of `docs/store.md`, from what a run has left."""
+
+import json
+from collections.abc import Sequence
+
+from tests.failover.stories import STORIES
+from tests.failover.story import BUSY, IDLE, Outcome
+from tests.hostile.client import ROOT
+
+PAGE = ROOT / "docs" / "store.md"
+RESULTS = ROOT / "build" / "store-failures.json"
+BEGIN, END = "<!-- failures:begin -->", "<!-- failures:end -->"
+_HEAD = (
+    "| What happens to the store | It lasts | Answers | of them 503 | One person without, at most "
+    f"| The slowest answer | Lost, of {BUSY} in use | Lost, of {IDLE} idle |\n"
+    "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+)
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """A row for each, in the order of the stories."""
+    by_name = {outcome.name: outcome for outcome in outcomes}
+    return _HEAD + "".join(_row(by_name[story.name]) for story in STORIES if story.name in by_name)
+
+
+def _row(found: Outcome) -> str:
+    without = f"{found.longest_without:.1f} s" if found.longest_without else "-"
+    return (
+        f"| {found.title} | {found.fault_seconds:.1f} s | {found.requests} | {found.refused} "
+        f"| {without} | {found.slowest:.1f} s | {found.busy_lost} | {found.idle_lost} |\n"
+    )
+
+
+def write(outcomes: Sequence[Outcome]) -> None:
+    """Keep the outcomes, and put their table into the page."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps([outcome.to_json() for outcome in outcomes], indent=1) + "\n")
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{table(outcomes)}{END}{after}", encoding="utf-8")
