@@ -54,6 +54,8 @@ class Faults:
     kills: list[Halt] = field(default_factory=list)
     stops: list[Halt] = field(default_factory=list)
     flushed_at: float = 0.0
+    others: list[tuple[float, str]] = field(default_factory=list)
+    """What befell the store, and when (`time.monotonic()`)."""
 
     def __post_init__(self) -> None:
         self._dice = random.Random(self.plan.seed + 1)
@@ -103,10 +105,12 @@ class Faults:
         await asyncio.sleep(TOLD_WITHIN_SECONDS)
         await self.store.flush()
         self.flushed_at = time.monotonic()
+        self.others.append((self.flushed_at, "the store has lost all"))
         await asyncio.sleep(TOLD_WITHIN_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(HEALED_WITHIN_SECONDS):
                 await self.store.until_healed()
+        self.others.append((time.monotonic(), "the store has it again"))
 
     async def _lease_holder(self, until: float) -> tuple[Replica, Halt] | None:
         """A replica that holds a lease, stopped with it; None where nobody took one in time.
@@ -142,7 +146,9 @@ class Faults:
 
     async def _stall(self, at: float) -> None:
         await self._until(at)
+        self.others.append((time.monotonic(), "the store stands still"))
         await self.store.stall(STALL_SECONDS)
+        self.others.append((time.monotonic(), "the store goes on"))
 
     def _now(self) -> float:
         return time.monotonic() - self.began_at
