@@ -83,6 +83,9 @@ class Place:
             forced_logins=self.crowd.forced_logins,
             answers=self.crowd.answers,
             expired_tokens=(await self.argocd.seen()).expired,
+            faults=self.faults.others,
+            issuer=self.hostile.issuer,
+            client_id=self.hostile.client_id,
         )
 
 
