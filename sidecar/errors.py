@@ -23,6 +23,7 @@ SidecarError
 ├── ProviderRefused         the provider said no; its class decides what follows
 ├── SeedUnavailable         Argo CD's Redis took no access token; tried again behind
 ├── RecordBroken            a stored record that its own key cannot open
+├── ExpressionFailed        a rule says nothing of these claims; it does not match
 └── TokenInvalid            an ID token that must not be used
 """
 
@@ -175,6 +176,10 @@ class SeedUnavailable(SidecarError):
 
 class RecordBroken(SidecarError):
     """A stored record whose key is known does not open: forged, moved or damaged."""
+
+
+class ExpressionFailed(SidecarError):
+    """A rule's condition could not be evaluated; the message shows no claim's value."""
 
 
 class TokenInvalid(SidecarError):
