@@ -15,6 +15,7 @@ SidecarError
 │   │   └── RecordUnreadable  a record that this replica cannot read; others may
 │   │       └── KeyUnknown  sealed by a key that it does not have
 │   ├── ProviderUnavailable
+│   ├── MachineCredentialUnavailable
 │   └── UpstreamUnavailable
 │       └── UpstreamSlow    504 in the place of 502
 ├── KubernetesApiFailed     asked again later; what is known goes on
@@ -141,6 +142,10 @@ class ProviderUnavailable(TryLater):
         super().__init__(message, retry_after_seconds=retry_after_seconds)
         self.token_untouched = token_untouched
         self.only_this_grant = only_this_grant
+
+
+class MachineCredentialUnavailable(TryLater):
+    """A rule has matched, and what its requests go up with cannot be had now."""
 
 
 class UpstreamUnavailable(TryLater):
