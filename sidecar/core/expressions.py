@@ -87,11 +87,9 @@ class Expression:
             ExpressionFailed: it cannot be evaluated.
         """
         values = as_values(claims)
-        joined = _conjunction(self._root, self.text)
-        for part, text in joined:
-            if _Evaluation(values).value(part) is False and _is_whole(text):
-                return text
-        return " ".join(self.text.split())
+        parts = _conjunction(self._root, self.text)
+        first = next((text for part, text in parts if _Evaluation(values).value(part) is False), "")
+        return first if first and _is_whole(first) else " ".join(self.text.split())
 
 
 def _conjunction(root: Node, text: str) -> list[tuple[Node, str]]:
