@@ -200,7 +200,7 @@ def test_an_expression_cannot_make_a_long_string_of_a_short_one() -> None:
     for _ in range(30):
         doubled = f"map([{doubled}], # + #)[0]"
 
-    with pytest.raises(ExpressionFailed, match=r"longer than|steps"):
+    with pytest.raises(ExpressionFailed, match="steps"):
         Expression(f"any(['{'x' * 100}'], {doubled} == '')").holds({})
 
 
