@@ -155,7 +155,7 @@ async def _serve_public(
         face.paths,
         pages,
         edges.limits(config),
-        http2=config.http2,
+        http2=edges.splices_http2(config),
         metrics=runtime.metrics,
         certificate=edges.certificate(config, runtime),
     )

@@ -31,7 +31,9 @@ from sidecar.flows.own_sessions import OwnSessions
 from sidecar.flows.records import Client
 from sidecar.flows.tasks import Runtime
 from sidecar.line import Line
+from sidecar.machine_line import MachineLine
 from sidecar.proxy.gate import Gate
+from sidecar.proxy.machine_gate import MachineGate
 from sidecar.proxy.passes import NoLogins, Rules
 from sidecar.web.admin import Check, checked
 from sidecar.web.auth import AuthEndpoints, Endpoint
@@ -82,6 +84,7 @@ class Composition:
         # Opened when it is needed first; another one needs another process.
         self._store: RedisStore | MemoryStore | None = None
         self._line: Line | None = None
+        self._machines = MachineLine(runtime)
         self.observed: ObservedLogins | None = None
         """Who keeps what comes of the upstream's own logins, while they are observed."""
         observes = config.login is LoginMode.OBSERVED
@@ -104,6 +107,7 @@ class Composition:
                 await http.close()
         if self._line is not None:
             await self._line.stop_seeding()
+        await self._machines.aclose()
         if isinstance(self._store, RedisStore):
             await self._store.aclose()
 
@@ -225,6 +229,7 @@ class Composition:
             metrics=runtime.metrics,
             observer=observed,
             log_out=logout.log_out,
+            machines=self._machine_gate(config),
         )
         return Face(gate, paths, auth.login_url, auth, observed)
 
@@ -270,8 +275,23 @@ class Composition:
             mirror=False,
             min_token_life=0.0,
         )
-        gate = Gate(NoLogins(), NoLogins(), rules, metrics=self._runtime.metrics)
+        gate = Gate(
+            NoLogins(),
+            NoLogins(),
+            rules,
+            metrics=self._runtime.metrics,
+            machines=self._machine_gate(config),
+        )
         return Face(gate, paths, f"{paths.root}/auth/login")
+
+    def _machine_gate(self, config: Config) -> MachineGate | None:
+        """Who decides over machines' requests; None where no rules are set."""
+        if config.machine_rules is None:
+            return None
+        machines = self._machines.follow(config.machine_rules, config)
+        for http in self._machines.leaving():
+            self._retire(http=http)
+        return MachineGate(machines, config.upstream_kind)
 
     def _check(self, line: Line | None) -> None:
         """What readiness tells of; the mapping is the same for as long as the process lives."""

@@ -286,6 +286,20 @@ def test_an_expression_ends_with_a_bool_or_its_own_error(
     assert found in (True, False) or found
 
 
+@settings(max_examples=300)
+@given(
+    first=st.sampled_from(TABLE),
+    second=st.sampled_from(TABLE),
+    cut=st.tuples(st.integers(0, 60), st.integers(0, 60)),
+)
+def test_what_is_nearly_an_expression_ends_with_a_bool_or_an_error(
+    first: tuple[str, object], second: tuple[str, object], cut: tuple[int, int]
+) -> None:
+    text = first[0][: cut[0]] + second[0][cut[1] :]
+
+    assert said(text, CLAIMS) in (True, False, None)
+
+
 @given(value=JSON)
 def test_an_expression_finds_a_claim_equal_to_itself(value: Any) -> None:
     value = json.loads(json.dumps(value).replace("NaN", "0"))
