@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sidecar.core.expression_folding import folded
+from sidecar.core.expression_functions import call
 from sidecar.core.expression_tree import (
     Array,
     Binary,
@@ -15,6 +16,7 @@ from sidecar.core.expression_tree import (
     Chain,
     Conditional,
     Each,
+    ExpressionBroken,
     Literal,
     Member,
     Name,
@@ -29,7 +31,6 @@ from sidecar.core.expression_values import (
     Steps,
     as_int,
     as_key,
-    call,
     cut,
     expect,
     fetch,
@@ -50,7 +51,7 @@ class Expression:
         """Read a condition.
 
         Raises:
-            ExpressionBroken: it is none; see `expression_parser`.
+            ExpressionBroken: it is none; at that place.
         """
         from sidecar.core.expression_parser import parse  # lark: 11 MiB, for those who have rules
 
@@ -80,6 +81,41 @@ class Expression:
             raise ExpressionFailed(f"is a {kind(found)}, neither true nor false")
         return found
 
+    def false_part(self, claims: Mapping[str, Any]) -> str:
+        """Of a condition that does not hold, the first of the parts joined by `and` that does not.
+
+        Raises:
+            ExpressionFailed: it cannot be evaluated.
+        """
+        values = as_values(claims)
+        parts = _conjunction(self._root, self.text)
+        first = next((text for part, text in parts if _Evaluation(values).value(part) is False), "")
+        return first if first and _is_whole(first) else " ".join(self.text.split())
+
+
+def _conjunction(root: Node, text: str) -> list[tuple[Node, str]]:
+    """The parts of `a and b and c`, each with its text."""
+    end, parts = len(text), list[tuple[Node, str]]()
+    while isinstance(root, Binary) and root.operator == "and":
+        sign = next((sign for sign in ("&&", "and") if text.startswith(sign, root.at)), "")
+        if not sign:  # `a < b < c`
+            break
+        parts.append((root.right, " ".join(text[root.at + len(sign) : end].split())))
+        root, end = root.left, root.at
+    parts.append((root, " ".join(text[:end].split())))
+    return parts[::-1]
+
+
+def _is_whole(text: str) -> bool:
+    """Whether what is cut out of a condition is one: no half of a pair of parentheses."""
+    from sidecar.core.expression_parser import parse
+
+    try:
+        parse(text)
+    except ExpressionBroken:
+        return False
+    return True
+
 
 class Unreadable:
     """In the place of a condition that could not be read: it always fails."""
@@ -100,8 +136,6 @@ class Unreadable:
 
 def condition(text: str) -> Expression | Unreadable:
     """A condition of somebody who is not told of its faults, but through those who evaluate it."""
-    from sidecar.core.expression_parser import ExpressionBroken
-
     try:
         return Expression(text)
     except ExpressionBroken as error:
