@@ -477,6 +477,18 @@ class AccessTokens(Protocol):
         ...
 
 
+class KeySource(Protocol):
+    """Where a trusted issuer publishes its keys."""
+
+    async def keys(self) -> Sequence[SigningKey]:
+        """All of them, one at least, in bounded time.
+
+        Raises:
+            ProviderUnavailable: they could not be read.
+        """
+        ...
+
+
 class MachineCredentials(Protocol):
     """What a machine's request goes up with: a token file's content, a service account's token."""
 

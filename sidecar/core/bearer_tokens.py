@@ -46,6 +46,14 @@ class Machine:
     claims: Claims = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The algorithm of a token, one that its issuer may use, and its key; None: it names none."""
+
+    alg: str
+    kid: str | None
+
+
 def claimed(token: str) -> Claimed | None:
     """Whose `token` says to be; None for what is no JWT, and for one that names nobody.
 
@@ -69,32 +77,43 @@ def claimed(token: str) -> Claimed | None:
     return Claimed(issuers, _texts([value for name, value in members if name == "aud"]))
 
 
-def key_id(token: str) -> str | None:
-    """The `kid` of the token's header, None when it names no key.
+def read_header(token: str, issuer: TrustedIssuer) -> Header:
+    """How a token says to be signed, once that is as its issuer's must be.
 
-    Raises:
-        TokenInvalid: the header cannot be read.
-    """
-    kid = _header(token).get("kid")
-    return kid if isinstance(kid, str) and len(kid) <= _LONGEST_KEY_ID else None
-
-
-def verify(
-    token: str, keys: Sequence[SigningKey], issuer: TrustedIssuer, *, now: float
-) -> tuple[Machine, float]:
-    """Whose `token` is, once signed by one of `keys` and as its issuer's must be; and until when.
-
-    That is in Unix seconds, leeway included.
-
-    What a header says of where a key is, or of the key itself (`jku`, `x5u`, `jwk`, `x5c`), counts
-    for nothing: the keys are those that the issuer publishes.
+    What it says of where a key is, or of the key itself (`jku`, `x5u`, `jwk`, `x5c`), counts for
+    nothing: the keys are those that the issuer publishes.
 
     Raises:
         TokenInvalid: naming the first check that failed.
     """
     header = _header(token)
-    _check_header(header, issuer)
-    payload = signed_payload(token, header["alg"], keys)
+    alg, kid, typ = header.get("alg"), header.get("kid"), header.get("typ", "")
+    if not isinstance(alg, str) or alg not in ALGORITHMS or alg not in issuer.algorithms:
+        raise TokenInvalid("alg")
+    if "crit" in header:  # there is no extension that is understood here (RFC 7515 4.1.11)
+        raise TokenInvalid("crit")
+    if not isinstance(typ, str):
+        raise TokenInvalid("typ")
+    if typ.lower().removeprefix("application/") not in issuer.types:
+        raise TokenInvalid("typ")
+    if kid is not None and (not isinstance(kid, str) or len(kid) > _LONGEST_KEY_ID):
+        raise TokenInvalid("kid")
+    return Header(alg, kid)
+
+
+def verify(
+    token: str, header: Header, keys: Sequence[SigningKey], issuer: TrustedIssuer, *, now: float
+) -> tuple[Machine, float]:
+    """Whose `token` is, once signed by one of `keys` and as its issuer's must be; and until when.
+
+    That is in Unix seconds, leeway included.
+
+    Raises:
+        TokenInvalid: naming the first check that failed.
+    """
+    if not keys:
+        raise TokenInvalid("kid")
+    payload = signed_payload(token, header.alg, keys)
     claims = read_object(payload, named="claims")
     if claims.get("iss") != issuer.issuer:
         raise TokenInvalid("iss")
@@ -115,19 +134,6 @@ def _header(token: str) -> dict[str, Any]:
     except ValueError as error:
         raise TokenInvalid("header") from error
     return read_object(text, named="header")
-
-
-def _check_header(header: dict[str, Any], issuer: TrustedIssuer) -> None:
-    alg = header.get("alg")
-    if not isinstance(alg, str) or alg not in ALGORITHMS or alg not in issuer.algorithms:
-        raise TokenInvalid("alg")
-    if "crit" in header:  # there is no extension that is understood here (RFC 7515 4.1.11)
-        raise TokenInvalid("crit")
-    typ = header.get("typ", "")
-    if not isinstance(typ, str):
-        raise TokenInvalid("typ")
-    if typ.lower().removeprefix("application/") not in issuer.types:
-        raise TokenInvalid("typ")
 
 
 def _check_times(claims: dict[str, Any], issuer: TrustedIssuer, now: float) -> float:

@@ -71,13 +71,15 @@ class Kind(Enum):
 
 
 class Credential(StrEnum):
-    """Which of the five credential rules a request falls under."""
+    """Which of the six credential rules a request falls under."""
 
     CLIENT = "client"
     SESSION = "session"
     LOCAL = "local"
     NONE = "none"
     ENDED = "ended"
+    MACHINE = "machine"
+    """A token of a trusted issuer, in the place of which another credential goes up."""
     SILENT = "silent"
     """A session that lives, and needs a login without a form for its next token."""
 

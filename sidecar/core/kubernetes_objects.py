@@ -75,16 +75,11 @@ def read_token(text: bytes) -> tuple[str, str]:
     """
     status = _object(_object(_parsed(text)).get("status"))
     token, ends = status.get("token"), status.get("expirationTimestamp")
-    if not isinstance(token, str) or not is_token(token):
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise NotUnderstood("the answer has no token")
     if not isinstance(ends, str):
         raise NotUnderstood("the token has no end")
     return token, ends
-
-
-def is_token(text: str) -> bool:
-    """Whether a text may stand in a header field as a token, without white space."""
-    return bool(_TOKEN.fullmatch(text))
 
 
 def read_list(text: bytes, kind: Kind, name: str) -> tuple[Item | None, str]:

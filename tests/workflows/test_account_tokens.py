@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 import structlog
@@ -11,7 +10,6 @@ from structlog.testing import capture_logs
 
 from sidecar.adapters.kubernetes_api import KubernetesApi
 from sidecar.adapters.service_accounts import KubernetesAccounts
-from sidecar.config.environment import read_file
 from sidecar.core.machine_rules import ServiceAccount, TokenFile
 from sidecar.errors import MachineCredentialUnavailable
 from sidecar.flows import kept
@@ -47,7 +45,7 @@ async def made(clock: FakeClock) -> AsyncIterator[Runtime]:
 @pytest.fixture
 def tokens(cluster: AccountCluster, made: Runtime) -> AccountTokens:
     cluster.add("argo", "ci")
-    return AccountTokens(accounts_of(cluster), read_file, made)
+    return AccountTokens(accounts_of(cluster), made)
 
 
 def hide_the_token(cluster: AccountCluster) -> None:
@@ -223,7 +221,7 @@ async def test_an_api_that_never_answers_is_given_up(
 ) -> None:
     cluster.add("argo", "ci")
     cluster.held = asyncio.Event()
-    tokens = AccountTokens(accounts_of(cluster, list_seconds=0.05), read_file, made)
+    tokens = AccountTokens(accounts_of(cluster, list_seconds=0.05), made)
 
     with capture_logs() as lines, pytest.raises(MachineCredentialUnavailable):
         await tokens.token(CI)
@@ -251,43 +249,7 @@ async def test_so_many_accounts_are_asked_for_at_a_time_and_no_more(
     assert cluster.who(await tokens.token(CI)) == "argo/ci"
 
 
-async def test_a_mounted_token_is_read_again_when_it_has_changed(
-    tmp_path: Path, made: Runtime, clock: FakeClock
-) -> None:
-    file = tmp_path / "token"
-    file.write_text("the-first\n")
-    tokens = AccountTokens(None, read_file, made)
-    credential = TokenFile(str(file))
-    assert await tokens.token(credential) == "the-first"
-
-    file.write_text("the-second\n")
-    clock.advance(5)
-    assert tokens.token_now(credential) == "the-first"
-    await made.tasks.idle()
-
-    assert tokens.token_now(credential) == "the-second"
-
-
-@pytest.mark.parametrize("content", ["", "two words", "a\nb", "kö", None])
-async def test_a_file_without_one_usable_token_gives_none(
-    tmp_path: Path, made: Runtime, content: str | None
-) -> None:
-    file = tmp_path / "token"
-    if content is not None:
-        file.write_text(content)
-    tokens = AccountTokens(None, read_file, made)
-
-    with capture_logs() as lines, pytest.raises(MachineCredentialUnavailable):
-        await tokens.token(TokenFile(str(file)))
-
-    assert "Mount a Secret" in lines[0]["error"]
-    assert not content or content not in lines[0]["error"]
-
-
-async def test_without_a_kubernetes_api_a_service_account_has_no_token(made: Runtime) -> None:
-    tokens = AccountTokens(None, read_file, made)
-
-    with capture_logs() as lines, pytest.raises(MachineCredentialUnavailable):
-        await tokens.token(CI)
-
-    assert "no Kubernetes API here" in lines[0]["error"]
+async def test_a_token_files_token_is_nobodys_here(tokens: AccountTokens) -> None:
+    assert tokens.token_now(TokenFile("/token")) is None
+    with pytest.raises(MachineCredentialUnavailable, match="token file /token"):
+        await tokens.token(TokenFile("/token"))
