@@ -33,6 +33,7 @@ from sidecar.flows.tasks import Runtime
 from sidecar.line import Line
 from sidecar.proxy.gate import Gate
 from sidecar.proxy.passes import NoLogins, Rules
+from sidecar.proxy.workflows_gate import WorkflowsGate
 from sidecar.web.admin import Check, checked
 from sidecar.web.auth import AuthEndpoints, Endpoint
 from sidecar.web.backchannel import BackchannelEndpoint
@@ -115,14 +116,18 @@ class Composition:
         line = self._line_for(config) if config.argocd.takes_over_logins else None
         if self._line is not None and self._line is not line:
             self._leave(self._line)
-        face = self._login_face(config, line) if line else self._open_face(config)
+        if config.argocd.leaves_logins:
+            face = self._workflows_face(config)
+        else:
+            face = self._login_face(config, line) if line else self._open_face(config)
         if self.own.auth is not None:
             self._retire(auth=self.own.auth)
         self._line, self.observed = line, face.observed
         self.own.auth, self.own.paths = face.auth, face.paths
         self.own.earlier = [old.auth for old in reversed(self._retired) if old.auth is not None]
         self._check(line)
-        self._runtime.metrics.takes_over_logins.set(line is not None)
+        leaves = config.argocd.leaves_logins
+        self._runtime.metrics.takes_over_logins.set(line is not None or leaves)
         self.show(face, config)
         return face
 
@@ -259,17 +264,24 @@ class Composition:
             OwnPath.SIGNED_OUT: pages.signed_out,
         }
 
+    def _workflows_face(self, config: Config) -> Face:
+        """Where logins and sessions are Argo Workflows': these are renewed, and machines enter."""
+        # Its paths are those behind an Ingress that takes the base path away.
+        paths = Paths(takes_over_logins=False, upstream=config.upstream_kind)
+        gate = WorkflowsGate(
+            _open_rules(config, paths),
+            base=config.root_path,
+            renews=config.sso_renewal,
+            remembered_seconds=config.session_idle_timeout,
+            now=self._runtime.clock.now,
+            metrics=self._runtime.metrics,
+        )
+        return Face(gate, paths, f"{config.root_path}/login")
+
     def _open_face(self, config: Config) -> Face:
         """Where logins are Argo CD's: everything passes, less our cookies."""
         paths = Paths(config.root_path, takes_over_logins=False, upstream=config.upstream_kind)
-        rules = Rules(
-            CookieJar(config.public_url),
-            paths,
-            Sites(config.public_url),
-            frozenset(),
-            mirror=False,
-            min_token_life=0.0,
-        )
+        rules = _open_rules(config, paths)
         gate = Gate(NoLogins(), NoLogins(), rules, metrics=self._runtime.metrics)
         return Face(gate, paths, f"{paths.root}/auth/login")
 
@@ -325,6 +337,18 @@ def _rules(config: Config, jar: CookieJar, paths: Paths) -> Rules:
         token_cookie=edges.token_cookie(config),
         session_seconds=config.session_max_lifetime,
         most_mirrored=config.max_head_size - _BESIDE_THE_TOKEN,
+    )
+
+
+def _open_rules(config: Config, paths: Paths) -> Rules:
+    """Where no session is ours."""
+    return Rules(
+        CookieJar(config.public_url),
+        paths,
+        Sites(config.public_url),
+        frozenset(),
+        mirror=False,
+        min_token_life=0.0,
     )
 
 

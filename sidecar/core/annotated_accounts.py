@@ -15,9 +15,11 @@ from sidecar.core.machine_rules import (
     Choice,
     Claims,
     Condition,
+    Credential,
     Refusal,
     Rule,
     ServiceAccount,
+    TokenFile,
     choose,
 )
 from sidecar.errors import ExpressionFailed
@@ -28,8 +30,11 @@ TOKEN_NAME = "workflows.argoproj.io/service-account-token.name"  # noqa: S105 - 
 
 Parse = Callable[[str], Condition]
 """Makes a condition of a rule's text; raises ExpressionFailed where that is none."""
+Mounted = Callable[[str, str], str | None]
+"""Where the token in a namespace's Secret of that name is mounted; None where it is not."""
 
 _INT64 = 1 << 63
+_SECRET = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123
 # The first segments behind which a request's namespace follows, by the length of the way there.
 _BEHIND_API = re.compile(
@@ -51,7 +56,10 @@ class _Broken:
 
 
 def annotated_rules(
-    namespace: str, accounts: Iterable[AccountItem], parse: Parse
+    namespace: str,
+    accounts: Iterable[AccountItem],
+    parse: Parse,
+    mounted: Mounted = lambda namespace, secret: None,
 ) -> tuple[Rule, ...]:
     """The rules that the service accounts of a namespace carry; the others are not asked.
 
@@ -61,7 +69,7 @@ def annotated_rules(
         Rule(
             f"{namespace}/{account.name}",
             _condition(account.annotations[RULE], parse),
-            ServiceAccount(namespace, account.name),
+            _credential(namespace, account, mounted),
             precedence(account.annotations),
         )
         for account in sorted(accounts, key=lambda account: account.name)
@@ -135,6 +143,13 @@ def request_namespace(target: str) -> str:
 
 def _usable(namespace: str) -> str:
     return namespace if _NAMESPACE.fullmatch(namespace) else ""
+
+
+def _credential(namespace: str, account: AccountItem, mounted: Mounted) -> Credential:
+    """The token that Argo Workflows would take, where it is at hand; else the account's own."""
+    secret = token_secret(account)
+    path = mounted(namespace, secret) if _SECRET.fullmatch(secret) else None
+    return ServiceAccount(namespace, account.name) if path is None else TokenFile(path)
 
 
 def _condition(text: str, parse: Parse) -> Condition:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 from sidecar.core.annotated_accounts import (
+    Mounted,
     Parse,
     annotated_rules,
     choose_account,
@@ -32,12 +33,19 @@ class AccountRules:
     """`AnnotatedRules` over the Kubernetes API."""
 
     def __init__(
-        self, accounts: ServiceAccounts, annotated: Annotated, parse: Parse, runtime: Runtime
+        self,
+        accounts: ServiceAccounts,
+        annotated: Annotated,
+        parse: Parse,
+        runtime: Runtime,
+        *,
+        mounted: Mounted = lambda namespace, secret: None,
     ) -> None:
         self._accounts = accounts
         self._login = annotated.namespace or accounts.namespace
         self._delegated = frozenset(annotated.delegated_namespaces)
         self._parse = parse
+        self._mounted = mounted
         self._log = runtime.log
         self._alarm = runtime.metrics.alarms.labels("machine_credential").inc
         self._kept: Kept[str, _Rules] = Kept(
@@ -93,5 +101,5 @@ class AccountRules:
                 # Not delegated after all: as for Argo Workflows, the login's account is left.
                 return Answer((), LISTED_FOR_SECONDS, 2 * LISTED_FOR_SECONDS)
             raise MachineCredentialUnavailable(f"the {credential} are not known now") from None
-        rules = annotated_rules(namespace, found, self._parse)
+        rules = annotated_rules(namespace, found, self._parse, self._mounted)
         return Answer(rules, LISTED_ANEW_SECONDS, LISTED_FOR_SECONDS)

@@ -17,7 +17,7 @@ from sidecar.core.annotated_accounts import (
     token_secret,
 )
 from sidecar.core.kubernetes_objects import AccountItem
-from sidecar.core.machine_rules import Choice, Claims, Refusal, Rule, ServiceAccount
+from sidecar.core.machine_rules import Choice, Claims, Refusal, Rule, ServiceAccount, TokenFile
 from sidecar.errors import ExpressionFailed
 
 
@@ -250,6 +250,31 @@ def test_the_secret_of_a_token_is_found_as_in_its_own_test(
     item: AccountItem, expected: str
 ) -> None:
     assert token_secret(item) == expected
+
+
+def test_where_that_secret_is_mounted_its_token_goes_up() -> None:
+    def mounted(namespace: str, secret: str) -> str | None:
+        return f"/tokens/{namespace}/{secret}/token" if secret == "ci-token" else None
+
+    named = AccountItem("ci", {RULE: "true", TOKEN_NAME: "ci-token"})
+    usual = AccountItem("usual", {RULE: "true"})
+
+    made = annotated_rules("argo", [named, usual], parse, mounted)
+
+    assert [rule.credential for rule in made] == [
+        TokenFile("/tokens/argo/ci-token/token"),
+        ServiceAccount("argo", "usual"),
+    ]
+
+
+@pytest.mark.parametrize("secret", ["../../etc", "a/b", "", ".", "A", "x" * 300])
+def test_a_secret_that_can_be_none_is_looked_for_nowhere(secret: str) -> None:
+    asked = []
+    account = AccountItem("ci", {RULE: "true", TOKEN_NAME: secret})
+
+    annotated_rules("argo", [account], parse, lambda *names: asked.append(names))
+
+    assert asked == []
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 github.com/argoproj/argo-workflows at f016ad89 (v4.1.2, 2026-08-21). `server/auth/gatekeeper.go`
 and `mode.go` are who is let in, `server/auth/sso/sso.go` login, callback and cookie,
-`config/sso.go` how long that lasts, `util/kubeconfig` what becomes of a bearer token, `server/artifacts` how files are
-asked for, `server/apiserver/argoserver.go` which path is whose, `server/info/info_server.go` what a
-user is told of themselves. Earlier releases differ in what `ArgoServerSettings` names.
+`config/sso.go` how long that lasts, `util/kubeconfig` what becomes of a bearer token,
+`server/artifacts` how files are asked for, `server/apiserver/argoserver.go` which path is whose,
+`server/info/info_server.go` what a user is told of themselves. What earlier releases do otherwise
+is named in `ArgoServerSettings`.
 """
 
 import asyncio
@@ -19,7 +20,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import jwt
-from aiohttp import BasicAuth, ClientError, ClientSession, ClientTimeout, DummyCookieJar, web
+from aiohttp import (
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    encode_basic_auth,
+    web,
+)
 from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
@@ -305,9 +313,10 @@ class ArgoServer:
             "redirect_uri": self._redirect_uri(request),
         }
         endpoint = (await self._discovery())["token_endpoint"]
-        client = BasicAuth(settings.client_id, settings.client_secret)
+        basic = encode_basic_auth(settings.client_id, settings.client_secret)
+        sent = {"Authorization": basic}
         try:
-            async with _http() as http, http.post(endpoint, data=form, auth=client) as answer:
+            async with _http() as http, http.post(endpoint, data=form, headers=sent) as answer:
                 body = await answer.json(content_type=None) if answer.status == 200 else {}
             self._keys = self._keys or ProviderKeys(settings.issuer)
             claims = await self._keys.claims(body.get("id_token", ""))
