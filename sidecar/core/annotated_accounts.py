@@ -6,15 +6,14 @@ server/auth/gatekeeper.go, as v4.1.2 (f016ad89) has them.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+from sidecar.core.expressions import condition
 from sidecar.core.heads import clean_path
 from sidecar.core.kubernetes_objects import AccountItem
 from sidecar.core.machine_rules import (
     Choice,
     Claims,
-    Condition,
     Credential,
     Refusal,
     Rule,
@@ -22,14 +21,11 @@ from sidecar.core.machine_rules import (
     TokenFile,
     choose,
 )
-from sidecar.errors import ExpressionFailed
 
 RULE = "workflows.argoproj.io/rbac-rule"
 PRECEDENCE = "workflows.argoproj.io/rbac-rule-precedence"
 TOKEN_NAME = "workflows.argoproj.io/service-account-token.name"  # noqa: S105 - an annotation
 
-Parse = Callable[[str], Condition]
-"""Makes a condition of a rule's text; raises ExpressionFailed where that is none."""
 Mounted = Callable[[str, str], str | None]
 """Where the token in a namespace's Secret of that name is mounted; None where it is not."""
 
@@ -45,20 +41,9 @@ _ARTIFACTS = re.compile(r"/(?:artifacts|input-artifacts|artifact-files|upload-ar
 _QUERIED = re.compile(r"/api/v1/archived-workflows(?:-label-keys|-label-values)?(?:/|$)")
 
 
-@dataclass(frozen=True, slots=True)
-class _Broken:
-    """A rule that is no expression: it fails whenever it is asked."""
-
-    why: str
-
-    def holds(self, claims: Claims) -> bool:
-        raise ExpressionFailed(self.why)
-
-
 def annotated_rules(
     namespace: str,
     accounts: Iterable[AccountItem],
-    parse: Parse,
     mounted: Mounted = lambda namespace, secret: None,
 ) -> tuple[Rule, ...]:
     """The rules that the service accounts of a namespace carry; the others are not asked.
@@ -68,7 +53,7 @@ def annotated_rules(
     return tuple(
         Rule(
             f"{namespace}/{account.name}",
-            _condition(account.annotations[RULE], parse),
+            condition(account.annotations[RULE]),
             _credential(namespace, account, mounted),
             precedence(account.annotations),
         )
@@ -150,10 +135,3 @@ def _credential(namespace: str, account: AccountItem, mounted: Mounted) -> Crede
     secret = token_secret(account)
     path = mounted(namespace, secret) if _SECRET.fullmatch(secret) else None
     return ServiceAccount(namespace, account.name) if path is None else TokenFile(path)
-
-
-def _condition(text: str, parse: Parse) -> Condition:
-    try:
-        return parse(text)
-    except ExpressionFailed as error:
-        return _Broken(str(error))

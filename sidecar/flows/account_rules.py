@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary
 
 from sidecar.core.annotated_accounts import (
     Mounted,
-    Parse,
     annotated_rules,
     choose_account,
     request_namespace,
@@ -36,7 +35,6 @@ class AccountRules:
         self,
         accounts: ServiceAccounts,
         annotated: Annotated,
-        parse: Parse,
         runtime: Runtime,
         *,
         mounted: Mounted = lambda namespace, secret: None,
@@ -44,7 +42,6 @@ class AccountRules:
         self._accounts = accounts
         self._login = annotated.namespace or accounts.namespace
         self._delegated = frozenset(annotated.delegated_namespaces)
-        self._parse = parse
         self._mounted = mounted
         self._log = runtime.log
         self._alarm = runtime.metrics.alarms.labels("machine_credential").inc
@@ -101,5 +98,5 @@ class AccountRules:
                 # Not delegated after all: as for Argo Workflows, the login's account is left.
                 return Answer((), LISTED_FOR_SECONDS, 2 * LISTED_FOR_SECONDS)
             raise MachineCredentialUnavailable(f"the {credential} are not known now") from None
-        rules = annotated_rules(namespace, found, self._parse, self._mounted)
+        rules = annotated_rules(namespace, found, self._mounted)
         return Answer(rules, LISTED_ANEW_SECONDS, LISTED_FOR_SECONDS)

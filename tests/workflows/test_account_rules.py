@@ -1,7 +1,6 @@
 """Rules in annotations, read from a real socket: known at once, changed soon, never stale."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import pytest
 import structlog
@@ -10,27 +9,13 @@ from structlog.testing import capture_logs
 from sidecar.adapters.kubernetes_api import KubernetesApi
 from sidecar.adapters.service_accounts import KubernetesAccounts
 from sidecar.core.bearer_tokens import Machine
-from sidecar.core.machine_rules import Annotated, Choice, Claims, Refusal
-from sidecar.errors import ExpressionFailed, MachineCredentialUnavailable
+from sidecar.core.machine_rules import Annotated, Choice, Refusal
+from sidecar.errors import MachineCredentialUnavailable
 from sidecar.flows.account_rules import AccountRules
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
 from tests.fakes.clock import FakeClock
 from tests.fakes.service_accounts import AccountCluster
-
-
-@dataclass(frozen=True)
-class SubjectIs:
-    subject: str
-
-    def holds(self, claims: Claims) -> bool:
-        return bool(claims["sub"] == self.subject)
-
-
-def parse(text: str) -> SubjectIs:
-    if not text.startswith("sub == "):
-        raise ExpressionFailed("not understood")
-    return SubjectIs(text.removeprefix("sub == "))
 
 
 @pytest.fixture
@@ -45,7 +30,7 @@ def rules(
     cluster: AccountCluster, made: Runtime, *delegated: str, own: str = "argo"
 ) -> AccountRules:
     api = KubernetesApi(cluster.environ, cluster.account, "argocd")
-    return AccountRules(KubernetesAccounts(api), Annotated(own, delegated), parse, made)
+    return AccountRules(KubernetesAccounts(api), Annotated(own, delegated), made)
 
 
 def machine(subject: str) -> Machine:
@@ -62,7 +47,7 @@ JOB = machine("job")
 async def test_the_account_is_chosen_by_its_annotation(
     cluster: AccountCluster, made: Runtime
 ) -> None:
-    cluster.add("argo", "ci", rbac_rule="sub == job")
+    cluster.add("argo", "ci", rbac_rule="sub == 'job'")
     cluster.add("argo", "default")
     annotated = rules(cluster, made)
     assert annotated.choose_now(JOB, "/api/v1/info") is None
@@ -78,14 +63,14 @@ async def test_the_account_is_chosen_by_its_annotation(
 async def test_without_a_namespace_the_sidecars_own_counts(
     cluster: AccountCluster, made: Runtime
 ) -> None:
-    cluster.add("argocd", "ci", rbac_rule="sub == job")
+    cluster.add("argocd", "ci", rbac_rule="sub == 'job'")
 
     assert name(await rules(cluster, made, own="").choose(JOB, "/")) == "argocd/ci"
 
 
 async def test_the_precedence_is_the_annotations(cluster: AccountCluster, made: Runtime) -> None:
-    cluster.add("argo", "a-low", rbac_rule="sub == job", rbac_rule_precedence="1")
-    cluster.add("argo", "b-high", rbac_rule="sub == job", rbac_rule_precedence="10")
+    cluster.add("argo", "a-low", rbac_rule="sub == 'job'", rbac_rule_precedence="1")
+    cluster.add("argo", "b-high", rbac_rule="sub == 'job'", rbac_rule_precedence="10")
 
     assert name(await rules(cluster, made).choose(JOB, "/")) == "argo/b-high"
 
@@ -108,8 +93,8 @@ async def test_a_delegated_namespace_counts_for_requests_about_it(
     target: str,
     expected: str,
 ) -> None:
-    cluster.add("argo", "ci", rbac_rule="sub == job")
-    cluster.add("team-a", "ci", rbac_rule="sub == job", rbac_rule_precedence="1")
+    cluster.add("argo", "ci", rbac_rule="sub == 'job'")
+    cluster.add("team-a", "ci", rbac_rule="sub == 'job'", rbac_rule_precedence="1")
     annotated = rules(cluster, made, *delegated)
 
     assert name(await annotated.choose(JOB, target)) == expected
@@ -119,9 +104,9 @@ async def test_a_delegated_namespace_counts_for_requests_about_it(
 async def test_two_namespaces_in_turn_each_have_their_own_decision(
     cluster: AccountCluster, made: Runtime
 ) -> None:
-    cluster.add("argo", "ci", rbac_rule="sub == job")
-    cluster.add("team-a", "a", rbac_rule="sub == job", rbac_rule_precedence="1")
-    cluster.add("team-b", "b", rbac_rule="sub == job", rbac_rule_precedence="1")
+    cluster.add("argo", "ci", rbac_rule="sub == 'job'")
+    cluster.add("team-a", "a", rbac_rule="sub == 'job'", rbac_rule_precedence="1")
+    cluster.add("team-b", "b", rbac_rule="sub == 'job'", rbac_rule_precedence="1")
     annotated = rules(cluster, made, "*")
     targets = [f"/api/v1/workflows/{team}" for team in ("team-a", "team-b", "argo")] * 2
 
@@ -133,7 +118,7 @@ async def test_two_namespaces_in_turn_each_have_their_own_decision(
 async def test_a_rule_that_was_taken_away_lets_nobody_in_after_ten_seconds(
     cluster: AccountCluster, made: Runtime, clock: FakeClock
 ) -> None:
-    cluster.add("argo", "ci", rbac_rule="sub == job")
+    cluster.add("argo", "ci", rbac_rule="sub == 'job'")
     annotated = rules(cluster, made)
     await annotated.choose(JOB, "/")
     cluster.add("argo", "ci")
@@ -148,7 +133,7 @@ async def test_a_rule_that_was_taken_away_lets_nobody_in_after_ten_seconds(
 async def test_accounts_that_nobody_asked_about_for_half_a_minute_are_listed_first(
     cluster: AccountCluster, made: Runtime, clock: FakeClock
 ) -> None:
-    cluster.add("argo", "ci", rbac_rule="sub == job")
+    cluster.add("argo", "ci", rbac_rule="sub == 'job'")
     annotated = rules(cluster, made)
     await annotated.choose(JOB, "/")
     cluster.add("argo", "ci")
@@ -162,7 +147,7 @@ async def test_accounts_that_nobody_asked_about_for_half_a_minute_are_listed_fir
 async def test_while_kubernetes_is_away_the_rules_hold_for_half_a_minute_and_then_nobody_matches(
     cluster: AccountCluster, made: Runtime, clock: FakeClock
 ) -> None:
-    cluster.add("argo", "ci", rbac_rule="sub == job")
+    cluster.add("argo", "ci", rbac_rule="sub == 'job'")
     annotated = rules(cluster, made)
     await annotated.choose(JOB, "/")
     cluster.status = 503
@@ -191,7 +176,7 @@ async def test_a_namespace_that_no_role_lets_be_listed_names_what_to_grant(
 async def test_a_requests_namespace_that_may_not_be_listed_leaves_the_logins_account(
     cluster: AccountCluster, made: Runtime
 ) -> None:
-    cluster.add("argo", "ci", rbac_rule="sub == job")
+    cluster.add("argo", "ci", rbac_rule="sub == 'job'")
 
     with capture_logs() as lines:
         chosen = await rules(cluster, made, "*").choose(JOB, "/api/v1/workflows/team-a")
@@ -207,7 +192,7 @@ async def test_a_requests_namespace_that_may_not_be_listed_leaves_the_logins_acc
 async def test_an_answer_that_is_no_list_lets_nobody_in(
     cluster: AccountCluster, made: Runtime, body: bytes
 ) -> None:
-    cluster.add("argo", "ci", rbac_rule="sub == job")
+    cluster.add("argo", "ci", rbac_rule="sub == 'job'")
     cluster.body = body
     annotated = rules(cluster, made)
 
