@@ -6,6 +6,7 @@ server/auth/gatekeeper.go, as v4.1.2 (f016ad89) has them.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from sidecar.core.expressions import condition
@@ -29,6 +30,8 @@ TOKEN_NAME = "workflows.argoproj.io/service-account-token.name"  # noqa: S105 - 
 Mounted = Callable[[str, str], str | None]
 """Where the token in a namespace's Secret of that name is mounted; None where it is not."""
 
+# Accounts are listed every few seconds, and change every few months.
+_condition = lru_cache(maxsize=256)(condition)
 _INT64 = 1 << 63
 _SECRET = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123
@@ -53,7 +56,7 @@ def annotated_rules(
     return tuple(
         Rule(
             f"{namespace}/{account.name}",
-            condition(account.annotations[RULE]),
+            _condition(account.annotations[RULE]),
             _credential(namespace, account, mounted),
             precedence(account.annotations),
         )
