@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sidecar.config import provider_values, values
+from sidecar.config.machine_rules import machine_rules
 from sidecar.config.provider_values import Resolve
 from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LoginMode, LogLevel
 from sidecar.core.authorization import OfflineAccess
 from sidecar.core.client_address import Networks
 from sidecar.core.client_authentication import ClientAuth
 from sidecar.core.groups import GROUPS_CLAIMS
+from sidecar.core.machine_rules import MachineRules
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import Key
@@ -339,6 +341,12 @@ class Variables:
     dex_upstream: str | None = _optional(
         values.dex,
         "With observed logins: where the real Dex listens, `http://` or `https://`.",
+    )
+    machine_rules: MachineRules | None = _optional(
+        machine_rules,
+        "A file with the issuers whose tokens machines may come with, and rules that give them "
+        "credentials of the upstream. Read again within seconds of a change. See "
+        "[Rules for machines](machine-rules.md).",
     )
     scopes: tuple[str, ...] = _variable(
         values.scopes, "openid profile email groups", "The scopes to ask the provider for."

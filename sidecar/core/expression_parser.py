@@ -106,10 +106,10 @@ def _grammar() -> lark.Lark:
 def _unexpected(text: str, error: lark.UnexpectedInput) -> ExpressionBroken:
     at = error.pos_in_stream
     if at is None or at < 0 or at >= len(text) or isinstance(error, lark.UnexpectedEOF):
-        return ExpressionBroken("ends too early", len(text))
+        return ExpressionBroken("ends too early", len(text.rstrip()))
     token = getattr(error, "token", None)
     if token is not None and token.type == "$END":
-        return ExpressionBroken("ends too early", len(text))
+        return ExpressionBroken("ends too early", len(text.rstrip()))
     found = str(token) if token is not None else text[at]
     if found in ("'", '"', "`"):
         return ExpressionBroken("a string does not end", at)

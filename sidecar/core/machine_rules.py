@@ -107,6 +107,22 @@ class MachineRules:
     issuers: tuple[TrustedIssuer, ...]
     rules: tuple[Rule, ...] = ()
     annotated: Annotated | None = None
+    path: str = ""
+
+    def __str__(self) -> str:
+        return self.path
+
+    def issuer_of(self, claimed: object) -> TrustedIssuer | None:
+        """The issuer whose tokens have this `iss`, to the letter."""
+        return next((one for one in self.issuers if one.issuer == claimed), None)
+
+    def nearly(self, claimed: object) -> TrustedIssuer | None:
+        """The issuer of which an `iss` differs by a slash at the end, for whoever looks why."""
+        if not isinstance(claimed, str):
+            return None
+        return next(
+            (one for one in self.issuers if one.issuer.rstrip("/") == claimed.rstrip("/")), None
+        )
 
 
 @dataclass(frozen=True, slots=True)
