@@ -40,6 +40,7 @@ from sidecar.proxy.traced import TracedPool
 from sidecar.tracing import NO_TRACING, Tracer
 
 _DEX_SECONDS = 30.0  # its connector may ask others, and the upstream waits as long as it likes
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 KEY_PREFIX = "argocd-token-refresh:"
 
 
@@ -241,13 +242,18 @@ def token_cookie(config: Config) -> TokenCookie:
     return TokenCookie("", secure, for_scripts=True, max_age_seconds=lasts)
 
 
+def splices_http2(config: Config) -> bool:
+    """Whether connections in HTTP/2 go up unread: never past the rules for machines' tokens."""
+    return config.http2 and config.machine_rules is None
+
+
 def certificate(config: Config, runtime: Runtime) -> Certificate | None:
     """What TLS on the public port is served with; None: it is not."""
     files = certificate_files(config)
     if files is None:
         return None
     return Certificate(
-        files, lambda: server_tls(*files, http2=config.http2), runtime.metrics, runtime.log
+        files, lambda: server_tls(*files, http2=splices_http2(config)), runtime.metrics, runtime.log
     )
 
 

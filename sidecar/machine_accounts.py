@@ -6,7 +6,7 @@ from pathlib import Path
 from sidecar.config.environment import read_file
 from sidecar.config.settings import Config
 from sidecar.core.kubernetes_objects import MEND_HIDDEN, AccountItem
-from sidecar.core.machine_rules import MachineRules
+from sidecar.core.machine_rules import MachineRules, ServiceAccount
 from sidecar.errors import KubernetesApiFailed
 from sidecar.flows.account_rules import AccountRules
 from sidecar.flows.account_tokens import AccountTokens
@@ -24,9 +24,11 @@ class MachineAccounts:
         self._accounts: ServiceAccounts | None = None
         self._tokens: AccountTokens | None = None
 
-    @property
-    def tokens(self) -> MachineCredentials:
-        """Their tokens."""
+    def tokens(self, rules: MachineRules) -> MachineCredentials | None:
+        """Their tokens, where these rules lead to any."""
+        named = any(isinstance(rule.credential, ServiceAccount) for rule in rules.rules)
+        if not named and rules.annotated is None:
+            return None
         self._tokens = self._tokens or AccountTokens(self._reached(), self._runtime)
         return self._tokens
 

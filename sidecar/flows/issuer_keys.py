@@ -68,9 +68,14 @@ class IssuerKeys:
     def hold(self, version: object) -> bool:
         """Whether the keys of this version can be relied on; read again behind if not fresh."""
         age = self._age
-        if age >= FRESH_SECONDS and self.may_read:
-            self._begin()
+        if age >= FRESH_SECONDS:
+            self.look_behind()
         return version is self.version and age < LAST_SECONDS
+
+    def look_behind(self) -> None:
+        """Have the keys read again if they are not fresh; nobody waits for that."""
+        if self._age >= FRESH_SECONDS and self.may_read:
+            self._begin()
 
     async def read(self) -> None:
         """Read the keys, or wait for whoever does, unless that was just done.

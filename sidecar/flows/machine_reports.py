@@ -72,9 +72,12 @@ class MachineReports:
         others = self._unsaid.pop(about, 0)
         self._audit.warning("machine_refused", issuer=name, check=check, others=others)
 
-    def unavailable(self, issuer: TrustedIssuer | None) -> None:
+    def unavailable(self, issuer: TrustedIssuer | None, why: str) -> None:
         """Whether a machine may do what it asks for, or with what, cannot be said now."""
-        self.count((issuer.name if issuer is not None else "", "", "unavailable"))
+        name = issuer.name if issuer is not None else ""
+        self.count((name, "", "unavailable"))
+        if not self._lines.wait_seconds(f"{name} {why}", self._monotonic()):
+            self._log.warning("machine_unavailable", issuer=name, error=why)
 
     def turned_away(self, counted_as: tuple[str, ...], choice: Choice | Refusal) -> None:
         """The upstream has answered 401 to a machine's request."""

@@ -21,6 +21,7 @@ from sidecar.ports import AnnotatedRules, MachineCredentials
 MOST_REMEMBERED = 2048
 WAIT_SECONDS = 10.0
 _KEY_BYTES = 32
+_NOT_NOW = "this machine's request cannot be served now"  # why is the operator's to know
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +145,11 @@ class Machines:
                     token = await self._credentials.token(choice.credential)
                 return self._entry(admission, choice, token)
         except TimeoutError as error:
-            self._reports.unavailable(presented.issuer)
-            raise MachineCredentialUnavailable("a machine's credential took too long") from error
-        except MachineCredentialUnavailable:
-            self._reports.unavailable(presented.issuer)
-            raise
+            self._reports.unavailable(presented.issuer, "it took too long")
+            raise MachineCredentialUnavailable(_NOT_NOW) from error
+        except MachineCredentialUnavailable as error:
+            self._reports.unavailable(presented.issuer, str(error))
+            raise MachineCredentialUnavailable(_NOT_NOW) from error
 
     def holds(self, entry: Entry, target: str) -> bool:
         """Whether another request with the same token goes up in the same way."""
@@ -186,6 +187,7 @@ class Machines:
         keys, header = self._keys[issuer.name], read_header(presented.token, issuer)
         if keys.old or (not keys.fitting(header.kid) and (keys.may_read or not keys.known)):
             return None
+        keys.look_behind()
         try:
             return self._verified(presented.token, header, issuer, digest)
         except TokenInvalid as invalid:

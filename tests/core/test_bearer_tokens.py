@@ -108,7 +108,10 @@ def test_a_critical_header_is_refused_whatever_it_says(crit: Any) -> None:
 
 def test_keys_that_a_header_brings_along_count_for_nothing() -> None:
     own = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(ec_key().public_key()))
-    for brought in ({"jwk": own}, {"jku": "https://evil.example.org"}, {"x5u": "x"}, {"x5c": []}):
+    some: list[dict[str, Any]] = [
+        {"jwk": own}, {"jku": "https://evil.example.org"}, {"x5u": "x"}, {"x5c": []}
+    ]  # fmt: skip
+    for brought in some:
         text = jwt.encode(changed(), ec_key(), algorithm="ES256", headers=brought)
 
         assert check(text) == "signature"

@@ -106,6 +106,10 @@ class Place:
         lines = [{**call.kwargs, "level": call.method_name} for call in self.log.calls]
         return [line for line in lines if line.pop("event") == event]
 
+    def why_not(self) -> str:
+        """Why the last request could not be served, as the log says it."""
+        return str(self.told("machine_unavailable")[-1]["error"])
+
     def counted(self, outcome: str, rule: str = "", issuer: str = "github") -> float:
         """How many requests had this outcome."""
         labels = {"issuer": issuer, "rule": rule, "outcome": outcome}
