@@ -11,7 +11,13 @@ from sidecar.errors import KubernetesApiFailed
 from sidecar.flows.account_rules import AccountRules
 from sidecar.flows.account_tokens import AccountTokens
 from sidecar.flows.tasks import Runtime
-from sidecar.ports import AccountToken, AnnotatedRules, MachineCredentials, ServiceAccounts
+from sidecar.ports import (
+    AccountToken,
+    AnnotatedRules,
+    Clock,
+    MachineCredentials,
+    ServiceAccounts,
+)
 
 
 class MachineAccounts:
@@ -46,11 +52,13 @@ class MachineAccounts:
 
     def _reached(self) -> ServiceAccounts:
         # When it is needed first: kubernetes-asyncio takes half as much memory as all the rest.
-        self._accounts = self._accounts or _service_accounts(self._environ, self._account)
+        self._accounts = self._accounts or _service_accounts(
+            self._environ, self._account, self._runtime.clock
+        )
         return self._accounts
 
 
-def _service_accounts(environ: Mapping[str, str], account: Path) -> ServiceAccounts:
+def _service_accounts(environ: Mapping[str, str], account: Path, clock: Clock) -> ServiceAccounts:
     """The Kubernetes API with the pod's own service account, or who says why there is none."""
     if not environ.get("KUBERNETES_SERVICE_HOST") or not environ.get("KUBERNETES_SERVICE_PORT"):
         return NoAccounts("there is no Kubernetes API here. Run the sidecar in a pod")
@@ -64,7 +72,7 @@ def _service_accounts(environ: Mapping[str, str], account: Path) -> ServiceAccou
     except ImportError:
         mend = "Install argocd-token-refresh[kubernetes]"
         return NoAccounts(f"kubernetes-asyncio is not installed. {mend}")
-    return KubernetesAccounts(KubernetesApi(environ, account, namespace))
+    return KubernetesAccounts(KubernetesApi(environ, account, namespace), now=clock.now)
 
 
 class NoAccounts:

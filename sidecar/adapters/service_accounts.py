@@ -1,6 +1,5 @@
 """Service accounts by the Kubernetes API: those of a namespace, and their short-lived tokens."""
 
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -20,7 +19,7 @@ _OK = (200, 201)
 class KubernetesAccounts:
     """`ServiceAccounts` with the pod's own service account."""
 
-    def __init__(self, api: KubernetesApi, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, api: KubernetesApi, *, now: Callable[[], float]) -> None:
         self._api = api
         self._now = now
         self.namespace = api.namespace

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -73,13 +74,21 @@ class Place:
     environment: dict[str, str]
     owned: AsyncExitStack
     base: str
+    account: Path = Path("/nowhere")
+    """Where the pod's service account is."""
     sidecars: list[Replica] = field(default_factory=list)
 
     async def start_sidecar(self, **changes: str) -> Replica:
         own = await self.owned.enter_async_context(AsyncExitStack())
         config = Config.load({**self.environment, **changes})
         served = await own.enter_async_context(
-            running(config, load=lambda: config, clock=self.clock, confirms=False)
+            running(
+                config,
+                load=lambda: Config.load({**self.environment, **changes}),
+                clock=self.clock,
+                confirms=False,
+                account=self.account,
+            )
         )
         self.sidecars.append(Replica(served, own))
         return self.sidecars[-1]
@@ -139,5 +148,6 @@ async def workflows_place(
             **changes,
         }
         made = Place(clock, provider, upstream, environment, owned, base)
+        made.account = cluster.account if cluster else made.account
         await made.start_sidecar()
         yield made

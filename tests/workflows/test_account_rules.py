@@ -30,7 +30,7 @@ def rules(
     cluster: AccountCluster, made: Runtime, *delegated: str, own: str = "argo"
 ) -> AccountRules:
     api = KubernetesApi(cluster.environ, cluster.account, "argocd")
-    return AccountRules(KubernetesAccounts(api), Annotated(own, delegated), made)
+    return AccountRules(KubernetesAccounts(api, now=cluster.now), Annotated(own, delegated), made)
 
 
 def machine(subject: str) -> Machine:
