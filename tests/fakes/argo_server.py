@@ -128,6 +128,8 @@ class ArgoServer:
             return await self._api(request)
         if path.split("/")[1] in _ARTIFACTS:
             return self._artifact(request)
+        if path.startswith("/oauth2/") and "sso" not in self.settings.modes:
+            return web.Response(status=501)  # null_sso.go
         if path == "/oauth2/redirect":
             return await self._handle_redirect(request)
         if path == "/oauth2/callback":

@@ -44,6 +44,8 @@ class Person:
     http: ClientSession
     now: Callable[[], float]
     jar: dict[str, dict[tuple[str, str], Cookie]] = field(default_factory=dict)
+    base_path: str = ""
+    """What an Ingress takes away before the sidecar."""
     keeps_ours: bool = True
     """Whether it takes the sidecar's own cookies."""
 
@@ -100,12 +102,18 @@ class Person:
         )
         headers = {**options.pop("headers", {}), **({"Cookie": sent} if sent else {})}
         async with self.http.request(
-            method, url, headers=headers, allow_redirects=False, **options
+            method, self._behind_ingress(url), headers=headers, allow_redirects=False, **options
         ) as answer:
             text = await answer.text()
             for line in answer.headers.getall("Set-Cookie", []):
                 self._keep(url, line)
             return answer, text
+
+    def _behind_ingress(self, url: URL) -> URL:
+        if not self.base_path or url.origin() != URL(self.base).origin():
+            return url
+        assert url.path.startswith(f"{self.base_path}/"), url
+        return url.origin().join(URL(url.raw_path_qs.removeprefix(self.base_path), encoded=True))
 
     def _keep(self, url: URL, line: str) -> None:
         pair, *rest = (part.strip() for part in line.split(";"))

@@ -369,6 +369,26 @@ async def test_nobody_begins_a_login_of_another_site_with_our_mark(place: Place)
     assert (visit.url.port, visit.url.path) == (place.sidecars[0].port, "/")
 
 
+@pytest.mark.parametrize(
+    ("wanted", "page"),
+    [
+        ("/workflows/argo", "/workflows/argo"),
+        ("https%3A%2F%2Fevil.example%2F", "/"),
+        ("%2F%2Fevil.example%2F", "/"),
+        ("%2F%5Cevil.example%2F", "/"),
+    ],
+)
+async def test_without_sso_the_way_leads_back_to_a_page_here(
+    place: Place, wanted: str, page: str
+) -> None:
+    place.argo.settings.modes = ("client",)
+    person = await place.person()
+
+    visit = await person.navigate(f"/oauth2/redirect?redirect={wanted}&sidecar_silent=1")
+
+    assert (visit.url.port, visit.url.path) == (place.sidecars[0].port, page)
+
+
 async def test_an_error_that_no_login_of_ours_brought_is_argo_servers_own_affair(
     place: Place,
 ) -> None:
@@ -396,6 +416,26 @@ async def test_every_release_comes_back_to_the_page(
 
         assert str(visit.url.relative()) == "/workflows/argo?a=1"
         assert place.renewals("renewed") == 1
+
+
+async def test_behind_an_ingress_that_takes_the_base_path_away_the_page_has_it_again(
+    clock: FakeClock, signing_key: rsa.RSAPrivateKey
+) -> None:
+    async with workflows_place(clock, signing_key, base_path="/argo") as place:
+        person = await place.person(base_path="/argo")
+        form = await person.navigate("/argo/oauth2/redirect?redirect=/argo/workflows")
+        await person.sign_in(form)
+        clock.advance(6 * HOUR)
+
+        visit = await person.navigate("/argo/workflows/argo?a=1")
+
+        assert str(visit.url.relative()) == "/argo/workflows/argo?a=1"
+        assert place.argo.pages[-1] == "/workflows/argo?a=1"
+        assert place.renewals("renewed") == 1
+        place.provider.signed_in = ""
+        clock.advance(11 * HOUR)
+        visit = await person.navigate("/argo/login?redirect=/argo/workflows", site="same-origin")
+        assert str(visit.url.relative()) == "/argo/login?redirect=/argo/workflows"
 
 
 async def test_a_shorter_session_is_renewed_after_half_of_it(
