@@ -80,6 +80,41 @@ class Expression:
             raise ExpressionFailed(f"is a {kind(found)}, neither true nor false")
         return found
 
+    def false_part(self, claims: Mapping[str, Any]) -> str:
+        """Of a condition that does not hold, the first of the parts joined by `and` that does not.
+
+        Raises:
+            ExpressionFailed: it cannot be evaluated.
+        """
+        values = as_values(claims)
+        parts = _conjunction(self._root, self.text)
+        first = next((text for part, text in parts if _Evaluation(values).value(part) is False), "")
+        return first if first and _is_whole(first) else " ".join(self.text.split())
+
+
+def _conjunction(root: Node, text: str) -> list[tuple[Node, str]]:
+    """The parts of `a and b and c`, each with its text."""
+    end, parts = len(text), list[tuple[Node, str]]()
+    while isinstance(root, Binary) and root.operator == "and":
+        sign = next((sign for sign in ("&&", "and") if text.startswith(sign, root.at)), "")
+        if not sign:  # `a < b < c`
+            break
+        parts.append((root.right, " ".join(text[root.at + len(sign) : end].split())))
+        root, end = root.left, root.at
+    parts.append((root, " ".join(text[:end].split())))
+    return parts[::-1]
+
+
+def _is_whole(text: str) -> bool:
+    """Whether what is cut out of a condition is one: no half of a pair of parentheses."""
+    from sidecar.core.expression_parser import ExpressionBroken, parse
+
+    try:
+        parse(text)
+    except ExpressionBroken:
+        return False
+    return True
+
 
 class Unreadable:
     """In the place of a condition that could not be read: it always fails."""

@@ -150,6 +150,11 @@ class Refusal:
     failures: tuple[Failure, ...] = field(default=())
 
 
+def in_order(rules: Iterable[Rule]) -> list[Rule]:
+    """The rules as they are tried: the highest precedence first, equals as they come."""
+    return sorted(rules, key=lambda rule: -rule.precedence)
+
+
 def choose(
     rules: Iterable[Rule], issuer: str, claims: Claims, *, failing_refuses: bool = False
 ) -> Choice | Refusal:
@@ -161,7 +166,7 @@ def choose(
     """
     tried: list[str] = []
     failures: list[Failure] = []
-    for rule in sorted(rules, key=lambda rule: -rule.precedence):
+    for rule in in_order(rules):
         if rule.issuers and issuer not in rule.issuers:
             continue
         tried.append(rule.name)

@@ -14,12 +14,13 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from sidecar.demo.server import serving
+from sidecar.config.tls import server_tls
+from tests.proxy.certificates import Pair
 
 AUDIENCE = "https://argocd.example.org"
 LIFE_SECONDS = 300
 REPOSITORY = "octo-org/octo-repo"
-_CLAIMS = {
+CLAIMS = {
     "sub": f"repo:{REPOSITORY}:ref:refs/heads/main",
     "ref": "refs/heads/main",
     "sha": "3c1e2b6b7f5f0e4f4a2f7d2f7f3f4b7b2f0e4f4a",
@@ -64,6 +65,8 @@ class GitHub:
     def __init__(self, now: Callable[[], float], key: rsa.RSAPrivateKey) -> None:
         self.available = True
         self.issuer = ""
+        """What it calls itself; unless it is given a name, its address."""
+        self.address = ""
         self.asked: list[str] = []
         """The paths that were asked for."""
         self._now = now
@@ -94,7 +97,7 @@ class GitHub:
         now = int(self._now())
         times = {"nbf": now - 600, "iat": now, "exp": now + LIFE_SECONDS}
         who = {"iss": self.issuer, "aud": AUDIENCE, "jti": secrets.token_hex(8)}
-        return _changed({**who, **_CLAIMS, **times}, changes)
+        return _changed({**who, **CLAIMS, **times}, changes)
 
     def token(self, *, header: Mapping[str, Any] | None = None, **changes: Any) -> str:
         """A token, as a job asks for it, with these changes."""
@@ -105,13 +108,21 @@ class GitHub:
         return signed(self.key, self.header(**(header or {})), payload)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[str]:
-        """The issuer, while it answers."""
+    async def running(self, *, tls: Pair | None = None) -> AsyncIterator[str]:
+        """The issuer, while it answers; with a certificate it is at `localhost`."""
         app = web.Application()
         app.router.add_get("/{path:.*}", self._answer)
-        async with serving(app, host="127.0.0.1", port=0, leaving_cancels=True) as address:
-            self.issuer = self.issuer or address
+        context = server_tls(*tls, http2=False) if tls else None
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+            port = runner.addresses[0][1]
+            self.address = f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"
+            self.issuer = self.issuer or self.address
             yield self.issuer
+        finally:
+            await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
@@ -129,7 +140,7 @@ class GitHub:
             "jwks_uri": f"{self.issuer}/.well-known/jwks",
             "subject_types_supported": ["public", "pairwise"],
             "response_types_supported": ["id_token"],
-            "claims_supported": ["sub", "aud", "exp", "iat", "iss", "jti", "nbf", *_CLAIMS],
+            "claims_supported": ["sub", "aud", "exp", "iat", "iss", "jti", "nbf", *CLAIMS],
             "id_token_signing_alg_values_supported": ["RS256"],
             "scopes_supported": ["openid"],
         }

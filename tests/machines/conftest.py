@@ -154,6 +154,11 @@ async def place(
         await tasks.aclose(seconds=5)
 
 
+@pytest.fixture(scope="session")
+def github_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 @pytest.fixture
 async def here(signing_key: rsa.RSAPrivateKey, tmp_path: Path) -> AsyncIterator[Place]:
     async with place(signing_key, tmp_path) as made:

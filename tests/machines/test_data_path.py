@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -16,13 +17,9 @@ from sidecar.flows.issuer_keys import INTERVAL_SECONDS
 from tests.config.mounted import Installation
 from tests.fakes.github import REPOSITORY, base64url, signed
 from tests.machines.yard import API, Yard, yard
+from tests.proxy.certificates import self_signed
 
 Forge = Callable[[Yard], str]
-
-
-@pytest.fixture(scope="session")
-def github_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @pytest.fixture
@@ -392,6 +389,34 @@ async def test_http2_passes_no_rule_by(place: Yard) -> None:
 
     assert answer.startswith(b"HTTP/1.1 505 ")
     assert place.here.metric("spliced_connections_total") == 0
+
+
+async def test_tls_offers_http_1_alone(
+    signing_key: rsa.RSAPrivateKey, github_key: rsa.RSAPrivateKey, tmp_path: Path
+) -> None:
+    pair = self_signed(tmp_path / "tls", "argocd.example.org")
+    files = dict(zip(("SIDECAR_TLS_CERT_FILE", "SIDECAR_TLS_KEY_FILE"), pair, strict=True))
+    context = ssl.create_default_context(cafile=pair[0])
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    async with yard(signing_key, github_key, tmp_path, environment=files) as place:
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1",
+            place.here.sidecars[0].port,
+            ssl=context,
+            server_hostname="argocd.example.org",
+        )
+
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
+        context.set_alpn_protocols(["h2"])
+        _, other = await asyncio.open_connection(
+            "127.0.0.1",
+            place.here.sidecars[0].port,
+            ssl=context,
+            server_hostname="argocd.example.org",
+        )
+        assert other.get_extra_info("ssl_object").selected_alpn_protocol() is None
+        writer.close()
+        other.close()
 
 
 # With and without a login of our own

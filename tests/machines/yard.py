@@ -11,6 +11,7 @@ from aiohttp import ClientSession
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.fakes.github import AUDIENCE, REPOSITORY, GitHub
+from tests.proxy.certificates import Pair
 from tests.web.raw import RawAnswer, http
 from tests.world import PacedClock, World, world
 
@@ -83,15 +84,19 @@ async def yard(
     *,
     environment: Mapping[str, str | None] | None = None,
     issuer: Mapping[str, Any] | None = None,
+    github_name: str = "",
+    github_tls: Pair | None = None,
     **options: Any,
 ) -> AsyncIterator[Yard]:
     """All of it on loopback, on a clock that the test moves; None takes a variable out."""
     clock = PacedClock()
     github = GitHub(clock.now, github_key)
+    github.issuer = github_name
     credential, rules, audit = (folder / name for name in ("api-token", "rules.yaml", "audit.log"))
     credential.write_text("not yet known\n")
-    async with github.running():
-        rules.write_text(rules_text(github, credential, **(issuer or {})))
+    async with github.running(tls=github_tls):
+        at = {name: _placed(value, github) for name, value in (issuer or {}).items()}
+        rules.write_text(rules_text(github, credential, **at))
         given = {
             "SIDECAR_MACHINE_RULES": str(rules),
             "SIDECAR_AUDIT_LOG": str(audit),
@@ -102,6 +107,11 @@ async def yard(
             api_token = await _logged_in(here)
             credential.write_text(api_token + "\n")
             yield Yard(here, github, credential, rules, audit, api_token)
+
+
+def _placed(value: Any, github: GitHub) -> Any:
+    """A value in which `{address}` is where the issuer listens."""
+    return value.replace("{address}", github.address) if isinstance(value, str) else value
 
 
 async def _logged_in(here: World) -> str:
