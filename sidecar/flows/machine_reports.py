@@ -20,6 +20,7 @@ class MachineReports:
         self._audit = runtime.audit
         self._log = runtime.log
         self._monotonic = runtime.clock.monotonic
+        self._alarms = runtime.metrics.alarms
         self.count = runtime.metrics.machine_requests.count
         self._by_annotation = by_annotation
         self._told: WeakKeyDictionary[Machine, set[str]] = WeakKeyDictionary()
@@ -87,6 +88,7 @@ class MachineReports:
             return
         credential = str(choice.credential)
         if not self._reminders.wait_seconds(credential, self._monotonic()):
+            self._alarms.labels("machine_credential_refused").inc()
             self._log.error(
                 "machine_credential_refused",
                 rule=choice.rule,
