@@ -117,10 +117,11 @@ async def workflows_place(
     cluster: AccountCluster | None = None,
     argo: dict[str, Any] | None = None,
     base_path: str = "",
+    provider_name: str = "",
     **changes: str,
 ) -> AsyncIterator[Place]:
-    """One sidecar in front of one argo-server."""
-    port = free_port()
+    """One sidecar in front of one argo-server; with a name, the provider is another site's."""
+    port, provider_port = free_port(), free_port()
     base = f"http://127.0.0.1:{port}"
     redirect = f"{base}{base_path}/oauth2/callback"
     provider = RememberingProvider(
@@ -130,12 +131,13 @@ async def workflows_place(
             redirect_uris=(redirect,),
             requires_pkce=False,
             users=(ADA,),
+            issuer=f"http://{provider_name}:{provider_port}" if provider_name else "",
         ),
         now=clock.now,
         key=signing_key,
     )
     async with AsyncExitStack() as owned:
-        issuer = await owned.enter_async_context(provider.running())
+        issuer = await owned.enter_async_context(provider.running(port=provider_port))
         settings = ArgoServerSettings(issuer=issuer, base_href=f"{base_path}/", **(argo or {}))
         upstream = ArgoServer(settings, now=clock.now, who=cluster.who if cluster else lambda _: "")
         address = await owned.enter_async_context(upstream.running())
