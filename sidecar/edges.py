@@ -40,6 +40,7 @@ from sidecar.proxy.traced import TracedPool
 from sidecar.tracing import NO_TRACING, Tracer
 
 _DEX_SECONDS = 30.0  # its connector may ask others, and the upstream waits as long as it likes
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 KEY_PREFIX = "argocd-token-refresh:"
 
 

@@ -264,6 +264,9 @@ class Metrics:
         self.limited = self._counter(
             "limited", "What was refused because a limit was reached, by limit", "limit"
         )
+        self.sso_renewals = self._counter(
+            "sso_renewals", "Logins without a form in front of Argo Workflows by result", "result"
+        )
         self.jwks_fetches = self._counter("jwks_fetches", "JWKS requests by result", "result")
         self.machine_requests = ManyLabelledTally(
             _PREFIX + "machine_requests",

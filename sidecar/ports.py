@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from sidecar.core.bearer_tokens import Machine
 from sidecar.core.id_token import SigningKey
+from sidecar.core.kubernetes_objects import AccountItem
 from sidecar.core.machine_rules import Choice, Credential, Refusal
 from sidecar.core.provider_profiles import ProviderProfile
 from sidecar.core.published_keys import PublishedKeys
@@ -526,5 +527,36 @@ class AnnotatedRules(Protocol):
 
         Raises:
             MachineCredentialUnavailable: the annotations are not known now.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccountToken:
+    """A service account's token, and for how many seconds it is good from now."""
+
+    token: str = field(repr=False)
+    seconds: float
+
+
+class ServiceAccounts(Protocol):
+    """The service accounts of a Kubernetes cluster, as far as the sidecar's own may see them."""
+
+    namespace: str
+    """The sidecar's own."""
+
+    async def accounts(self, namespace: str) -> list[AccountItem]:
+        """All of a namespace.
+
+        Raises:
+            KubernetesApiFailed: the API does not say.
+        """
+        ...
+
+    async def token(self, namespace: str, name: str, *, seconds: int) -> AccountToken:
+        """A new token of one of them, asked for with this life.
+
+        Raises:
+            KubernetesApiFailed: the API gives none.
         """
         ...

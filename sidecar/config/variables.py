@@ -249,7 +249,20 @@ class Variables:
     upstream_kind: UpstreamKind = _variable(
         values.one_of(UpstreamKind),
         "argocd",
-        "What stands behind the sidecar: `argocd`, or `devtron` ([Devtron](devtron.md)).",
+        "What stands behind the sidecar: `argocd`, `devtron` ([Devtron](devtron.md)), or "
+        "`argo-workflows` ([Argo Workflows](argo-workflows.md)).",
+    )
+    sso_renewal: bool = _variable(
+        values.switch,
+        "on",
+        "With `argo-workflows`: whether page loads renew the UI's logins by SSO, at the provider "
+        "and without a form: `on` or `off`. See [Argo Workflows](argo-workflows.md#browsers).",
+    )
+    account_tokens_dir: Path | None = _optional(
+        values.folder,
+        "With `argo-workflows`: a folder with service accounts' Secrets, each mounted at "
+        "`namespace/secret`. An annotated account whose Secret is there gives that token, others "
+        "are asked for one. See [Argo Workflows](argo-workflows.md#by-annotations).",
     )
     upstream_tls_verify: bool = _variable(
         values.switch,

@@ -114,7 +114,7 @@ class RequestHead:
         return self.line + b"".join(parts)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _passing(name: str) -> re.Pattern[bytes]:
     return re.compile(rb"(?:^|\n)%b: ([^\r\n]*)\r" % name.encode(), re.IGNORECASE)
 
