@@ -20,8 +20,9 @@ from sidecar.doctor.provider_look import look_at_provider
 from sidecar.doctor.signing_in import ByHand, User
 from sidecar.doctor.store_look import look_at_store
 from sidecar.doctor.upstream_look import look_at_upstream
+from sidecar.edges import ACCOUNT
 from sidecar.errors import ConfigurationError, ProviderUnavailable
-from sidecar.loading import ACCOUNT, loading
+from sidecar.loading import loading
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock
 
