@@ -1,16 +1,16 @@
 """The file of SIDECAR_MACHINE_RULES: trusted issuers and rules (docs/machine-rules.md)."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import yaml
 
-from sidecar.config import provider_values, values
+from sidecar.config import provider_values, rule_values, values
 from sidecar.config.environment import read_file, variable
 from sidecar.config.rule_fields import Fault, Faults, Fields, nearest, pairs, place, scalar, shown
 from sidecar.core.bounded_yaml import MAX_TEXT, YamlBroken, read_yaml_nodes
+from sidecar.core.expression_tree import ExpressionBroken
 from sidecar.core.expressions import Expression, Unreadable
 from sidecar.core.id_token import ALGORITHMS
 from sidecar.core.machine_rules import (
@@ -28,12 +28,8 @@ from sidecar.core.machine_rules import (
 DEFAULT_ALGORITHMS = ("RS256", "ES256")
 DEFAULT_TYPES = ("jwt", "at+jwt", "")
 DEFAULT_LEEWAY_SECONDS = 60.0
-_LONGEST_LEEWAY_SECONDS = 300.0
 _TAKES_SERVICE_ACCOUNTS = "argo-workflows"
 _MOST_ISSUERS, _MOST_RULES = 50, 1000
-_HIGHEST_PRECEDENCE = 2**31 - 1
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_SERVICE_ACCOUNT = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _FILE = ("issuers", "rules", "annotated_service_accounts")
 _ISSUER = (
     "name",
@@ -187,7 +183,9 @@ class _Reading:
             audiences=tuple(text for text, _ in audiences),
             algorithms=self._algorithms(fields),
             types=self._types(fields),
-            leeway_seconds=fields.parsed(fields.node("leeway"), _leeway, DEFAULT_LEEWAY_SECONDS),
+            leeway_seconds=fields.parsed(
+                fields.node("leeway"), rule_values.leeway, DEFAULT_LEEWAY_SECONDS
+            ),
             max_age_seconds=fields.parsed(fields.node("max_age"), values.positive_duration, None),
             required_claims=self._required_claims(fields.node("required_claims")),
             internal_url=fields.parsed(
@@ -195,12 +193,12 @@ class _Reading:
             ),
             discovery_url=fields.parsed(fields.node("discovery_url"), endpoint, None),
             jwks_uri=fields.parsed(fields.node("jwks_uri"), endpoint, None),
-            ca_file=fields.parsed(fields.node("ca_file"), _path, None),
+            ca_file=fields.parsed(fields.node("ca_file"), rule_values.path, None),
             tls_server_name=fields.parsed(fields.node("tls_server_name"), values.host_name, None),
         )
 
     def _name(self, fields: Fields) -> str:
-        return fields.parsed(fields.required("name"), _name, "")
+        return fields.parsed(fields.required("name"), rule_values.name, "")
 
     def _algorithms(self, fields: Fields) -> tuple[str, ...]:
         found = fields.texts(fields.node("algorithms"))
@@ -262,7 +260,7 @@ class _Reading:
             name=self._name(fields),
             condition=self._condition(fields),
             credential=self._credential(fields),
-            precedence=fields.parsed(fields.node("precedence"), _precedence, 0),
+            precedence=fields.parsed(fields.node("precedence"), rule_values.precedence, 0),
             issuers=tuple(text for text, _ in names),
         )
 
@@ -270,8 +268,6 @@ class _Reading:
         node = fields.required("if")
         text = fields.text(node)
         if isinstance(node, yaml.ScalarNode) and text is not None:
-            from sidecar.core.expression_parser import ExpressionBroken  # see core.expressions
-
             try:
                 return Expression(text)
             except ExpressionBroken as error:
@@ -284,8 +280,8 @@ class _Reading:
         if (account is None) == (file is None):
             self._faults.add(fields.place, "a rule gives a service_account, or a token_file")
         if account is not None:
-            return fields.parsed(account, _service_account, ServiceAccount("", ""))
-        return TokenFile(fields.parsed(file, _path, ""))
+            return fields.parsed(account, rule_values.service_account, ServiceAccount("", ""))
+        return TokenFile(fields.parsed(file, rule_values.path, ""))
 
     def _annotated(self, node: yaml.Node) -> Annotated:
         fields = Fields(node, _ANNOTATED, self._faults, of="annotated_service_accounts")
@@ -311,37 +307,3 @@ def _unknown_issuer(text: str, issuers: Sequence[TrustedIssuer]) -> str:
             return f"write the issuer's name here: {issuer.name}"
     known = [issuer.name for issuer in issuers]
     return f"there is no issuer named {shown(text)}. {nearest(text, known)}"
-
-
-def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise ValueError("is no name: up to 63 letters, digits, and . _ - behind the first")
-    return text
-
-
-def _leeway(text: str) -> float:
-    seconds = values.duration(text)
-    if seconds > _LONGEST_LEEWAY_SECONDS:
-        raise ValueError(f"is too long: {text!r}. Clocks differ by seconds; write 5m at most")
-    return seconds
-
-
-def _precedence(text: str) -> int:
-    if not re.fullmatch(r"-?[0-9]{1,10}", text) or abs(int(text)) > _HIGHEST_PRECEDENCE:
-        raise ValueError(f"is not a precedence: {text!r}. Write a whole number; the highest wins")
-    return int(text)
-
-
-def _path(text: str) -> str:
-    if not text.startswith("/") or "\0" in text:
-        raise ValueError(f"is not an absolute path: {text!r}. Write /var/run/secrets/ci/token")
-    return text
-
-
-def _service_account(text: str) -> ServiceAccount:
-    namespace, slash, name = text.rpartition("/")
-    if slash:
-        values.namespace(namespace)
-    if not _SERVICE_ACCOUNT.fullmatch(name):
-        raise ValueError(f"is not a service account: {text!r}. Write argo/ci, or ci")
-    return ServiceAccount(namespace, name)

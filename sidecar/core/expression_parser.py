@@ -6,13 +6,14 @@ a rule has no need of: maps, pipes, `let`, `if`, and most functions.
 
 import difflib
 import re
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import lark
 
+from sidecar.core.expression_functions import FUNCTIONS
+from sidecar.core.expression_operators import MAX_DEPTH, Climbing, start_of, too_deep
 from sidecar.core.expression_strings import unescaped
 from sidecar.core.expression_tree import (
     Array,
@@ -21,37 +22,21 @@ from sidecar.core.expression_tree import (
     Chain,
     Conditional,
     Each,
+    ExpressionBroken,
     Literal,
     Member,
     Name,
     Node,
     Pointer,
     Slice,
-    Unary,
     children,
 )
-from sidecar.core.expression_values import FUNCTIONS, compiled_pattern
+from sidecar.core.expression_values import compiled_pattern
 from sidecar.errors import ExpressionFailed
 
 MAX_TEXT = 8 * 1024
-MAX_DEPTH = 100  # each level takes three frames of a thousand
 _BIGGEST_INTEGER = 2**63 - 1
 
-# expr's own table: what binds tighter has the higher number.
-_UNARY = {"not": 50, "!": 50, "-": 90, "+": 90}
-_BINARY = {
-    **dict.fromkeys(("or", "||"), 10),
-    **dict.fromkeys(("and", "&&"), 15),
-    **dict.fromkeys(("==", "!=", "<", ">", "<=", ">="), 20),
-    **dict.fromkeys(("in", "matches", "contains", "startsWith", "endsWith"), 20),
-    "..": 25,
-    **dict.fromkeys(("+", "-"), 30),
-    **dict.fromkeys(("*", "/", "%"), 60),
-    **dict.fromkeys(("**", "^"), 100),
-    "??": 500,
-}
-_COMPARISONS = ("<", ">", "<=", ">=")
-_SAME = {"&&": "and", "||": "or", "!": "not", "^": "**"}
 _WORDS = ("and", "or", "not", "in", "matches", "contains", "startsWith", "endsWith")
 _NOT_NAMES = frozenset((*_WORDS, "let", "if", "else", "true", "false", "nil"))
 _NOT_TAKEN = {
@@ -63,14 +48,6 @@ _NOT_TAKEN = {
     "let": "variables are not taken here",
     "if": "write condition ? one : other",
 }
-
-
-class ExpressionBroken(ValueError):
-    """A text that is no condition; `at` is where in it, from 0, and the message says why."""
-
-    def __init__(self, why: str, at: int) -> None:
-        super().__init__(why)
-        self.at = at
 
 
 def parse(text: str) -> Node:
@@ -131,7 +108,7 @@ class _Builder(lark.Transformer[lark.Token, Node]):
 
     @lark.v_args(inline=False)
     def operations(self, parts: list[Any]) -> Node:
-        return _Climbing(parts).expression(0, 0)
+        return Climbing(parts).expression()
 
     @lark.v_args(inline=False)
     def prefixed(self, parts: list[Any]) -> list[Any]:
@@ -146,17 +123,17 @@ class _Builder(lark.Transformer[lark.Token, Node]):
 
     def constant(self, token: lark.Token) -> Node:
         if token.type == "CONSTANT":
-            return Literal({"true": True, "false": False, "nil": None}[token], _at(token))
-        return Literal(_number(token), _at(token))
+            return Literal({"true": True, "false": False, "nil": None}[token], start_of(token))
+        return Literal(_number(token), start_of(token))
 
     def string(self, token: lark.Token) -> Node:
         try:
-            return Literal(unescaped(token[1:-1]), _at(token))
+            return Literal(unescaped(token[1:-1]), start_of(token))
         except ValueError as error:
-            raise ExpressionBroken(str(error), _at(token)) from None
+            raise ExpressionBroken(str(error), start_of(token)) from None
 
     def raw_string(self, token: lark.Token) -> Node:
-        return Literal(token[1:-1].replace("``", "`"), _at(token))
+        return Literal(token[1:-1].replace("``", "`"), start_of(token))
 
     def atom(self, node: Node) -> Node:
         return node
@@ -168,8 +145,8 @@ class _Builder(lark.Transformer[lark.Token, Node]):
         if token in _NOT_NAMES:
             hint = _NOT_TAKEN.get(token)
             why = f"unexpected {str(token)!r}" + (f": {hint}" if hint else "")
-            raise ExpressionBroken(why, _at(token))
-        return Name(str(token), _at(token))
+            raise ExpressionBroken(why, start_of(token))
+        return Name(str(token), start_of(token))
 
     @lark.v_args(inline=False)
     def array(self, items: list[Node]) -> Node:
@@ -195,16 +172,16 @@ class _Builder(lark.Transformer[lark.Token, Node]):
         return found[0] if found else None
 
     def pointer(self, token: lark.Token) -> Node:
-        return Pointer(_at(token))
+        return Pointer(start_of(token))
 
     def pointed(self, dot: lark.Token, name: lark.Token) -> Node:
-        return _member(Pointer(_at(dot)), name, optional=False)
+        return _member(Pointer(start_of(dot)), name, optional=False)
 
     def predicate(self, node: Node) -> Node:
         return node
 
     def call(self, token: lark.Token, *arguments: Node) -> Node:
-        name, at = str(token), _at(token)
+        name, at = str(token), start_of(token)
         if name not in FUNCTIONS:
             near = difflib.get_close_matches(name, [*FUNCTIONS, *_EACH], 1)
             hint = f": did you mean {near[0]}?" if near else ""
@@ -216,7 +193,7 @@ class _Builder(lark.Transformer[lark.Token, Node]):
         return Call(name, arguments, at)
 
     def each(self, token: lark.Token, collection: Node, predicate: Node | None = None) -> Node:
-        name, at = str(token), _at(token)
+        name, at = str(token), start_of(token)
         if predicate is None and name != "count":
             raise ExpressionBroken(f"{name} takes a list and what is asked of each", at)
         return Each(name, collection, predicate or Pointer(at), at)
@@ -225,75 +202,11 @@ class _Builder(lark.Transformer[lark.Token, Node]):
 _EACH = ("all", "any", "none", "one", "filter", "map", "count")
 
 
-class _Climbing:
-    """Binds a flat list of operands and operators by precedence, as expr's parser does."""
-
-    def __init__(self, parts: Sequence[list[Any]]) -> None:
-        # A list of prefixes and an operand, and a list of an operator's words, in turn.
-        self._parts: list[Any] = []
-        for place, part in enumerate(parts):
-            self._parts.extend([part] if place % 2 else part)
-        self._next = 0
-
-    def expression(self, lowest: int, depth: int) -> Node:
-        left = self._operand(depth)
-        before = ""
-        while self._next < len(self._parts):
-            *negation, operator = self._parts[self._next]
-            binding = _BINARY[operator]
-            if binding < lowest:
-                break
-            if before == "??" and operator != "??":
-                raise ExpressionBroken(
-                    "?? and other operators need parentheses around one of them", _at(operator)
-                )
-            before = str(operator)
-            left = self._operation(left, negation, operator, depth)
-        return left
-
-    def _operand(self, depth: int) -> Node:
-        """What is at the next place; a prefix reaches as far as it binds."""
-        part = self._parts[self._next]
-        self._next += 1
-        if not isinstance(part, lark.Token):
-            node: Node = part
-            return node
-        if depth > MAX_DEPTH:
-            raise _too_deep(_at(part))
-        operand = self.expression(_UNARY[part], depth + 1)
-        return Unary(_SAME.get(part, str(part)), operand, _at(part))
-
-    def _operation(self, left: Node, negation: list[Any], operator: lark.Token, depth: int) -> Node:
-        binding = _BINARY[operator]
-        if depth > MAX_DEPTH:
-            raise _too_deep(_at(operator))
-        if operator in _COMPARISONS:
-            return self._comparisons(left, binding, depth)
-        self._next += 1
-        right = self.expression(binding + (operator not in ("**", "^")), depth + 1)
-        name = _SAME.get(operator, str(operator))
-        made: Node = Binary(name, left, right, _at(operator))
-        return Unary("not", made, _at(negation[0])) if negation else made
-
-    def _comparisons(self, left: Node, binding: int, depth: int) -> Node:
-        """`a < b < c` is `a < b and b < c`."""
-        found: Node | None = None
-        while self._next < len(self._parts) and self._parts[self._next][-1] in _COMPARISONS:
-            operator = self._parts[self._next][-1]
-            self._next += 1
-            right = self.expression(binding + 1, depth + 1)
-            one: Node = Binary(str(operator), left, right, _at(operator))
-            found = Binary("and", found, one, _at(operator)) if found else one
-            left = right
-        assert found is not None  # noqa: S101 - it is called at a comparison
-        return found
-
-
 def _member(base: Node, name: lark.Token, *, optional: bool) -> Node:
     """A member by its name; a chain goes on with it."""
     inner = base.node if isinstance(base, Chain) else base
-    member: Node = Member(inner, Literal(str(name), _at(name)), optional, _at(name))
-    return Chain(member, _at(name)) if optional or isinstance(base, Chain) else member
+    member: Node = Member(inner, Literal(str(name), start_of(name)), optional, start_of(name))
+    return Chain(member, start_of(name)) if optional or isinstance(base, Chain) else member
 
 
 def _number(token: lark.Token) -> int | float:
@@ -304,9 +217,9 @@ def _number(token: lark.Token) -> int | float:
             return float(text)
         value = int(text, 0 if whole else 10)
     except ValueError:
-        raise ExpressionBroken(f"no number: {str(token)[:40]!r}", _at(token)) from None
+        raise ExpressionBroken(f"no number: {str(token)[:40]!r}", start_of(token)) from None
     if value > _BIGGEST_INTEGER:
-        raise ExpressionBroken("a number is too big", _at(token))
+        raise ExpressionBroken("a number is too big", start_of(token))
     return value
 
 
@@ -316,7 +229,7 @@ def _check(root: Node) -> None:
     while waiting:
         node, depth, in_predicate = waiting.pop()
         if depth > MAX_DEPTH:
-            raise _too_deep(node.at)
+            raise too_deep(node.at)
         match node:
             case Pointer() if not in_predicate:
                 raise ExpressionBroken("# and .name are for what is asked of each element", node.at)
@@ -333,11 +246,3 @@ def _check(root: Node) -> None:
         for child in children(node):
             inside = in_predicate or (isinstance(node, Each) and child is node.predicate)
             waiting.append((child, depth + 1, inside))
-
-
-def _too_deep(at: int) -> ExpressionBroken:
-    return ExpressionBroken(f"is nested deeper than {MAX_DEPTH} levels", at)
-
-
-def _at(token: lark.Token) -> int:
-    return token.start_pos or 0

@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 
+class ExpressionBroken(ValueError):
+    """A text that is no condition; `at` is where in it, from 0, and the message says why."""
+
+    def __init__(self, why: str, at: int) -> None:
+        super().__init__(why)
+        self.at = at
+
+
 @dataclass(frozen=True, slots=True)
 class Literal:
     """A string, a number, true, false or nil."""

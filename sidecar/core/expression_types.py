@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sidecar.core.expression_functions import FUNCTIONS
 from sidecar.core.expression_tree import (
     Array,
     Binary,
@@ -23,7 +24,7 @@ from sidecar.core.expression_tree import (
     Slice,
     Unary,
 )
-from sidecar.core.expression_values import FUNCTIONS, kind
+from sidecar.core.expression_values import kind
 from sidecar.errors import ExpressionFailed
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sidecar.core.expression_folding import folded
+from sidecar.core.expression_functions import call
 from sidecar.core.expression_tree import (
     Array,
     Binary,
@@ -15,6 +16,7 @@ from sidecar.core.expression_tree import (
     Chain,
     Conditional,
     Each,
+    ExpressionBroken,
     Literal,
     Member,
     Name,
@@ -29,7 +31,6 @@ from sidecar.core.expression_values import (
     Steps,
     as_int,
     as_key,
-    call,
     cut,
     expect,
     fetch,
@@ -50,7 +51,7 @@ class Expression:
         """Read a condition.
 
         Raises:
-            ExpressionBroken: it is none; see `expression_parser`.
+            ExpressionBroken: it is none; at that place.
         """
         from sidecar.core.expression_parser import parse  # lark: 11 MiB, for those who have rules
 
@@ -107,7 +108,7 @@ def _conjunction(root: Node, text: str) -> list[tuple[Node, str]]:
 
 def _is_whole(text: str) -> bool:
     """Whether what is cut out of a condition is one: no half of a pair of parentheses."""
-    from sidecar.core.expression_parser import ExpressionBroken, parse
+    from sidecar.core.expression_parser import parse
 
     try:
         parse(text)
@@ -135,8 +136,6 @@ class Unreadable:
 
 def condition(text: str) -> Expression | Unreadable:
     """A condition of somebody who is not told of its faults, but through those who evaluate it."""
-    from sidecar.core.expression_parser import ExpressionBroken
-
     try:
         return Expression(text)
     except ExpressionBroken as error:

@@ -63,7 +63,10 @@ class MachineGate:
         else:
             fields = with_credential(seen.fields, entry.token, self._profile)
             pieces = pieces_of(asked, seen, fields)
-            passed = Pass(asked.kind, Credential.MACHINE, seen, pieces, machine=entry)
+            rewrites = asked.rewrites_settings
+            passed = Pass(
+                asked.kind, Credential.MACHINE, seen, pieces, machine=entry, rewrites=rewrites
+            )
         memory.passed, memory.settings = passed, asked.rewrites_settings
         return passed
 

@@ -1,19 +1,22 @@
 """`sidecar rules check` and `try`, as an operator types them."""
 
-import asyncio
 import io
 import json
 import time
+from argparse import ArgumentParser
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from sidecar.__main__ import main
+from sidecar.app import SystemClock
+from sidecar.commands import rules
+from sidecar.operating import add_rules
 from tests.fakes.github import AUDIENCE, REPOSITORY, GitHub
 
+PAGE = Path(__file__).parents[2] / "docs" / "machine-rules.md"
 SECRET_CLAIM = "hunter2"
 
 
@@ -24,6 +27,7 @@ class Desk:
     github: GitHub
     folder: Path
     capsys: pytest.CaptureFixture[str]
+    environ: dict[str, str] = field(default_factory=dict)
 
     def rules(self, *lines: str, issuer: str = "", more: str = "") -> str:
         """A file with these rules, for tokens of GitHub."""
@@ -51,12 +55,13 @@ class Desk:
     async def __call__(self, *arguments: str) -> tuple[int, str, str]:
         """A command's exit code, standard output and standard error."""
 
-        def run() -> int:
-            with pytest.raises(SystemExit) as ended:
-                main(["rules", *arguments])
-            return int(ended.value.code or 0)
-
-        code = await asyncio.to_thread(run)
+        parser = ArgumentParser()
+        add_rules(parser.add_subparsers())
+        given = parser.parse_args(["rules", *arguments])
+        if arguments[0] == "check":
+            code = rules.check(given)
+        else:
+            code = await rules.try_token(given, self.environ, SystemClock())
         out, error = self.capsys.readouterr()
         return code, out, error
 
@@ -225,6 +230,25 @@ async def test_without_verification_the_issuer_is_not_asked(desk: Desk) -> None:
     assert desk.github.asked == []
 
 
+async def test_the_documentation_shows_what_the_command_prints(desk: Desk) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    (desk.folder / "rules.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    claims = {
+        "iss": "https://token.actions.githubusercontent.com",
+        "repository": "acme/deploy",
+        "ref": "refs/heads/other",
+    }
+    (desk.folder / "claims.json").write_text(json.dumps(claims))
+
+    code, out, _ = await desk(
+        "try", str(desk.folder / "rules.yaml"), "--claims-file", str(desk.folder / "claims.json")
+    )
+
+    assert code == 0
+    out = out.replace("claims: from a file", "token: verified by the issuer's keys")
+    assert f"--token-file token\n{out}```" in page
+
+
 async def test_claims_can_be_tried_without_a_token(desk: Desk) -> None:
     file = desk.folder / "claims.json"
     file.write_text(json.dumps(desk.github.claims(repository="other")))
@@ -296,11 +320,11 @@ async def test_authorities_that_are_none_are_said_to_be(desk: Desk) -> None:
 
 
 async def test_an_issuer_is_looked_for_where_it_is_resolved(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: Desk,
 ) -> None:
     address = desk.github.issuer.removeprefix("http://")
     desk.github.issuer = "http://github.invalid:8000"
-    monkeypatch.setenv("SIDECAR_RESOLVE", f"github.invalid:8000={address}")
+    desk.environ["SIDECAR_RESOLVE"] = f"github.invalid:8000={address}"
 
     code, out, error = await desk(
         "try", desk.rules(ALL), "--token-file", desk.token(desk.github.token())

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from sidecar.core.machine_rules import (
 )
 from sidecar.errors import ConfigurationError
 
+DOCS = Path(__file__).parents[2] / "docs"
 ISSUER = """
 issuers:
   - name: github
@@ -352,6 +354,14 @@ def test_argo_cd_takes_no_service_accounts(tmp_path: Path, rules: str) -> None:
     (line,) = caught.value.faults
     assert line.startswith("SIDECAR_MACHINE_RULES: ")
     assert "which argocd does not take. Write token_file" in line
+
+
+def test_the_files_that_the_documentation_shows_can_be_used() -> None:
+    page = (DOCS / "machine-rules.md").read_text(encoding="utf-8")
+    whole, annotated = re.findall(r"```yaml\n(.*?)```", page, re.S)
+
+    assert len(read_machine_rules(whole).rules) == 2
+    assert read_machine_rules(ISSUER + annotated).annotated is not None
 
 
 @given(text=st.text(max_size=80) | st.text(alphabet="abc:-[]{}'\"|>&*!\n #,", max_size=60))

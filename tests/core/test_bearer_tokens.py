@@ -306,8 +306,23 @@ def test_a_name_that_comes_twice_is_told_twice() -> None:
     assert found.audiences == {"x", "y"}
 
 
-def test_bytes_that_are_no_text_hide_no_issuer() -> None:
-    found = claimed(unsigned(b'{"iss": "a", "x": "\xff"}'))
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"iss": "a", "x": "\xff"}',
+        b'{"iss": "a", "x": "\x01\n"}',
+        b'{"iss": "a", "x": ' + b"9" * 5000 + b"}",
+        b'{"iss": "a", "x": 1e999}',
+        b'{"iss": "a", "x": NaN}',
+        b' \t\r\n{"iss": "a"} ',
+        b'{"iss": "a"}{"iss": "b"}',
+        b'{"Iss": "a"}',
+        b'{"i\\u0073s": "a"}',
+        b'{"i\xc5\xbfs": "a"}',
+    ],
+)
+def test_nothing_that_some_reader_would_take_hides_the_issuer(payload: bytes) -> None:
+    found = claimed(unsigned(payload))
 
     assert found is not None
     assert found.issuers == ("a",)

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.expression_parser import MAX_DEPTH, MAX_TEXT, ExpressionBroken, parse
+from sidecar.core.expression_operators import MAX_DEPTH
+from sidecar.core.expression_parser import MAX_TEXT, parse
+from sidecar.core.expression_tree import ExpressionBroken
 from sidecar.core.expression_values import MAX_STEPS, Steps
 from sidecar.core.expressions import MAX_CLAIMS_DEPTH, Expression, Unreadable, condition
 from sidecar.errors import ExpressionFailed

@@ -19,6 +19,8 @@ from tests.fakes.github import REPOSITORY, base64url, signed
 from tests.machines.yard import API, Yard, yard
 from tests.proxy.certificates import self_signed
 
+CALL = "/application.ApplicationService/List"
+
 Forge = Callable[[Yard], str]
 
 
@@ -107,6 +109,30 @@ async def test_a_body_and_its_answer_pass_as_they_are(place: Yard) -> None:
 
     assert answer.status == 200
     assert (await answer.json(content_type=None))["sha256"] == hashlib.sha256(b"a body").hexdigest()
+
+
+async def test_the_clis_grpc_web_gets_in(place: Yard) -> None:
+    browser = await place.here.browser()
+    call = {"Content-Type": "application/grpc-web+proto"}
+
+    async def status_of(token: str) -> str | None:
+        answer = await browser.request("POST", CALL, headers={**call, "token": token}, data=b"")
+        return answer.headers.get("Grpc-Status")
+
+    good = await status_of(place.api_token)
+    assert await status_of(place.github.token()) == good
+    assert await status_of("a.b.c") != good
+
+
+async def test_settings_come_as_they_come_to_others(place: Yard) -> None:
+    path = "/api/v1/settings"
+
+    answer = await place.ask(token=place.github.token(), target=path)
+
+    others = await place.ask(f"Authorization: Bearer {place.api_token}", target=path)
+    assert (answer.status, answer.body) == (others.status, others.body)
+    types = [field for field in answer.fields if field.lower().startswith("content-type")]
+    assert types == [f for f in others.fields if f.lower().startswith("content-type")] != []
 
 
 async def test_a_changed_credential_goes_up_a_second_later(place: Yard) -> None:

@@ -111,3 +111,11 @@ def test_every_check_and_every_field_that_is_dropped_is_in_the_page() -> None:
         endings = ("-".join(usual.split("-")[i:]) for i in range(len(usual.split("-"))))
         beginnings = ("-".join(usual.split("-")[:i]) + "-*" for i in range(1, 4))
         assert any(f"`{each}`" in text or f"`-{each}`" in text for each in (*endings, *beginnings))
+
+
+def test_the_links_of_the_page_lead_somewhere() -> None:
+    folder = Path(__file__).parents[2] / "docs"
+    links = set(re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", PAGE))
+
+    assert len(links) > 5
+    assert [link for link in links if not (folder / link).exists()] == []
