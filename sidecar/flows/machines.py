@@ -173,6 +173,8 @@ class Machines:
     def turned_away(self, entry: Entry) -> None:
         """Tell that the upstream has refused what a machine's request went up with."""
         self._reports.turned_away(entry.counted_as, entry.choice)
+        if isinstance(entry.choice, Choice):
+            self._credentials.refused(entry.choice.credential, entry.token)
 
     # Verification
 
