@@ -52,13 +52,13 @@ class MachineAccounts:
 
     def _reached(self) -> ServiceAccounts:
         # When it is needed first: kubernetes-asyncio takes half as much memory as all the rest.
-        self._accounts = self._accounts or _service_accounts(
+        self._accounts = self._accounts or service_accounts(
             self._environ, self._account, self._runtime.clock
         )
         return self._accounts
 
 
-def _service_accounts(environ: Mapping[str, str], account: Path, clock: Clock) -> ServiceAccounts:
+def service_accounts(environ: Mapping[str, str], account: Path, clock: Clock) -> ServiceAccounts:
     """The Kubernetes API with the pod's own service account, or who says why there is none."""
     if not environ.get("KUBERNETES_SERVICE_HOST") or not environ.get("KUBERNETES_SERVICE_PORT"):
         return NoAccounts("there is no Kubernetes API here. Run the sidecar in a pod")

@@ -508,6 +508,10 @@ class MachineCredentials(Protocol):
         """
         ...
 
+    def refused(self, credential: Credential, token: str) -> None:
+        """The upstream has answered 401 to a token: it may be none any more."""
+        ...
+
 
 class AnnotatedRules(Protocol):
     """The rules in service accounts' annotations, where those decide and not the file's.

@@ -28,5 +28,11 @@ class CredentialSources:
             raise MachineCredentialUnavailable(f"nobody here has tokens of {credential}")
         return await source.token(credential)
 
+    def refused(self, credential: Credential, token: str) -> None:
+        """Tell whoever gave a token that the upstream has answered 401 to it."""
+        source = self._source(credential)
+        if source is not None:
+            source.refused(credential, token)
+
     def _source(self, credential: Credential) -> MachineCredentials | None:
         return self._accounts if isinstance(credential, ServiceAccount) else self._files

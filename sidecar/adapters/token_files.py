@@ -62,6 +62,9 @@ class TokenFiles:
         self._known[credential.path] = _Known(signature, token, look_at)
         return token
 
+    def refused(self, credential: Credential, token: str) -> None:
+        """Nothing to do: another one comes with the file's next change, which is seen at once."""
+
 
 def _read(path: str) -> tuple[_Signature, str]:
     with Path(path).open("rb") as file:

@@ -5,6 +5,7 @@ after 80 % of it; it counts until 95 %, since argo-server asks Kubernetes with i
 """
 
 from sidecar.core.machine_rules import Credential, ServiceAccount
+from sidecar.core.rates import Rate, Rates
 from sidecar.errors import KubernetesApiFailed, MachineCredentialUnavailable
 from sidecar.flows.kept import Answer, Kept
 from sidecar.flows.tasks import Runtime
@@ -22,6 +23,8 @@ class AccountTokens:
     def __init__(self, accounts: ServiceAccounts, runtime: Runtime) -> None:
         self._accounts = accounts
         self._log = runtime.log
+        self._monotonic = runtime.clock.monotonic
+        self._asked_anew = Rates(Rate(1, 60.0))
         self._alarm = runtime.metrics.alarms.labels("machine_credential").inc
         self._kept: Kept[ServiceAccount, str] = Kept(
             self._fetch, runtime.tasks, runtime.clock, name="service account's token", most=_MOST
@@ -40,6 +43,16 @@ class AccountTokens:
         if not isinstance(credential, ServiceAccount):
             raise MachineCredentialUnavailable(f"nobody here knows the token of {credential}")
         return await self._kept.get(credential)
+
+    def refused(self, credential: Credential, token: str) -> None:
+        """Ask for another token with the next request: its account may have been made anew.
+
+        No more than once in a minute for each: there are other reasons to answer 401.
+        """
+        if not isinstance(credential, ServiceAccount) or self._kept.now(credential) is not token:
+            return
+        if not self._asked_anew.wait_seconds(str(credential), self._monotonic()):
+            self._kept.forget(credential)
 
     async def _fetch(self, account: ServiceAccount) -> Answer[str]:
         namespace = account.namespace or self._accounts.namespace

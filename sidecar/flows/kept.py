@@ -80,6 +80,10 @@ class Kept(Generic[K, V]):
             raise MachineCredentialUnavailable(f"too many {self._name}s are asked for at once")
         return await asyncio.shield(asking)
 
+    def forget(self, key: K) -> None:
+        """Ask for a value anew before anybody gets it again."""
+        self._held.pop(key, None)
+
     def _has_failed(self, key: K, now: float, *, raises: bool = False) -> bool:
         until, error = self._failed.get(key, (0.0, None))
         if error is None or now >= until:

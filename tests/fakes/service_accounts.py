@@ -51,6 +51,10 @@ class AccountCluster(Cluster):
         self.listable.add(namespace)
         self.requestable.add((namespace, name))
 
+    def make_anew(self, namespace: str, name: str) -> None:
+        """Delete an account and make it again: tokens of the first one are good no more."""
+        self._accounts[namespace, name] = {**self._accounts[namespace, name]}
+
     def remove(self, namespace: str, name: str) -> None:
         """Delete an account."""
         del self._accounts[namespace, name]
@@ -67,7 +71,8 @@ class AccountCluster(Cluster):
         except jwt.PyJWTError:
             return ""
         _, _, namespace, name = claims["sub"].split(":", 3)
-        known = (namespace, name) in self._accounts
+        account = self._accounts.get((namespace, name))
+        known = account is not None and claims["uid"] == id(account)
         return f"{namespace}/{name}" if known and claims["exp"] > self.now() else ""
 
     def routes(self) -> list[web.RouteDef]:
@@ -114,6 +119,7 @@ class AccountCluster(Cluster):
             "sub": f"system:serviceaccount:{namespace}:{name}",
             "exp": ends,
             "jti": secrets.token_hex(8),
+            "uid": id(self._accounts[namespace, name]),
         }
         return jwt.encode(claims, _ISSUER_KEY, algorithm="HS256"), ends
 

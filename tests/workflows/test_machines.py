@@ -186,6 +186,32 @@ async def test_outside_of_kubernetes_it_is_503_and_the_log_says_so(
         assert "no Kubernetes API here" in str(lines)
 
 
+async def test_an_account_that_is_made_anew_is_asked_for_another_token_after_its_first_401(
+    make: Make, cluster: AccountCluster
+) -> None:
+    cluster.add("argo", "ci")
+    async with make(by_rule()) as yard:
+        await yard.account(yard.github.token())
+        cluster.make_anew("argo", "ci")
+
+        assert (await yard.ask(yard.github.token()))[0] == 401
+        assert await yard.account(yard.github.token()) == "argo/ci"
+        assert cluster.requests_for == ["argo/ci"] * 2
+
+
+async def test_an_upstream_that_answers_401_to_all_has_one_token_a_minute_asked_for(
+    make: Make, cluster: AccountCluster
+) -> None:
+    cluster.add("argo", "ci")
+    async with make(by_rule()) as yard:
+        yard.place.argo.settings.modes = ("sso",)
+        for _ in range(30):
+            assert (await yard.ask(yard.github.token()))[0] == 401
+            yard.place.clock.advance(1)
+
+        assert cluster.requests_for == ["argo/ci"] * 2
+
+
 # Chosen by annotations
 
 
