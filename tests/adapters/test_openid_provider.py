@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import sys
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -880,6 +881,55 @@ async def test_a_secret_that_cannot_be_read_now_is_an_outage_that_has_spent_noth
 
     assert failed.value.token_untouched
     assert provider.token_requests == 0
+
+
+def at_once(pause: Callable[[], None]) -> None:
+    pause()
+
+
+def before_the_loop_goes_on(pause: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(pause)
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        at_once,
+        pytest.param(
+            before_the_loop_goes_on,
+            marks=pytest.mark.skipif(
+                sys.version_info >= (3, 12),
+                reason="the first byte goes out before the loop goes on",
+            ),
+        ),
+    ],
+)
+async def test_a_process_that_is_paused_before_its_first_byte_presents_nothing(
+    make_openid: MakeOpenId,
+    provider: DemoProvider,
+    client: Client,
+    clock: FakeClock,
+    when: Callable[[Callable[[], None]], None],
+) -> None:
+    async def connected(*_: Any) -> None:
+        for pause in pauses:
+            when(pause)
+
+    pauses: list[Callable[[], None]] = []
+    pausing = TraceConfig()
+    pausing.on_connection_create_end.append(connected)
+    token = (await client.log_in())["refresh_token"]
+    async with provider_session(total_seconds=10, trace_configs=[pausing]) as session:
+        openid = make_openid(provider.issuer, session=session)
+        renewed = await openid.refresh(token, send_before=clock.monotonic() + 18)
+        before = provider.token_requests
+        pauses.append(lambda: clock.advance(40))
+
+        with pytest.raises(ProviderUnavailable) as failed:
+            await openid.refresh(str(renewed.refresh_token), send_before=clock.monotonic() + 18)
+
+    assert failed.value.token_untouched
+    assert provider.token_requests == before
 
 
 # What failed

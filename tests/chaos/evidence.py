@@ -36,9 +36,21 @@ class ForcedLogin:
     how: str
 
 
+@dataclass(frozen=True)
+class Asked:
+    """An answer that somebody got, by which replica."""
+
+    at: float
+    user: str
+    replica: str
+    status: int
+
+
 @dataclass
 class Answers:
     """What the browsers were told."""
+
+    asked: list[Asked] = field(default_factory=list)
 
     statuses: Counter[int] = field(default_factory=Counter)
     unheard: Counter[str] = field(default_factory=Counter)
@@ -57,3 +69,6 @@ class Evidence:
     forced_logins: Sequence[ForcedLogin]
     answers: Answers
     expired_tokens: int = 0
+    faults: Sequence[tuple[float, str]] = ()
+    issuer: str = ""
+    client_id: str = ""

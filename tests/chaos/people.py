@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from aiohttp import ClientConnectorError, ClientError, ClientResponse
 from yarl import URL
 
-from tests.chaos.evidence import Answers, ForcedLogin
+from tests.chaos.evidence import Answers, Asked, ForcedLogin
 from tests.chaos.replicas import Fleet
 from tests.hostile.client import Browsers, log_in
 from tests.world import Browser
@@ -59,14 +59,17 @@ class Crowd:
                     for replica in self.fleet.in_service():
                         at_once.create_task(_look(Browser(person.browser.http, replica.base)))
 
-    async def ask(self, browser: Browser, path: str) -> ClientResponse:
+    async def ask(self, browser: Browser, path: str, *, user: str) -> ClientResponse:
         """An answer, as an Ingress gets it: whoever does not answer is left for another replica."""
         while True:
             if self.over:
                 raise asyncio.CancelledError
             replica = self.dice.choice(self.fleet.in_service())
             try:
-                return await Browser(browser.http, replica.base).get(path)
+                answer = await Browser(browser.http, replica.base).get(path)
+                asked = Asked(time.monotonic(), user, replica.name, answer.status)
+                self.answers.asked.append(asked)
+                return answer
             except ClientConnectorError:
                 self.answers.unheard["refused"] += 1
             except (ClientError, ConnectionError):
@@ -103,7 +106,7 @@ class Person:
 
     async def _ask(self) -> None:
         as_of = self.logins
-        answer = await self.crowd.ask(self.browser, API)
+        answer = await self.crowd.ask(self.browser, API, user=self.name)
         said = self.crowd.answers
         said.statuses[answer.status] += 1
         location = answer.headers.get("Location", "")

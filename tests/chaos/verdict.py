@@ -35,10 +35,12 @@ class Verdict:
     expired_tokens: int = 0
     unheard: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    of_grants: set[int] = field(default_factory=set)
+    """The grants that the failures are about."""
 
     def summary(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
-        return asdict(self)
+        return {**asdict(self), "of_grants": sorted(self.of_grants)}
 
 
 def verdict(evidence: Evidence, *, excuses: bool) -> Verdict:
@@ -141,6 +143,7 @@ def _judge_reuses(evidence: Evidence, found: Verdict) -> None:
             found.reuse_after_lost_refusal += 1
         else:
             found.reuse += 1
+            found.of_grants.add(entry.grant)
             found.failures.append(f"reuse of {_named(entry)}: {_history(evidence, entry)}")
 
 
@@ -170,6 +173,7 @@ def _judge_login(evidence: Evidence, login: ForcedLogin, found: Verdict, *, excu
         else:
             found.excused_by_stop += 1
         return
+    found.of_grants.add(number)
     why = f"after {_history(evidence, reuse)}" if reuse else "though the provider had ended nothing"
     found.failures.append(f"forced login ({login.how}) of {login.user}, grant {number}, {why}")
 
