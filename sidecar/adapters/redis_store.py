@@ -6,9 +6,12 @@ would read as somebody else's. The flows repeat what may be repeated, with the s
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any, cast
+
+from redis.exceptions import ResponseError
 
 from sidecar.adapters.redis_client import Access
 from sidecar.adapters.redis_node import FAILURES
@@ -527,8 +530,9 @@ def _read_cursor(cursor: str) -> tuple[str, int, int]:
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
-    """Shows nothing of what was sent, and nothing of the server's own text."""
-    kind = type(error).__name__
+    """Shows nothing of what was sent, and of the server's own text its code alone."""
+    code = re.match(r"([A-Z]{2,20}) ", str(error)) if type(error) is ResponseError else None
+    kind = code[1] if code else type(error).__name__
     return StoreUnavailable(f"the store did not answer ({kind}); see SIDECAR_STORE_URL")
 
 

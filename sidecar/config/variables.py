@@ -413,7 +413,7 @@ class Variables:
         None,
         "Argo CD's Redis",
         "With `SIDECAR_SEED_ACCESS_TOKEN`: where that Redis is, if Argo CD's settings do not lead "
-        "there: `redis://`, `rediss://` or `unix://`.",
+        "there: `redis://`, `rediss://`, `redis+sentinel://` or `unix://`.",
         printed=False,
     )
     session_keys: tuple[Key, ...] | None = _optional(

@@ -13,6 +13,8 @@ from sidecar.doctor.store import of_store
 from sidecar.doctor.store_look import StoreSeen
 from tests.adapters.watchers import watchers
 from tests.doctor.patient import Patient
+from tests.failover.cluster import cluster
+from tests.failover.servers import valkey_program
 from tests.world import free_port
 
 
@@ -179,3 +181,26 @@ async def test_doctor_looks_at_the_primary_behind_sentinels(here: Patient) -> No
         assert (
             await here.complaints(SIDECAR_STORE_URL=f"redis+sentinel://{watcher.host}/main") == {}
         )
+
+
+async def test_doctor_finds_nothing_wrong_with_a_healthy_cluster(here: Patient) -> None:
+    async with cluster(valkey_program(), replicas=0) as made:
+        assert await here.complaints(SIDECAR_STORE_URL=made.url) == {}
+
+
+async def test_doctor_finds_one_server_of_a_cluster(here: Patient) -> None:
+    async with cluster(valkey_program(), replicas=0) as made:
+        found = [await here.complaints(SIDECAR_STORE_URL=one.url) for one in made.primaries]
+
+    moved = [each["store.scripts"] for each in found if each]
+    assert len(moved) >= 2  # one of them may have the slot that is asked for
+    assert all("redis+cluster://" in finding.mend for finding in moved)
+
+
+async def test_doctor_finds_a_cluster_that_is_none(here: Patient) -> None:
+    port = free_port()
+    async with valkey("--port", str(port)):
+        found = await here.complaints(SIDECAR_STORE_URL=f"redis+cluster://127.0.0.1:{port}")
+
+    assert set(found) == {"store.reach"}
+    assert "no Cluster" in found["store.reach"].what
