@@ -23,6 +23,8 @@ from tests.failover.story import Place, Setting, Story
 
 AWAY_SECONDS = 3.0
 FULL_SECONDS = 4.0
+LONG_SECONDS = 12.0
+AHEAD = 4  # writes of grants: two renewals
 JUNK = "x" * 8192
 POLICIES = {
     "noeviction": False,
@@ -72,6 +74,13 @@ async def restarted(server: Server) -> None:
     """Killed, and started again."""
     await server.kill()
     await asyncio.sleep(AWAY_SECONDS)
+    await server.start()
+
+
+async def away_for_long(server: Server) -> None:
+    """Killed, and started again when every token has ended."""
+    await server.kill()
+    await asyncio.sleep(LONG_SECONDS)
     await server.start()
 
 
@@ -241,12 +250,21 @@ async def primary_hangs(here: Watched) -> None:
 
 
 async def primary_killed_ahead(here: Watched) -> None:
-    """The replica has not heard of what was written in the last seconds."""
+    """The replica has not heard of what was written since it stopped following."""
     await here.primary.told("ACL", "SETUSER", "follower", "off")
     await here.primary.told("CLIENT", "KILL", "TYPE", "replica")
-    await asyncio.sleep(AWAY_SECONDS)
+    async with asyncio.timeout(20):
+        while await _grants(here.primary) - await _grants(here.replica) < AHEAD:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
     await here.primary.kill()
     await here.until_primary_is(here.replica)
+
+
+async def _grants(server: Server) -> int:
+    """How often grants have changed."""
+    async with server.client() as redis:
+        keys = await redis.keys("*:grant:*")
+        return sum([int(await redis.hget(key, "v") or 0) for key in keys])
 
 
 _FOLLOWER = {
@@ -270,8 +288,9 @@ STORIES = (
     Story(
         name="sentinel-lost-writes",
         short=True,
-        title="Sentinel: the primary is killed 3 s after its replica stopped following",
+        title="Sentinel: the primary is killed, and the replica lacks its last writes",
         setting=with_sentinels(primary_killed_ahead, **_FOLLOWER),
+        heals=True,
     ),
     Story(
         name="cluster-killed",
@@ -291,18 +310,31 @@ STORIES = (
         setting=with_server(restarted, appendonly="yes"),
     ),
     Story(
+        name="away-for-long",
+        title="the same, 12 s later: longer than tokens live",
+        setting=with_server(away_for_long, appendonly="yes"),
+    ),
+    Story(
         name="restart-without-data",
         short=True,
-        title="the same, without a disk",
+        title="`kill -9`, 3 s later started again, without a disk",
         setting=with_server(restarted),
         loses_idle=True,
+        heals=True,
     ),
-    Story(name="flushed", title="`FLUSHALL`", setting=with_server(flushed), loses_idle=True),
+    Story(
+        name="flushed",
+        title="`FLUSHALL`",
+        setting=with_server(flushed),
+        loses_idle=True,
+        heals=True,
+    ),
     Story(
         name="flushed-and-killed",
         title="`FLUSHALL`, and at once one of the two replicas is killed",
         setting=with_server(flushed),
         loses_idle=True,
+        heals=True,
         short=True,
         kills=True,
     ),

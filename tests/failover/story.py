@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientError
+from aiohttp import ClientError, ClientSession
 
 from tests.chaos.replicas import Fleet, addresses, fleet
 from tests.chaos.upstream import upstream
@@ -55,6 +55,8 @@ class Story:
     """Whether CI tells it; the others differ in what the adapters' tests see, too."""
     kills: bool = False
     """Whether one of the two replicas is killed at the same moment."""
+    heals: bool = False
+    """Whether what people use is lost, too, so that it has to be put back."""
 
 
 @dataclass
@@ -74,6 +76,8 @@ class Outcome:
     idle_lost: int = 0
     reuses: int = 0
     renewals: int = 0
+    put_back: int = 0
+    """Records of people in use that the store had lost."""
     strange: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -166,6 +170,7 @@ async def told(story: Story, logs: Path) -> Outcome:
             await _all_good(people, hostile)
             for person in people:
                 person.over = True
+        outcome.put_back = await _put_back(here)
         await _count_idle(idle, here, outcome)
         log = await hostile.log()
         outcome.reuses = sum(entry.kind == "reuse" for entry in log)
@@ -242,8 +247,9 @@ async def _all_good(people: list[Person], hostile: Hostile | None = None) -> Non
 
 
 async def _count_idle(idle: list[Browser], here: Fleet, outcome: Outcome) -> None:
-    """Those who come back only now."""
-    for number, browser in enumerate(idle):
+    """Those who come back only now, all at once."""
+
+    async def comes_back(number: int, browser: Browser) -> bool:
         person = Person(f"idle-{number}", browser, here, Outcome("", ""))
         status = await person.ask()
         for _ in range(20):
@@ -251,4 +257,19 @@ async def _count_idle(idle: list[Browser], here: Fleet, outcome: Outcome) -> Non
                 break
             await asyncio.sleep(0.25)
             status = await person.ask()
-        outcome.idle_lost += status != 200
+        return status == 200
+
+    found = await asyncio.gather(*(comes_back(*each) for each in enumerate(idle)))
+    outcome.idle_lost = found.count(False)
+
+
+async def _put_back(here: Fleet) -> int:
+    """What the replicas say of it."""
+    total = 0.0
+    async with ClientSession() as http:
+        for replica in here.replicas:
+            async with http.get(f"{replica.admin}/metrics") as answer:
+                for line in (await answer.text()).splitlines():
+                    if line.startswith("argocd_token_refresh_put_back_total{"):
+                        total += float(line.rpartition(" ")[2])
+    return int(total)

@@ -12,8 +12,8 @@ RESULTS = ROOT / "build" / "store-failures.json"
 BEGIN, END = "<!-- failures:begin -->", "<!-- failures:end -->"
 _HEAD = (
     "| What happens to the store | It lasts | Answers | of them 503 | One person without, at most "
-    f"| The slowest answer | Lost, of {BUSY} in use | Lost, of {IDLE} idle |\n"
-    "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+    f"| The slowest answer | Records put back | Lost, of {BUSY} in use | Lost, of {IDLE} idle |\n"
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
 )
 
 
@@ -25,10 +25,18 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 def _row(found: Outcome) -> str:
     without = f"{found.longest_without:.1f} s" if found.longest_without else "-"
-    return (
-        f"| {found.title} | {found.fault_seconds:.1f} s | {found.requests} | {found.refused} "
-        f"| {without} | {found.slowest:.1f} s | {found.busy_lost} | {found.idle_lost} |\n"
+    cells = (
+        found.title,
+        f"{found.fault_seconds:.1f} s",
+        found.requests,
+        found.refused,
+        without,
+        f"{found.slowest:.1f} s",
+        found.put_back,
+        found.busy_lost,
+        found.idle_lost,
     )
+    return f"| {' | '.join(map(str, cells))} |\n"
 
 
 def write(outcomes: Sequence[Outcome]) -> None:
