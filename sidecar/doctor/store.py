@@ -42,7 +42,7 @@ _ERRORS = {
     ),
     "SentinelsRefuse": (
         "names Sentinels that do not take the password",
-        "Set SIDECAR_STORE_SENTINEL_PASSWORD_FILE; their ACL needs +sentinel|master",
+        "Set SIDECAR_STORE_SENTINEL_PASSWORD_FILE to that of their default user",
     ),
     "SlotUnserved": (
         "names servers that are no Cluster, or one of which parts are not served",
