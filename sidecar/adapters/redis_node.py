@@ -1,10 +1,11 @@
 """One server of a store: its connections, and when they were last made anew."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from weakref import WeakSet
 
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, Connection
 from redis.exceptions import AskError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -101,10 +102,16 @@ class Node:
         self._broken = True
         await self.redis.connection_pool.disconnect()
 
-    async def leave_idle(self) -> None:
-        """The same with those that nobody has in hand."""
-        self._broken = True
-        await self.redis.connection_pool.disconnect(inuse_connections=False)
+    async def leave_others(self, place: Place) -> None:
+        """Give up those connections that lead elsewhere."""
+        others = [
+            one
+            for one in self._connected
+            if isinstance(one, Connection) and one.is_connected and (one.host, one.port) != place
+        ]
+        if others:
+            self._broken = True
+            await asyncio.gather(*(one.disconnect(nowait=True) for one in others))
 
     async def _on_connect(self, connection: AbstractConnection) -> None:
         """The library's own greeting; after a break there may be another server.

@@ -65,7 +65,6 @@ class OneServer:
     ) -> None:
         self._clock = clock
         self._looked_at = clock.monotonic()
-        self._primary: Place | None = None
         self._looking: asyncio.Task[None] | None = None
         # Half of the time for a connection: the primary itself has to be reached in it, too.
         self._sentinels = sentinels_of(address, access, seconds=connect_seconds / 2)
@@ -106,7 +105,7 @@ class OneServer:
         A primary that is cut off from them goes on for those who can reach it: until it is told
         better it would take writes that nobody keeps.
         """
-        if self._sentinels is None or self._primary is None or self._is_looking():
+        if self._sentinels is None or self._is_looking():
             return
         if self._clock.monotonic() - self._looked_at < _LOOK_EVERY_SECONDS:
             return
@@ -128,16 +127,13 @@ class OneServer:
     async def _look(self) -> None:
         assert self._sentinels  # noqa: S101 - nobody else looks
         with suppress(RedisError, OSError):
-            if await self._sentinels.where() != self._primary:
-                await self._node.leave()
+            await self._node.leave_others(await self._sentinels.where())
 
     async def _find(self) -> Place:
         assert self._sentinels  # noqa: S101 - nobody else has to be found
         found = await self._sentinels.where()
-        if self._primary not in (None, found):
-            # Those that lead to the one before would go on there for as long as it lives.
-            await self._node.leave_idle()
-        self._primary = found
+        # Those that lead to the one before would go on there for as long as it lives.
+        await self._node.leave_others(found)
         return found
 
 
