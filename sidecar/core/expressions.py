@@ -53,7 +53,7 @@ class Expression:
         Raises:
             ExpressionBroken: it is none; at that place.
         """
-        from sidecar.core.expression_parser import parse  # lark: 11 MiB, for those who have rules
+        from sidecar.core.expression_parser import parse  # lark: 4 MiB, for those who have rules
 
         self.text: Final = text
         self._root: Final = parse(text)

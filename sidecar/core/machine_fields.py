@@ -70,5 +70,5 @@ def without_cookies(fields: Iterable[tuple[str, str]]) -> Fields:
 
 
 def _is_credential(name: str, profile: UpstreamProfile) -> bool:
-    own = name in ("authorization", "cookie") or name in profile.token_fields
+    own = name in ("authorization", "cookie", "token") or name in profile.token_fields
     return own or name.startswith(METADATA)

@@ -49,11 +49,15 @@ class IssuerKeys:
     @property
     def old(self) -> bool:
         """Whether the keys are to be read before they are used, if that is possible."""
-        return self._age >= OLD_SECONDS and self.may_read
+        return self._age >= OLD_SECONDS and self.may_change
 
     @property
-    def may_read(self) -> bool:
-        """Whether the keys were not asked for within the last interval."""
+    def may_change(self) -> bool:
+        """Whether `read` could bring others: they are being read, or may be read now."""
+        return self._reading is not None or self._may_read
+
+    @property
+    def _may_read(self) -> bool:
         return self._clock.monotonic() >= self._tried_at + INTERVAL_SECONDS
 
     @property
@@ -74,7 +78,7 @@ class IssuerKeys:
 
     def look_behind(self) -> None:
         """Have the keys read again if they are not fresh; nobody waits for that."""
-        if self._age >= FRESH_SECONDS and self.may_read:
+        if self._age >= FRESH_SECONDS and self._may_read:
             self._begin()
 
     async def read(self) -> None:
@@ -87,7 +91,7 @@ class IssuerKeys:
             raise MachineCredentialUnavailable(f"too many wait for the keys of {self._name}")
         self._waiting += 1
         try:
-            if self._reading is not None or self.may_read:
+            if self.may_change:
                 await asyncio.shield(self._begin())
         finally:
             self._waiting -= 1

@@ -187,14 +187,14 @@ class Machines:
         if known is not None and self._is_good(known):
             return known
         keys, header = self._keys[issuer.name], read_header(presented.token, issuer)
-        if keys.old or (not keys.fitting(header.kid) and (keys.may_read or not keys.known)):
+        if keys.old or (not keys.fitting(header.kid) and (keys.may_change or not keys.known)):
             return None
         keys.look_behind()
         try:
             return self._verified(presented.token, header, issuer, digest)
         except TokenInvalid as invalid:
             # It may have changed a key and kept its id (a restarted Dex).
-            if invalid.check == "signature" and keys.may_read:
+            if invalid.check == "signature" and keys.may_change:
                 return None
             raise
 

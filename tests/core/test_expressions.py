@@ -146,10 +146,20 @@ def test_a_huge_expression_is_refused(text: str) -> None:
         Expression(text)
 
 
-def test_an_expression_as_deep_as_allowed_is_evaluated() -> None:
-    text = " || ".join(["'x' in groups"] * (MAX_DEPTH - 2) + ["'ops' in groups"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        " || ".join(["'x' in groups"] * (MAX_DEPTH - 2) + ["'ops' in groups"]),
+        "any(groups, {" * (MAX_DEPTH - 1) + "true" + "})" * (MAX_DEPTH - 1),
+        "!" * (MAX_DEPTH - 2) + "true",
+    ],
+    ids=["or", "any", "not"],
+)
+def test_an_expression_as_deep_as_allowed_is_evaluated(text: str) -> None:
+    def deep_in_a_server(frames: int) -> bool:
+        return Expression(text).holds(CLAIMS) if not frames else deep_in_a_server(frames - 1)
 
-    assert Expression(text).holds(CLAIMS)
+    assert deep_in_a_server(100)
 
 
 @pytest.mark.parametrize(

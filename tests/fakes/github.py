@@ -3,6 +3,7 @@
 From GitHub's public reference of its OIDC claims, and its metadata as they are published.
 """
 
+import asyncio
 import base64
 import json
 import secrets
@@ -64,6 +65,10 @@ class GitHub:
 
     def __init__(self, now: Callable[[], float], key: rsa.RSAPrivateKey) -> None:
         self.available = True
+        self.gate: asyncio.Event | None = None
+        """While this is not set, no answer goes out."""
+        self.keys_document: object = None
+        """What is published in the place of its keys."""
         self.issuer = ""
         """What it calls itself; unless it is given a name, its address."""
         self.address = ""
@@ -126,12 +131,15 @@ class GitHub:
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
+        if self.gate is not None:
+            await self.gate.wait()
         if not self.available:
             return web.Response(status=503)
         if request.path == "/.well-known/openid-configuration":
             return web.json_response(self._metadata())
         if request.path == "/.well-known/jwks":
-            return web.json_response({"keys": list(self._published.values())})
+            keys = {"keys": list(self._published.values())}
+            return web.json_response(self.keys_document or keys)
         return web.Response(status=404)
 
     def _metadata(self) -> dict[str, Any]:

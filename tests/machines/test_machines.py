@@ -173,6 +173,22 @@ async def test_nobody_waits_while_keys_are_read_behind(here: Place) -> None:
     assert here.github.key_reads == 2
 
 
+async def test_an_issuer_that_hangs_holds_nobody_up_whose_key_is_known(here: Place) -> None:
+    await here.admitted(here.github.token())
+    here.github.gate = asyncio.Event()
+    here.clock.advance(FRESH_SECONDS)
+
+    unknown = asyncio.create_task(here.check(here.github.token(header={"kid": "unknown"})))
+    for _ in range(10):
+        assert here.entry_now(here.github.token()) is not None
+        await asyncio.sleep(0)
+    assert not unknown.done()
+
+    here.github.gate.set()
+    assert await unknown == "kid"
+    assert here.github.key_reads == 2
+
+
 async def test_keys_that_nobody_asked_about_for_an_hour_are_read_first(here: Place) -> None:
     await here.admitted(here.github.token())
     stolen = here.github.key
