@@ -33,8 +33,8 @@ test-chaos: $(VENV)/test.ok  ## minutes of killed replicas and lost data; CHAOS_
 test-failover: $(VENV)/test.ok  ## a minute or two of stores that fail while people work; ARGS="-k sentinel"
 	$(BIN)/pytest -W error -m failover tests/failover $(ARGS)
 
-store-failures: $(VENV)/test.ok  ## minutes of every fault of a store, and their table in docs/store.md
-	$(BIN)/python -m tests.failover
+store-failures: $(VENV)/test.ok  ## minutes of every fault of a store, and their table; ARGS="busy"
+	$(BIN)/python -m tests.failover $(ARGS)
 
 check-deploy: $(VENV)/test.ok build/deploy/ok sbom  ## the manifests and the Dockerfile, without a cluster
 	$(BIN)/pytest -W error -m deploy tests/deploy $(ARGS)

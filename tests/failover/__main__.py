@@ -6,19 +6,18 @@ import sys
 
 from tests.failover.stories import STORIES
 from tests.failover.story import told_some
-from tests.failover.table import write
+from tests.failover.table import known, write
 from tests.hostile.client import ROOT
 
 
 async def main(names: list[str]) -> None:
-    """Tell the stories that are named; without a name all, and put their table into the page."""
+    """Tell the stories that are named, else all; each outcome as a line of JSON, and a row."""
     stories = [story for story in STORIES if not names or story.name in names]
     outcomes = []
     async for outcome in told_some(stories, ROOT / "build" / "failover"):
         outcomes.append(outcome)
         print(json.dumps(outcome.to_json()), flush=True)
-    if not names:
-        write(outcomes)
+    write([*(known() if names else []), *outcomes])
 
 
 if __name__ == "__main__":

@@ -39,10 +39,18 @@ def _row(found: Outcome) -> str:
     return f"| {' | '.join(map(str, cells))} |\n"
 
 
+def known() -> list[Outcome]:
+    """What an earlier run has left."""
+    if not RESULTS.exists():
+        return []
+    return [Outcome(**each) for each in json.loads(RESULTS.read_text())]
+
+
 def write(outcomes: Sequence[Outcome]) -> None:
-    """Keep the outcomes, and put their table into the page."""
+    """Keep the outcomes, the last of each story, and put their table into the page."""
+    latest = {outcome.name: outcome.to_json() for outcome in outcomes}
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps([outcome.to_json() for outcome in outcomes], indent=1) + "\n")
+    RESULTS.write_text(json.dumps(list(latest.values()), indent=1) + "\n")
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
