@@ -152,6 +152,9 @@ class Metrics:
         self.refused_requests = self._counter(
             "refused_requests", "Requests that were not passed on, by the answer's status", "status"
         )
+        self.gave_way = self._counter(
+            "connections_gave_way", "Unused connections that ended since there were too many"
+        )
         self.spliced_connections = self._counter(
             "spliced_connections", "HTTP/2 connections that went to the upstream as they came"
         )

@@ -270,7 +270,8 @@ class Variables:
     max_connections: int = _variable(
         values.count,
         "10000",
-        "How many connections there may be at once; one more is answered with 503.",
+        "How many connections there may be at once; one more takes the place of one that waits for "
+        "a request, or is answered with 503.",
     )
     trusted_proxies: Networks | None = _optional(
         values.networks,

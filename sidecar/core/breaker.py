@@ -13,7 +13,7 @@ MOST_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Closed while `opened` is 0. Instants are Unix seconds by the local clock.
+    """Closed while `opened` is 0. Instants are by `Clock.monotonic()`: a wall clock may step.
 
     While open, one renewal at a time asks the provider, to see; it is the `probing` one.
     """

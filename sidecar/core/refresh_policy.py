@@ -114,7 +114,8 @@ def is_over_alone(grant: Grant, now: float, *, tries: int, since: float, renewed
 
     Dex says so of a dismissed user, and of everybody while what is behind it is away. It was
     tried `tries` times after its token's end, first at `since`; `renewed_at` is when the
-    provider last renewed any other grant. Instants in Unix seconds by the local clock.
+    provider last renewed any other grant, both by one clock. `now` is in Unix seconds by the
+    local clock.
     """
     if tries < ALONE_TRIES:
         return False

@@ -103,11 +103,25 @@ class Cache:
             live = known.live = Live(known.value, grant.value)
         return live
 
-    def unconfirmed(self, key: SessionKey, since: float, now: float) -> Live | None:
-        """A session with its grant as they were known at `since` or later, if not ended."""
+    def missed_by_round(self, known: Known[T]) -> bool:
+        """Whether the last round left it out: somebody may have ended it meanwhile.
+
+        What an answer told of after that round began it could not ask for, and need not.
+        """
+        return known.told_at < self.round_at
+
+    def unconfirmed(
+        self, key: SessionKey, since: float, now: float, *, by_round: bool = False
+    ) -> Live | None:
+        """A session with its grant as they were known at `since` or later, if not ended.
+
+        `by_round`: only what the last round has not left out.
+        """
         known = self.sessions.get(key)
         grant = self.grants.get(known.value.grant_id) if known else None
         if known is None or grant is None or min(known.asked_at, grant.asked_at) < since:
+            return None
+        if by_round and (self.missed_by_round(known) or self.missed_by_round(grant)):
             return None
         known.used_at = grant.used_at = now
         return Live(known.value, grant.value)

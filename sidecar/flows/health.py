@@ -104,9 +104,9 @@ class ProviderHealth:
         """Whether the provider is taken to be away."""
         return bool(self._breaker.opened)
 
-    def retry_at(self, now: float) -> float:
-        """When a renewal may ask again, in Unix seconds; 0 where it may ask now."""
-        return self._breaker.retry_at(now)
+    def retry_at(self) -> float:
+        """When a renewal may ask again (`Clock.monotonic()`); 0 where it may ask now."""
+        return self._breaker.retry_at(self._clock.monotonic())
 
     def answered(self) -> None:
         """The provider has answered, whatever it said."""
@@ -115,7 +115,7 @@ class ProviderHealth:
     @contextmanager
     def judged(self, grant_id: str) -> Iterator[bool]:
         """Whether a grant's renewal may ask the provider; learn from it how the provider is."""
-        asking = self._breaker.ask(self._clock.now())
+        asking = self._breaker.ask(self._clock.monotonic())
         if asking is None:
             yield False
             return
@@ -126,7 +126,7 @@ class ProviderHealth:
             if not error.only_this_grant:
                 self._breaker = self._breaker.failed(
                     grant_id,
-                    self._clock.now(),
+                    self._clock.monotonic(),
                     at_least=error.retry_after_seconds,
                     share=int.from_bytes(self._random(2)) / 65536,
                 )

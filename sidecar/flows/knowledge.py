@@ -199,14 +199,16 @@ class Knowledge:
         return grant
 
     async def _may_be_put_back(self, known: Known[T], ends_at: float) -> bool:
-        """Whether the last round confirmed it, lately, and its own end has not passed.
+        """Whether the last round did not leave it out, and its own end has not passed.
 
         What no round looked after may have been ended by somebody whom the store has forgotten;
         so may what is known from before this process stood still.
         """
         now, cache = self._clock.monotonic(), self._cache
-        since = max(now - REMEMBERED_SECONDS, cache.round_at, cache.awake_since(now))
-        return known.asked_at >= since and ends_at > await self._store.now()
+        since = max(now - REMEMBERED_SECONDS, cache.awake_since(now))
+        if known.asked_at < since or cache.missed_by_round(known):
+            return False
+        return ends_at > await self._store.now()
 
     def _idle_ends_at(self, session: Session) -> float:
         return min(session.last_seen_at + self._idle_seconds, session.ends_at)

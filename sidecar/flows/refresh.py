@@ -186,13 +186,17 @@ class Refresh:
         retry_at = self._retry_at(grant, now)
         if retry_at <= now:
             await asyncio.shield(self._join(grant, 0.0))
-            retry_at = self._retry_at(grant, now)
+            retry_at = self._retry_at(grant, self._clock.now())
         return retry_at
 
     def _retry_at(self, grant: Grant, now: float) -> float:
-        """When a grant may be tried again: its own failures count, and the provider's."""
+        """When a grant may be tried again, in Unix seconds: `now` is the wall clock's.
+
+        Its own failures count, and the provider's. 0: there were none.
+        """
         setback = self._setbacks.of(grant.id)
-        return max(setback.retry_at if setback else 0.0, self._health.retry_at(now))
+        retry_at = max(setback.retry_at if setback else 0.0, self._health.retry_at())
+        return now + retry_at - self._clock.monotonic() if retry_at else 0.0
 
     async def _load(self, key: SessionKey) -> Live | None:
         live = await self._sessions.load(key)

@@ -170,9 +170,7 @@ class Sessions:
         """
         now = self._clock.monotonic()
         since = max(now - self.lifetimes.grace_seconds, self._cache.awake_since(now))
-        if not self.health.away:
-            since = max(since, self._cache.round_at)
-        return self._cache.unconfirmed(key, since, now)
+        return self._cache.unconfirmed(key, since, now, by_round=not self.health.away)
 
     async def _join_load(self, key: SessionKey) -> Live | None:
         if self._waiters >= _WAITERS:

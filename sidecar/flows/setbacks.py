@@ -26,7 +26,8 @@ class Setback:
     """How often in a row a grant's renewal failed, and until when it is left alone.
 
     `operator` says that somebody has to mend something; `alone` how many of the failures, after
-    the token's end and since `alone_since`, were about this grant and no other.
+    the token's end and since `alone_since`, were about this grant and no other. Instants are by
+    `Clock.monotonic()`: a wall clock that steps must leave no wait behind.
     """
 
     count: int
@@ -46,7 +47,7 @@ class Setbacks:
         self._log = runtime.log
         self._of: OrderedDict[str, Setback] = OrderedDict()
         self._told: set[str] = set()
-        self._renewed_at = 0.0
+        self._renewed_at = float("-inf")
 
     def of(self, grant_id: str) -> Setback | None:
         """A grant's setbacks; None when its last renewal went well."""
@@ -63,7 +64,7 @@ class Setbacks:
     def renewed(self, grant_id: str) -> None:
         """A renewal went well."""
         self.forget(grant_id)
-        self._renewed_at = self._clock.now()
+        self._renewed_at = self._clock.monotonic()
 
     def passing(self, grant: Grant, error: TryLater) -> None:
         """Nobody is to blame, or nobody knows who: it is tried again."""
@@ -103,7 +104,7 @@ class Setbacks:
         self, grant: Grant, *, at_least: float, operator: bool = False, alone: bool = False
     ) -> None:
         """Exponential, with full jitter, so that what failed together does not return together."""
-        now = self._clock.now()
+        now = self._clock.monotonic()
         before = self._of.pop(grant.id, None) or Setback(0, 0.0, False, 0, now)
         count = before.count + 1
         most = min(BACK_OFF_MOST_SECONDS, BACK_OFF_FIRST_SECONDS * 2 ** min(count, 16))

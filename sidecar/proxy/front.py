@@ -8,6 +8,7 @@ from sidecar.core.heads import OwnPath, values
 from sidecar.core.messages import RequestHead, RequestReader, check_beginning, check_length
 from sidecar.errors import RequestMalformed
 from sidecar.proxy.passes import Asked
+from sidecar.proxy.room import make_room
 from sidecar.proxy.sides import MOST_UNSENT, Middle
 from sidecar.proxy.site import Site
 from sidecar.proxy.tls import HANDSHAKE, TlsTransport
@@ -50,9 +51,9 @@ class Front(Watched):
         """A browser is there; one too many is told so."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by form only
         self.transport.set_write_buffer_limits(MOST_UNSENT)
-        too_many = len(self._site.connections) >= self._site.limits.connections
+        has_room = make_room(self._site, self._now())
         self._site.connections.add(self)
-        if too_many:
+        if not has_room:
             self._refuse(overloaded())
 
     def data_received(self, data: bytes) -> None:
@@ -78,6 +79,7 @@ class Front(Watched):
     def connection_lost(self, error: Exception | None) -> None:
         """The browser has left."""
         self._site.connections.discard(self)
+        self._site.leaving.discard(self)
         if self.draining and not self._site.connections:
             self._site.empty.set()
         self._ending = True

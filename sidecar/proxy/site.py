@@ -50,6 +50,8 @@ class Site:
     certificate: Certificate | None = None
     """With one, TLS is spoken on the port, and nothing else answered."""
     connections: set["Front"] = field(default_factory=set)
+    leaving: set["Front"] = field(default_factory=set)
+    """Those of the connections that have been ended to make room for others."""
     exchange: Callable[[Browser, Way, Asked, Memory, Body], Exchange] = Exchange
     """Makes the next request's: now and then one that is timed, or where somebody is told of
     each request, a `RecordedExchange`."""

@@ -59,6 +59,17 @@ class Watched(Wire):
         elif waited > limits.idle_seconds:
             self.transport.close()
 
+    def waits_since(self) -> float | None:
+        """Since when no whole request has come; None where one is under way, or it is ending."""
+        if self._middle is not None or self._own is not None or self._ending:
+            return None
+        return self._head_since if self._buffer else self._since
+
+    def give_way(self) -> None:
+        """End without a word, so that another connection has its place."""
+        self._ending = True
+        self.transport.close()
+
     def _check_lingering(self, now: float) -> None:
         limits, unsent = self._site.limits, self.transport.get_write_buffer_size()
         silent = now - self._since > limits.linger_seconds and not unsent

@@ -16,6 +16,7 @@ from tests.system.process import until_ready
 KILL_EVERY_SECONDS = 1.0
 # Replicas look twice a second at what the others have written.
 TOLD_WITHIN_SECONDS = 1.5
+STARTS_WITHIN_SECONDS = 5.0
 STALL_SECONDS = 1.5
 LOOKED_AT_SECONDS = HEALED_WITHIN_SECONDS = 10.0  # on a machine that has other work, too
 STOP_AT_SECONDS, LATEST_STOP_SECONDS = 5.0, 60.0
@@ -71,7 +72,11 @@ class Faults:
     async def _kill_and_flush(
         self, enough: Callable[[], bool], seconds: float, most: float
     ) -> None:
-        """A kill each second, every other one of a lease holder; one loss of all data."""
+        """A kill each second, every other one of a lease holder; one loss of all data.
+
+        Where processes need longer than that to start, the next kill waits for the last one: else
+        no replica would ever be there, and nothing could be asked of it.
+        """
         at = 0.0
         for number in itertools.count(1):
             # What took longer, on a slow machine, is not made up for by a burst.
@@ -86,6 +91,9 @@ class Faults:
             victim, halt = caught or self._anybody()
             self.kills.append(halt)
             await victim.die()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STARTS_WITHIN_SECONDS):
+                    await until_ready(victim.admin)
 
     def _anybody(self) -> tuple[Replica, Halt]:
         """Mostly the one that has just started, as when a replica dies again and again."""

@@ -110,6 +110,20 @@ class Replica:
         os.kill(self.pid, signal.SIGCONT)
         self.stopped = False
 
+    async def end(self) -> float:
+        """SIGTERM; when it had gone. An Ingress asks it nothing new from the start."""
+        self.stopped = True
+        os.kill(self.pid, signal.SIGTERM)
+        await self._until_gone()
+        return time.monotonic()
+
+    async def start_again(self) -> float:
+        """A new process; when it was ready."""
+        await self.start()
+        await until_ready(self.admin)
+        self.stopped = False
+        return time.monotonic()
+
     async def _until_gone(self) -> None:
         """Until the kernel has closed its sockets: a new process could not listen before."""
         async with asyncio.timeout(START_SECONDS):

@@ -45,6 +45,26 @@ PREFIX = "test:"
 RING = KeyRing([Key("k", b"k" * 32)])
 
 
+class SkewedClock:
+    """The same time as others', but for a wall clock that is ahead of theirs, and may step."""
+
+    def __init__(self, clock: PacedClock, ahead: float) -> None:
+        self.ahead = ahead
+        self._clock = clock
+
+    def now(self) -> float:
+        """Unix seconds, as this machine thinks."""
+        return self._clock.now() + self.ahead
+
+    def monotonic(self) -> float:
+        """What no step changes."""
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """As the others sleep."""
+        await self._clock.sleep(seconds)
+
+
 class FailingStore(MemoryStore):
     """A store whose next saves fail: before they happen, or with their reply lost.
 
@@ -158,8 +178,9 @@ class Flows:
         """The first replica."""
         return self.replicas[0]
 
-    async def add(self) -> Replica:
-        """Another replica."""
+    async def add(self, clock: SkewedClock | None = None) -> Replica:
+        """Another replica; with a clock of its own."""
+        own = clock or self.clock
         log = structlog.get_logger()
         tasks, metrics = Tasks(log), Metrics()
         http = await self.owned.enter_async_context(provider_session(total_seconds=10))
@@ -168,12 +189,12 @@ class Flows:
             ProviderAddresses(self.provider.issuer),
             "argo-cd",
             lambda: Credentials(secret="demo-secret"),
-            clock=self.clock,
+            clock=own,
             metrics=metrics,
             keys_seconds=5,
             profile=self.profile,
         )
-        runtime = Runtime(self.clock, os.urandom, tasks, metrics, log)
+        runtime = Runtime(own, os.urandom, tasks, metrics, log)
         schedule = Schedule(self.store, RefreshWindow(), BackgroundMode.ACTIVE)
         parts = session_parts(
             self.store,

@@ -871,6 +871,45 @@ async def test_what_the_last_round_did_not_confirm_is_not_put_back(
     assert await one.load(live) is None
 
 
+async def a_round_begins_while(here: Here, one: Replica, trip: str) -> None:
+    """The next trip of this kind has been asked for, and not answered, when a round begins."""
+
+    async def round_begins() -> None:
+        here.clock.advance(0.01)
+        await one.round()
+        here.clock.advance(0.01)
+
+    here.store.before_answer[trip] = round_begins
+
+
+async def test_a_login_whose_answer_came_while_a_round_was_under_way_is_put_back(
+    here: Here, one: Replica
+) -> None:
+    await a_round_begins_while(here, one, "attach")
+    live = await here.begun(one)
+    here.store.lose_all()
+    here.clock.advance(0.5)
+
+    await one.round()
+
+    assert await here.stored(live) == LIVES
+
+
+async def test_new_tokens_whose_answer_came_while_a_round_was_under_way_are_put_back(
+    here: Here, one: Replica, live: Live
+) -> None:
+    await a_round_begins_while(here, one, "save_grant")
+    newer = await here.renewed(one, live)
+    here.store.lose_all()
+    here.clock.advance(0.5)
+
+    await one.round()
+
+    found = await here.add().load(live)
+    assert found
+    assert found.grant.renewals == newer.grant.renewals
+
+
 async def test_a_session_served_through_an_outage_is_put_back_for_the_others(
     here: Here, one: Replica, live: Live
 ) -> None:

@@ -1,0 +1,108 @@
+"""Replicas whose clocks are wrong, or step: no storm of renewals, and nobody is logged out."""
+
+import pytest
+
+from sidecar.core.refresh_policy import MIN_INTERVAL_SECONDS
+from sidecar.core.session import SessionKey
+from sidecar.demo.misbehaviour import Answer
+from sidecar.errors import TryLater
+from tests.flows.replica import Flows, Replica, SkewedClock
+
+LIFE, LOOK_EVERY, HOUR = 300.0, 10.0, 3600.0
+FOUR_MINUTES = 240.0
+
+
+async def use(here: Flows, replicas: list[Replica], key: SessionKey, seconds: float) -> int:
+    """Use a session on all replicas for so long, each time with a token that is good upstream.
+
+    The upstream is in the replica's pod, and has its clock.
+    """
+    before = here.provider.refreshes
+    for _ in range(round(seconds / LOOK_EVERY)):
+        for replica in replicas:
+            live = await replica.refresh.current(key)
+            await replica.tasks.idle()
+            assert live
+            assert live.grant.tokens.id_token_expires_at > replica.runtime.clock.now()
+        here.clock.advance(LOOK_EVERY)
+    return here.provider.refreshes - before
+
+
+async def test_true_clocks_renew_once_in_each_window(here: Flows) -> None:
+    key = await here.logged_in()
+    replicas = [here.first, await here.add(), await here.add()]
+
+    assert HOUR / LIFE < await use(here, replicas, key, HOUR) <= 2 * HOUR / LIFE
+
+
+@pytest.mark.parametrize("ahead", [(60, -60), (FOUR_MINUTES, -FOUR_MINUTES), (290, 0)])
+async def test_skewed_replicas_serve_all_and_renew_now_and_then(
+    here: Flows, ahead: tuple[float, float]
+) -> None:
+    key = await here.logged_in()
+    skewed = [await here.add(SkewedClock(here.clock, each)) for each in ahead]
+
+    renewals = await use(here, [here.first, *skewed], key, HOUR)
+
+    assert renewals <= HOUR / MIN_INTERVAL_SECONDS
+    assert here.provider.reuses == 0
+
+
+@pytest.mark.parametrize("ahead", [FOUR_MINUTES, -FOUR_MINUTES])
+async def test_a_provider_whose_clock_is_minutes_off_ends_nobody_and_is_not_stormed(
+    here: Flows, ahead: float
+) -> None:
+    key = await here.logged_in()
+    others = SkewedClock(here.clock, -ahead)
+    replicas = [await here.add(others), await here.add(others)]
+
+    renewals = await use(here, replicas, key, HOUR)
+
+    assert renewals <= HOUR / MIN_INTERVAL_SECONDS
+    assert here.provider.reuses == 0
+
+
+@pytest.mark.parametrize("leap", [HOUR, 24 * HOUR])
+async def test_a_clock_that_leaps_and_comes_back_leaves_no_wait_behind(
+    here: Flows, leap: float
+) -> None:
+    """A renewal fails while the clock is wrong; once that is right, it is tried again soon."""
+    key = await here.logged_in()
+    clock = SkewedClock(here.clock, 0.0)
+    leaping = await here.add(clock)
+    assert await leaping.refresh.current(key)
+    here.clock.advance(LIFE + 1)
+    clock.ahead = leap
+    here.provider.script.append(Answer(status=503, headers={"Retry-After": "5"}))
+    with pytest.raises(TryLater):
+        await leaping.refresh.current(key)
+    clock.ahead = 0.0
+
+    here.clock.advance(31)
+
+    live = await leaping.refresh.current(key)
+    await leaping.tasks.idle()
+    assert live
+    assert live.grant.tokens.id_token_expires_at > here.clock.now()
+
+
+async def test_a_provider_that_was_away_is_asked_again_though_the_clock_stepped_back_meanwhile(
+    here: Flows,
+) -> None:
+    keys = [await here.logged_in() for _ in range(6)]
+    clock = SkewedClock(here.clock, 0.0)
+    leaping = await here.add(clock)
+    here.clock.advance(LIFE + 1)
+    clock.ahead = HOUR
+    here.provider.script.extend([Answer(status=503)] * 5)
+    for key in keys[:5]:
+        with pytest.raises(TryLater):
+            await leaping.refresh.current(key)
+    assert leaping.refresh.provider_away
+    clock.ahead = 0.0
+
+    here.clock.advance(31)
+
+    await leaping.refresh.renew_behind((await here.live(keys[5])).grant)
+
+    assert not leaping.refresh.provider_away
