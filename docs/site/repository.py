@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from posixpath import dirname, join, normpath
 
 from markdown_it import MarkdownIt
 from mkdocs.config.defaults import MkDocsConfig
@@ -15,6 +16,8 @@ BESIDE = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"]
 BLOCKS = ["blockquote", "h1", "h2", "h3", "h4", "li", "ol", "pre", "table", "tr", "ul"]
 MERMAID = "mermaid.js"
 PARTS = ["build/docs/node_modules/@mermaid-js/tiny/dist/mermaid.tiny.js", "docs/site/drawings.js"]
+# What MkDocs leaves as it is: HTML that stands in a page.
+WRITTEN = re.compile(r'((?:src|srcset|href)=")([^":#]+)(?=")')
 log = get_plugin_logger("repository")
 as_on_github = MarkdownIt("gfm-like", {"linkify": False, "html": True})
 
@@ -37,14 +40,22 @@ def _file(path: str, config: MkDocsConfig, to: str | None) -> File:
     return File(path, str(ROOT), config.site_dir, config.use_directory_urls, dest_uri=to)
 
 
-def on_page_content(html: str, *, page: Page, **_: object) -> str:
+def on_page_content(html: str, *, page: Page, files: Files, **_: object) -> str:
     """The page, with the script for its drawings; a warning if GitHub reads it otherwise."""
     expected = as_on_github.render(page.markdown or "")
     for tag in BLOCKS:
         ours, github = (len(re.findall(rf"<{tag}[ >]", text)) for text in (html, expected))
         if ours != github:
             log.warning("%s: %s <%s> here, %s on GitHub", page.file.src_uri, ours, tag, github)
+    html = WRITTEN.sub(lambda each: each[1] + _address(each[2], page, files), html)
     if 'class="mermaid"' not in html:
         return html
     # Before the theme's script, which would fetch it from elsewhere.
     return f'{html}<script src="{get_relative_url(MERMAID, page.url)}"></script>'
+
+
+def _address(written: str, page: Page, files: Files) -> str:
+    """Where a path in the repository is on the site; what is no path there as it is."""
+    path = normpath(join(dirname(page.file.src_uri), written))
+    file = files.get_file_from_path(path)
+    return file.url_relative_to(page.file) if file else written

@@ -19,7 +19,7 @@ from tests.system.test_browser import chromium
 
 pytestmark = pytest.mark.site
 SITE = ROOT / "build/site"
-LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
+LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "srcset", "link": "href"}
 
 
 class Addresses(HTMLParser):
