@@ -16,6 +16,7 @@ BESIDE = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"]
 BLOCKS = ["blockquote", "h1", "h2", "h3", "h4", "li", "ol", "pre", "table", "tr", "ul"]
 MERMAID = "mermaid.js"
 PARTS = ["build/docs/node_modules/@mermaid-js/tiny/dist/mermaid.tiny.js", "docs/site/drawings.js"]
+DRAWING = r'<div class="drawing">\g<0></div>'
 # What MkDocs leaves as it is: HTML that stands in a page.
 WRITTEN = re.compile(r'((?:src|srcset|href)=")([^":#]+)(?=")')
 log = get_plugin_logger("repository")
@@ -50,6 +51,7 @@ def on_page_content(html: str, *, page: Page, files: Files, **_: object) -> str:
     html = WRITTEN.sub(lambda each: each[1] + _address(each[2], page, files), html)
     if 'class="mermaid"' not in html:
         return html
+    html = re.sub(r'<pre class="mermaid">.*?</pre>', DRAWING, html, flags=re.DOTALL)
     # Before the theme's script, which would fetch it from elsewhere.
     return f'{html}<script src="{get_relative_url(MERMAID, page.url)}"></script>'
 
