@@ -50,6 +50,11 @@ RUN_BY = {
         "-d session=0123456789abcdef https://argocd.example.org/_sidecar/session",
         'curl … -d token="$TOKEN" -d action=end-others https://argocd.example.org/_sidecar/session',
     ],
+    f"{_HERE}what_reading_from_the_kubernetes_api_takes_is_what_the_page_says": [
+        ".venv/bin/python -c 'import resource as r, sidecar.app; "
+        "m = lambda: r.getrusage(0).ru_maxrss // 1024; a = m(); "
+        "import sidecar.adapters.kubernetes_api; print(m() - a)'",
+    ],
     f"{_HERE}a_tables_command_prints_the_table": [
         ".venv/bin/python -c 'from sidecar.config.documentation import configuration_table as t; "
         'print(t(), end="")\'',
@@ -117,6 +122,8 @@ RUN_BY = {
         "sidecar sessions",
         "sidecar sessions end",
     ],
+    "tests/bench/test_bench_commands.py::"
+    "test_what_an_operators_commands_take_is_measured_for_each": ["python -m bench.commands"],
     "tests/bench/test_bench_streams.py::"
     "test_open_streams_are_measured_for_each_kind_of_connection": ["python -m bench.streams"],
     "tests/bench/test_bench_told.py::"

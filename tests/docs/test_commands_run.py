@@ -142,6 +142,18 @@ async def test_a_person_ends_their_sessions_by_curl_as_printed(here: Place) -> N
     assert counts == [3, 2, 1]
 
 
+def test_what_reading_from_the_kubernetes_api_takes_is_what_the_page_says() -> None:
+    page, command = "docs/configuration.md", block("docs/configuration.md", "kubernetes_api")
+
+    done = subprocess.run(
+        ["sh", "-c", command.replace(".venv/bin/python", sys.executable)],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+
+    (said,) = re.findall(r"takes (\d+) MiB of memory", (ROOT / page).read_text())
+    assert int(said) / 2 < int(done.stdout) < int(said) * 2
+
+
 @pytest.mark.parametrize(
     ("path", "table"),
     [("CONTRIBUTING.md", configuration_table()), ("docs/attacks.md", attack_tables())],
