@@ -10,7 +10,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py fuzz test-attacks test-chaos check-deploy sbom docs bench bench-refresh dashboard-picture lint types lock clean
+.PHONY: help demo test test-py fuzz test-attacks test-chaos check-deploy sbom docs bench bench-refresh dashboard-picture demo-picture lint types lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench: $(VENV)/test.ok  ## minutes beside nginx, haproxy and mod_auth_openidc; A
 dashboard-picture: $(VENV)/test.ok  ## four minutes that end as docs/images/dashboard.svg; needs prometheus
 	$(BIN)/python -m bench.dashboard
 
+demo-picture: $(VENV)/test.ok $(VENV)/picture.ok  ## a minute that ends as docs/images/demo*; needs chromium
+	$(BIN)/python -m bench.demo_picture
+
 bench-refresh: $(VENV)/test.ok  ## minutes of measuring what renewals cost; ARGS="--quick"
 	$(BIN)/python -m bench.refresh $(ARGS)
 
@@ -67,6 +70,7 @@ lock: $(UV)  ## write requirements/ anew from pyproject.toml
 	$(COMPILE) pyproject.toml --extra uvloop --extra kubernetes --extra otel -c requirements/run.txt -o requirements/image.txt
 	$(COMPILE) --group deploy -o requirements/deploy.txt
 	$(COMPILE) --group docs -o requirements/docs.txt
+	$(COMPILE) --group picture -o requirements/picture.txt
 
 clean:  ## remove what these commands made
 	rm -rf .venv build dist tests/real/node_modules .*_cache .hypothesis

@@ -135,6 +135,7 @@ class RestApi:
             "renewals": self._seen.renewals(claims),
             "logins": self._logins() if self._logins else None,
             "unauthorized": self._seen.unauthorized,
+            "own_login": self._seen.own_logins > 0,
         }
         return api_answer({**times, **counts})
 

@@ -1,4 +1,7 @@
-"""`sidecar demo`: a provider, a stand-in for Argo CD and the sidecar, on free loopback ports."""
+"""`sidecar demo`: a provider, a stand-in for Argo CD and the sidecar, on free loopback ports.
+
+Beside them the same Argo CD without a sidecar, which logs in at its Dex by itself.
+"""
 
 import asyncio
 import base64
@@ -33,6 +36,8 @@ class Demo:
     address: str
     provider: DemoProvider
     argocd: Argocd
+    alone: str
+    """Where Argo CD is alone; a host of its own, since browsers share cookies among ports."""
 
 
 async def main(sidecar: Sidecar, *, check: bool, token_seconds: int = TOKEN_SECONDS) -> int:
@@ -58,7 +63,11 @@ async def running(sidecar: Sidecar, *, token_seconds: int) -> AsyncIterator[Demo
         ),
         now=time.time,
     )
-    async with valkey() as store_url, provider.running() as issuer:
+    async with (
+        valkey() as store_url,
+        provider.running() as issuer,
+        _alone(token_seconds) as alone,
+    ):
         argocd = Argocd(
             ArgocdSettings(issuer=issuer, url=address),
             now=time.time,
@@ -79,13 +88,37 @@ async def running(sidecar: Sidecar, *, token_seconds: int) -> AsyncIterator[Demo
                 "SIDECAR_AUDIT_LOG": "off",
             }
             async with sidecar(environment):
-                yield Demo(address, provider, argocd)
+                yield Demo(address, provider, argocd, alone)
+
+
+@asynccontextmanager
+async def _alone(token_seconds: int) -> AsyncIterator[str]:
+    """Where Argo CD's stand-in is without a sidecar, at a provider of its own that is its Dex."""
+    port = _free_port()
+    address = f"http://localhost:{port}"
+    provider = DemoProvider(
+        ProviderSettings(
+            redirect_uris=(f"{address}/auth/callback",),
+            id_token_seconds=token_seconds,
+            requires_pkce=False,
+        ),
+        now=time.time,
+    )
+    async with provider.running() as issuer:
+        argocd = Argocd(
+            ArgocdSettings(issuer=issuer, url=address, dex_server=issuer),
+            now=time.time,
+            logins=lambda: provider.logins,
+        )
+        async with argocd.running(port=port):
+            yield address
 
 
 async def _show(demo: Demo, token_seconds: int) -> None:
     """Say where to look, then one line per renewal, for ever."""
     print(
         f"\n  Open      {demo.address}\n  User      {ADA.name}\n  Password  {ADA.password}\n\n"
+        f"  Without the sidecar: {demo.alone}\n\n"
         f"  ID tokens end after {token_seconds} seconds. Ctrl-C stops everything.\n",
         flush=True,
     )

@@ -4,7 +4,7 @@ import heapq
 
 from sidecar.proxy.site import Site
 
-SPARED_SECONDS = 1.0
+SPARED_SECONDS = 0.5
 """Who has connected, or been answered, this lately may be about to send a request."""
 _AT_ONCE = 50
 """A fiftieth of all gives way at once: looking for them takes longer than ending them."""
@@ -13,8 +13,8 @@ _AT_ONCE = 50
 def make_room(site: Site, now: float) -> bool:
     """Whether there is room for one more, if need be at the cost of those who ask for nothing.
 
-    Who has waited the longest without a whole request goes first: strangers who hold connections
-    open, or send their heads a byte at a time, keep nobody out who has something to ask.
+    Who has kept us waiting the longest goes first: strangers who hold connections open, send their
+    heads a byte at a time or their bodies not at all, keep nobody out who has something to ask.
     """
     most = site.limits.connections
     if len(site.connections) - len(site.leaving) < most:

@@ -60,15 +60,20 @@ class Watched(Wire):
             self.transport.close()
 
     def waits_since(self) -> float | None:
-        """Since when no whole request has come; None where one is under way, or it is ending."""
-        if self._middle is not None or self._own is not None or self._ending:
+        """Since when the browser owes bytes of a request; None where it does not, or it ends."""
+        if self._own is not None or self._ending:
             return None
+        if self._middle is not None:
+            return self._since if self._middle.waits_for_browser() else None
         return self._head_since if self._buffer else self._since
 
     def give_way(self) -> None:
-        """End without a word, so that another connection has its place."""
-        self._ending = True
-        self.transport.close()
+        """End, so that another connection has its place."""
+        if self._middle is not None:
+            self._too_slow(self._middle)
+        else:
+            self._ending = True
+            self.transport.close()
 
     def _check_lingering(self, now: float) -> None:
         limits, unsent = self._site.limits, self.transport.get_write_buffer_size()

@@ -295,7 +295,8 @@ async def stack(
         await made.port.aclose(seconds=0.2)
         server.close()
         for peer in upstream.connections:
-            peer.writer.transport.abort()
+            with suppress(AttributeError):  # asyncio's, where it ended after its last byte
+                peer.writer.transport.abort()
         await made.site.way.tasks.aclose(seconds=1)
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 from sidecar.proxy.room import SPARED_SECONDS, make_room
 from sidecar.proxy.site import Limits
-from tests.proxy.stack import OK, Peer, Stack, get, stack
+from tests.proxy.stack import OK, Peer, Stack, get, request, stack, status
 from tests.world import eventually
 
 
@@ -49,6 +49,20 @@ async def test_a_head_that_comes_a_byte_at_a_time_gives_way() -> None:
 
         assert room(here)
         assert await slow.closed()
+
+
+async def test_a_body_that_does_not_come_gives_way_with_408() -> None:
+    async def talk(peer: Peer) -> None:
+        await peer.until(b"hello")
+        await peer.rest()
+
+    async with stack(talk, limits=Limits(connections=1)) as here:
+        slow = await here.client()
+        await slow.send(request("POST", "/x", "Content-Length: 10", body=b"hello"))
+        await eventually(lambda: b"hello" in here.upstream.got)
+
+        assert room(here)
+        assert status(await slow.rest()) == 408
 
 
 async def test_who_has_connected_or_been_answered_lately_is_spared() -> None:

@@ -67,6 +67,16 @@ async def shot(page: Page, name: str) -> None:
     await page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
+async def sign_in(page: Page, address: str) -> None:
+    """As the demo's person, until the page shows a token."""
+    await page.goto(address)
+    await page.click("#login")
+    await page.fill("input[name=user]", "ada")
+    await page.fill("input[name=password]", "ada")
+    await page.press("input[name=password]", "Enter")
+    await page.wait_for_function("/\\d/.test(document.querySelector('#countdown')?.textContent)")
+
+
 @pytest.mark.timeout(120)
 async def test_a_person_logs_in_once_and_the_page_stays_logged_in() -> None:
     async with (
@@ -119,3 +129,18 @@ async def test_a_person_who_cancels_sees_why_and_can_start_again() -> None:
         await page.click("text=Sign in again")
 
         await page.wait_for_selector("input[name=password]")
+
+
+@pytest.mark.timeout(120)
+async def test_without_a_sidecar_a_person_is_at_the_login_when_the_token_ends() -> None:
+    async with (
+        demo.running(sidecar_with, token_seconds=TOKEN_SECONDS) as parts,
+        chromium_page() as page,
+    ):
+        await sign_in(page, parts.alone)
+        await page.fill("#work", "not saved yet")
+
+        await page.wait_for_selector("input[name=password]")
+
+        assert not page.url.startswith(parts.alone)
+        assert parts.provider.logins == 0, "it has a provider of its own"
