@@ -117,8 +117,18 @@ RUN_BY = {
     "test_all_with_revoke_takes_grants_that_no_session_has_any_more": [
         "sidecar sessions end --all --yes --revoke"
     ],
+    "tests/commands/test_rules.py::test_the_documentation_shows_what_the_command_prints": [
+        "sidecar rules try rules.yaml --token-file token",
+    ],
+    "tests/system/test_command_line.py::"
+    "test_a_file_of_rules_is_checked_and_tried_from_the_command_line": [
+        "sidecar rules check",
+        "sidecar rules check rules.yaml",
+        "sidecar rules try",
+    ],
     "tests/commands/test_sessions.py::"
     "test_a_users_sessions_end_for_their_browsers_and_nobody_elses": [
+        "sidecar sessions end --user NAME",
         "sidecar sessions",
         "sidecar sessions end",
     ],
@@ -151,6 +161,7 @@ BY_ANOTHER = {
 
 BY_HAND = {
     "clean": "takes away what the others are using",
+    "demo-picture": "a minute of a browser before the demo, which is filmed",
     "dashboard-picture": "four minutes at Prometheus; tests/bench/test_panels.py has its parts",
     "lock": "asks the package index what is newest",
 }
@@ -161,6 +172,29 @@ ELSEWHERE = {
         "argocd login --sso",
         "argocd login argocd.example.org --grpc-web",
         "argocd login localhost:8090 --username admin",
+        "argocd --grpc-web",
+        "argocd account generate-token --account ci --expires-in 2160h > ci",
+        "argocd proj role create-token default deployer --expires-in 2160h --token-only",
+    ],
+    "Argo Workflows' own command line, and an Argo Workflows": [
+        "export ARGO_SERVER=workflows.example.org:443 ARGO_HTTP1=true ARGO_SECURE=true "
+        'ARGO_TOKEN="Bearer $TOKEN"',
+        "argo submit -n argo --from workflowtemplate/build --wait",
+    ],
+    "a provider's account for a machine, and an Argo CD that takes its token": [
+        'ARGOCD_AUTH_TOKEN=$(curl -sSf -u "argocd-ci:$CLIENT_SECRET" '
+        "-d grant_type=client_credentials "
+        "https://keycloak.example.org/realms/main/protocol/openid-connect/token "
+        "| jq -r .access_token)",
+        'curl -sSf -H "Authorization: Bearer $ARGOCD_AUTH_TOKEN" '
+        "https://argocd.example.org/api/v1/applications",
+        "curl -sSf https://argocd.example.org/api/dex/token --user argocd-machines:not-a-secret "
+        "--data-urlencode connector_id=github-actions "
+        "--data-urlencode grant_type=urn:ietf:params:oauth:grant-type:token-exchange "
+        '--data-urlencode "scope=openid profile federated:id" '
+        "--data-urlencode requested_token_type=urn:ietf:params:oauth:token-type:id_token "
+        "--data-urlencode subject_token_type=urn:ietf:params:oauth:token-type:id_token "
+        '--data-urlencode "subject_token=$GITHUB_TOKEN_FOR_DEX" | jq -r .access_token',
     ],
     "a container engine; tests/deploy/test_dockerfile.py does what the Dockerfile says": [
         "docker build -t argocd-token-refresh:0.1.0 .",
@@ -187,6 +221,8 @@ ELSEWHERE = {
     "a cluster": [
         "kubectl -n argocd create secret generic argocd-token-refresh "
         "--from-literal=SIDECAR_STORE_URL='redis://:<password>@<host>:6379/0'",
+        "kubectl -n argo exec deploy/argo-server -c token-refresh -- sidecar doctor",
+        "kubectl -n argocd create secret generic argocd-machine-tokens --from-file=ci && rm ci",
         "kubectl -n argocd delete ingress argocd-token-refresh",
         "kubectl -n argocd get pods",
         "kubectl -n argocd get secret argocd-initial-admin-secret "

@@ -15,7 +15,9 @@ KNOWN = [*chain.from_iterable([*RUN_BY.values(), *ELSEWHERE.values()])]
 MADE = {target: command for command in FOUND for target in re.findall(r"^make ([a-z-]+)", command)}
 TESTS = [*RUN_BY, *(by for by in BY_ANOTHER.values() if "::" in by)]
 MAKEFILE = (ROOT / "Makefile").read_text()
-OURS = [command for command in FOUND if re.match(r"sidecar (?!sessions$)", command)]
+OURS = [
+    command for command in FOUND if re.match(r"sidecar (?!sessions$|rules (check|try)$)", command)
+]
 
 
 def test_the_pages_name_commands() -> None:
