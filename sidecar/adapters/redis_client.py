@@ -6,6 +6,7 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 
 
 def redis_client(
@@ -30,6 +31,8 @@ def redis_client(
             socket_connect_timeout=connect_seconds,
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
+            # Once: each connection would read the library's version from its metadata.
+            driver_info=DriverInfo(),
             **options,
             **(tls if url.startswith("rediss:") else {}),
         )
