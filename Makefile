@@ -8,7 +8,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py fuzz test-attacks test-chaos check-deploy sbom bench bench-refresh dashboard-picture demo-picture lint types lock clean
+.PHONY: help demo test test-py fuzz test-attacks test-chaos soak check-deploy sbom bench bench-refresh dashboard-picture demo-picture lint types lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ fuzz: $(VENV)/test.ok  ## twenty seconds of coverage-guided fuzzing; FUZZ="answe
 
 test-chaos: $(VENV)/test.ok  ## minutes of killed replicas and lost data; CHAOS_SEED=7 repeats a run
 	$(BIN)/pytest -W error -m chaos tests/chaos $(ARGS)
+
+soak: $(VENV)/test.ok  ## ten minutes of people and broken networks; SOAK_SECONDS=60, CHAOS_SEED=7
+	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -W error -m tests.soak
 
 check-deploy: $(VENV)/test.ok build/deploy/ok sbom  ## the manifests and the Dockerfile, without a cluster
 	$(BIN)/pytest -W error -m deploy tests/deploy $(ARGS)
