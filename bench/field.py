@@ -1,10 +1,11 @@
 """All that takes part: an upstream, a Valkey, a provider, and the proxies, each with a session."""
 
+import json
 import tempfile
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aiohttp import ClientSession
@@ -15,12 +16,15 @@ from bench.machine import cores, on_core, pin
 from bench.place import PUBLIC_URL, TOKEN_LENGTH, Maker, Replica, maker, replica
 from bench.provider import provider
 from bench.serving import HOST
-from bench.tokens import LIFE_SECONDS, id_token
+from bench.tokens import CLIENT_ID, LIFE_SECONDS, id_token
 from sidecar.demo.valkey import valkey
 from tests.world import free_port
 
 DIRECT, NGINX, HAPROXY, OPENIDC = "direct", "nginx", "haproxy", "mod_auth_openidc"
 SIDECAR, PLAIN, UNCACHED = "sidecar", "sidecar_asyncio", "sidecar_uncached"
+SESSION, MACHINE = "session", "machine"
+"""A sidecar with rules for machines, asked by a session, and by a machine's verified token."""
+API_TOKEN = "eyJhbGciOiJIUzI1NiJ9.bench." + "0" * 43
 NUMBERED = "sidecar_numbered"
 """The sidecar, asked by requests that differ in a field, as behind an Ingress that numbers them."""
 OF_OURS = (SIDECAR, PLAIN, UNCACHED)
@@ -48,6 +52,8 @@ class Peer:
     pid: int
     cookie: str
     host: str = _PUBLIC_HOST
+    bearer: str = ""
+    """A machine's token, which comes in the place of the cookie."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,8 @@ class Field:
 
     def fields(self, peer: Peer) -> list[str]:
         """The fields of a request."""
-        return [f"Host: {peer.host}", *_FIELDS, f"Cookie: {peer.cookie}"]
+        bearer = f"Authorization: Bearer {peer.bearer}"
+        return [f"Host: {peer.host}", *_FIELDS, bearer if peer.bearer else f"Cookie: {peer.cookie}"]
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[Redis]:
@@ -105,6 +112,9 @@ async def _started(
     found = {DIRECT: Peer(DIRECT, up, up_pid, f"argocd.token={token}")}
     for name in names - {DIRECT}:
         found[name] = await ground.peer(name, owned)
+    if SESSION in found:
+        bearer = await asked.machine_token()
+        found[MACHINE] = replace(found[SESSION], name=MACHINE, cookie="", bearer=bearer)
     return Field(found, up, http, making, store_url)
 
 
@@ -122,7 +132,7 @@ class _Ground:
 
     async def peer(self, name: str, owned: AsyncExitStack) -> Peer:
         """A proxy that was started, with somebody logged in."""
-        if name in OF_OURS:
+        if name in (*OF_OURS, SESSION):
             return await self._ours(name, owned)
         if name == OPENIDC:
             return await self._openidc(owned)
@@ -145,9 +155,21 @@ class _Ground:
     async def _ours(self, name: str, owned: AsyncExitStack) -> Peer:
         store_url = f"redis://{HOST}:{self.store_port}/0"
         environment = sidecar_environment(f"http://{HOST}:{self.upstream}", self.issuer, store_url)
+        if name == SESSION:
+            environment |= _machine_rules(self.issuer, self.folder)
         running = await owned.enter_async_context(ours(name, environment, self.folder, self.core))
         made = await self.making.session(f"user-of-{name}", ends_at=time.time() + LIFE_SECONDS)
         return Peer(name, running.port, running.pid, made.cookie)
+
+
+def _machine_rules(issuer: str, folder: Path) -> dict[str, str]:
+    """Rules by which the provider's tokens are a machine's."""
+    rules, token = folder / "rules.yaml", folder / "api-token"
+    token.write_text(API_TOKEN)
+    trusted = {"name": "bench", "issuer": issuer, "audiences": [CLIENT_ID]}
+    rule = {"name": "all", "if": "sub != ''", "token_file": str(token)}
+    rules.write_text(json.dumps({"issuers": [trusted], "rules": [rule]}))
+    return {"SIDECAR_MACHINE_RULES": str(rules)}
 
 
 def sidecar_environment(up: str, issuer: str, store_url: str) -> dict[str, str]:

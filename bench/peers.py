@@ -105,7 +105,11 @@ async def upstream(folder: Path, core: int) -> AsyncIterator[tuple[int, int]]:
     for name, length in _BODIES.items():
         (files / name).write_bytes(b"x" * length)
     server = f"""
-        map $http_cookie $known {{ default 0; "~^argocd\\.token=ey" 1; }}
+        map "$http_cookie$http_authorization" $known {{
+            default 0;
+            "~^argocd\\.token=ey" 1;
+            "~^Bearer ey[^.]*\\.bench\\." 1;
+        }}
         server {{
             listen {HOST}:{port} backlog=4096;
             root {root};

@@ -156,6 +156,11 @@ class ProviderHandle:
         """How many refreshes came."""
         return int((await self._get("count"))["refreshes"])
 
+    async def machine_token(self) -> str:
+        """A token of an hour, which it has signed."""
+        async with self._http.post(f"{self.issuer}/token", data={"code": "machine"}) as answer:
+            return str(json.loads(await answer.read())["id_token"])
+
     async def seen(self) -> Seen:
         """All that came."""
         found = await self._get("seen")

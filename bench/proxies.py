@@ -15,7 +15,7 @@ import structlog
 from bench import page, peers, report
 from bench.field import DIRECT, NGINX, OPENIDC, PLAIN, SIDECAR, UNCACHED
 from bench.machine import versions
-from bench.rates import few, saturated_1k, saturated_100k, steady
+from bench.rates import few, machines, saturated_1k, saturated_100k, steady
 from bench.report import Found, Part, Row, at_least, at_most, below, measure, value_of
 from bench.serving import ROOT
 from bench.trips import trips
@@ -28,6 +28,7 @@ PARTS: Mapping[str, Part] = {
     "saturated_100k": saturated_100k,
     "steady": steady,
     "few": few,
+    "machines": machines,
     "trips": trips,
     "streams": streams,
     "uploads": uploads,
@@ -38,6 +39,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {
     "saturated_1k": {"peers": (NGINX, OPENIDC, SIDECAR, PLAIN, UNCACHED), **_LESS},
     "saturated_100k": {"peers": (NGINX, SIDECAR, PLAIN), **_LESS},
     "steady": {"peers": (NGINX, SIDECAR, PLAIN), **_LESS},
+    "machines": _LESS,
     "few": {"peers": (DIRECT, NGINX, SIDECAR), **_LESS},
     "trips": {"seconds": 2.0},
     "streams": {"streams": 500},
@@ -48,6 +50,7 @@ RATIOS = {
     "rps_1k_vs_nginx": "saturated_1k.rps_ratio.sidecar",
     "rps_1k_vs_mod_auth_openidc": "saturated_1k.rps_vs_mod_auth_openidc",
     "rps_100k_vs_nginx": "saturated_100k.rps_ratio.sidecar",
+    "rps_machine_vs_session": "machines.rps_ratio.machine",
     "kib_per_idle_stream": "streams.kib_each.sidecar",
 }
 _PLAIN_SHARE = 0.7
@@ -69,6 +72,8 @@ ROWS: tuple[Row, ...] = (
     at_least(0.75, "saturated_100k.rps_ratio.sidecar", "requests/s, 100 KiB, nginx = 1"),
     at_least(0.75, "saturated_100k.per_core_ratio.sidecar", "the same for a second of CPU time"),
     below(0.08, "few.added_ms.sidecar", "ms added to half of the requests, 4 connections"),
+    at_least(0.8, "machines.rps_ratio.machine", "requests/s of a machine, a session's = 1"),
+    at_least(0.8, "machines.per_core_ratio.machine", "the same for a second of CPU time"),
     at_most(0.01, "trips.warm", "trips to the store for a request of a session in use"),
     Row(
         "trips.cold",

@@ -4,7 +4,19 @@ from collections.abc import Callable, Collection
 from statistics import median
 from typing import Any
 
-from bench.field import ALL, DIRECT, NGINX, NUMBERED, OPENIDC, PLAIN, SIDECAR, UNCACHED, field
+from bench.field import (
+    ALL,
+    DIRECT,
+    MACHINE,
+    NGINX,
+    NUMBERED,
+    OPENIDC,
+    PLAIN,
+    SESSION,
+    SIDECAR,
+    UNCACHED,
+    field,
+)
 from bench.load import Ran, paced, saturated
 from bench.rounds import Turn, medians, ratios, rounds
 
@@ -96,6 +108,16 @@ async def few(*, peers: Collection[str] = ALL, times: int = 3, seconds: int = 1)
         for name, turns in found.items()
     }
     return {"p50_ms": medians(found, DIRECT, figure, digits=3), "added_ms": added}
+
+
+async def machines(*, times: int = 3, seconds: int = 2) -> dict[str, Any]:
+    """A machine whose token is verified, beside a session of the same process: 1 KiB."""
+    async with field([SESSION]) as places:
+
+        async def turn(name: str) -> Ran:
+            return await saturated(places, places.peers[name], "1k", seconds=seconds)
+
+        return await _compared(turn, SESSION, [MACHINE], times, _RATES)
 
 
 async def _compared(

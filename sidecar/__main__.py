@@ -1,4 +1,4 @@
-"""The command line: `sidecar run`, `config`, `doctor`, `sessions`, `keys`, `demo`, `version`."""
+"""The command line: `sidecar run`, `config`, `doctor`, `sessions`, `keys`, `rules`, `demo`."""
 
 import asyncio
 import gc
@@ -20,7 +20,7 @@ from sidecar.config.settings import Config
 from sidecar.errors import ConfigurationError
 from sidecar.loading import loading
 from sidecar.logs import configure_logging
-from sidecar.operating import add, add_keys, add_sessions
+from sidecar.operating import add, add_keys, add_rules, add_sessions
 
 if TYPE_CHECKING:
     from sidecar.doctor.signing_in import User
@@ -60,6 +60,7 @@ def _parser() -> ArgumentParser:
     )
     add_sessions(commands)
     add_keys(commands)
+    add_rules(commands)
     add(commands, "version", version)
     return parser
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -82,11 +83,13 @@ async def running(
     checks: Mapping[str, Check] | None = None,
     confirms: bool = True,
     tracer: Tracer | None = None,
+    account: Path = edges.ACCOUNT,
 ) -> AsyncIterator[Running]:
     """The sidecar and all it owns, serving until exit, closed in reverse order.
 
     With `load` the configuration is loaded again when its files change. What readiness tells of
-    more than its own parts is in `checks`. A `tracer` takes the place of the configured one.
+    more than its own parts is in `checks`. A `tracer` takes the place of the configured one. In the
+    folder `account` is the pod's service account, for who asks the Kubernetes API.
     Without `confirms` what the sidecar knows holds for a second, nothing lost is put back, and
     changes are looked for only when asked to: for a clock that only moves when it is told to.
 
@@ -102,7 +105,7 @@ async def running(
         if tracer is None:
             tracer = await owned.enter_async_context(edges.tracing(config, log))
         runtime = Runtime(clock, os.urandom, tasks, metrics, log, audit, tracer)
-        made = Composition(runtime, config, confirms=confirms)
+        made = Composition(runtime, config, confirms=confirms, account=account)
         owned.push_async_callback(made.aclose)
         owned.push_async_callback(tasks.aclose, seconds=WORK_SECONDS)
         changes = Changes(config, load or (lambda: config), made.use, runtime)
@@ -155,7 +158,7 @@ async def _serve_public(
         face.paths,
         pages,
         edges.limits(config),
-        http2=config.http2,
+        http2=edges.splices_http2(config),
         metrics=runtime.metrics,
         certificate=edges.certificate(config, runtime),
     )

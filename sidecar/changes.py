@@ -72,7 +72,7 @@ class Changes:
                 self._log.error("argocd_config", weight=finding.weight, finding=str(finding))
             else:
                 self._log.warning("argocd_config", weight=finding.weight, finding=str(finding))
-        if not config.argocd.takes_over_logins:
+        if not config.argocd.takes_over_logins and not config.argocd.leaves_logins:
             self._metrics.alarms.labels("logins_pass").inc()
             self._log.error(
                 "logins_pass",

@@ -7,6 +7,7 @@ A *face* is cheap: the pages and the gate, with all that a configuration says of
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import ClientSession
 
@@ -31,8 +32,12 @@ from sidecar.flows.own_sessions import OwnSessions
 from sidecar.flows.records import Client
 from sidecar.flows.tasks import Runtime
 from sidecar.line import Line
+from sidecar.machine_accounts import MachineAccounts
+from sidecar.machine_line import MachineLine
 from sidecar.proxy.gate import Gate
+from sidecar.proxy.machine_gate import MachineGate
 from sidecar.proxy.passes import NoLogins, Rules
+from sidecar.proxy.workflows_gate import WorkflowsGate
 from sidecar.web.admin import Check, checked
 from sidecar.web.auth import AuthEndpoints, Endpoint
 from sidecar.web.backchannel import BackchannelEndpoint
@@ -74,6 +79,7 @@ class Composition:
         config: Config,
         *,
         confirms: bool,
+        account: Path,
     ) -> None:
         self._runtime = runtime
         self._reach(config)
@@ -82,6 +88,8 @@ class Composition:
         # Opened when it is needed first; another one needs another process.
         self._store: RedisStore | MemoryStore | None = None
         self._line: Line | None = None
+        self._machines = MachineLine(runtime)
+        self._accounts = MachineAccounts(runtime, os.environ, account)
         self.observed: ObservedLogins | None = None
         """Who keeps what comes of the upstream's own logins, while they are observed."""
         observes = config.login is LoginMode.OBSERVED
@@ -104,6 +112,7 @@ class Composition:
                 await http.close()
         if self._line is not None:
             await self._line.stop_seeding()
+        await self._machines.aclose()
         if isinstance(self._store, RedisStore):
             await self._store.aclose()
 
@@ -115,14 +124,18 @@ class Composition:
         line = self._line_for(config) if config.argocd.takes_over_logins else None
         if self._line is not None and self._line is not line:
             self._leave(self._line)
-        face = self._login_face(config, line) if line else self._open_face(config)
+        if config.argocd.leaves_logins:
+            face = self._workflows_face(config)
+        else:
+            face = self._login_face(config, line) if line else self._open_face(config)
         if self.own.auth is not None:
             self._retire(auth=self.own.auth)
         self._line, self.observed = line, face.observed
         self.own.auth, self.own.paths = face.auth, face.paths
         self.own.earlier = [old.auth for old in reversed(self._retired) if old.auth is not None]
         self._check(line)
-        self._runtime.metrics.takes_over_logins.set(line is not None)
+        leaves = config.argocd.leaves_logins
+        self._runtime.metrics.takes_over_logins.set(line is not None or leaves)
         self.show(face, config)
         return face
 
@@ -225,6 +238,7 @@ class Composition:
             metrics=runtime.metrics,
             observer=observed,
             log_out=logout.log_out,
+            machines=self._machine_gate(config),
         )
         return Face(gate, paths, auth.login_url, auth, observed)
 
@@ -259,19 +273,43 @@ class Composition:
             OwnPath.SIGNED_OUT: pages.signed_out,
         }
 
+    def _workflows_face(self, config: Config) -> Face:
+        """Where logins and sessions are Argo Workflows': these are renewed, and machines enter."""
+        # Its paths are those behind an Ingress that takes the base path away.
+        paths = Paths(takes_over_logins=False, upstream=config.upstream_kind)
+        gate = WorkflowsGate(
+            _open_rules(config, paths),
+            public_url=config.public_url,
+            renews=config.sso_renewal,
+            remembered_seconds=config.session_idle_timeout,
+            now=self._runtime.clock.now,
+            metrics=self._runtime.metrics,
+            machines=self._machine_gate(config),
+        )
+        return Face(gate, paths, f"{config.root_path}/login")
+
     def _open_face(self, config: Config) -> Face:
         """Where logins are Argo CD's: everything passes, less our cookies."""
         paths = Paths(config.root_path, takes_over_logins=False, upstream=config.upstream_kind)
-        rules = Rules(
-            CookieJar(config.public_url),
-            paths,
-            Sites(config.public_url),
-            frozenset(),
-            mirror=False,
-            min_token_life=0.0,
+        gate = Gate(
+            NoLogins(),
+            NoLogins(),
+            _open_rules(config, paths),
+            metrics=self._runtime.metrics,
+            machines=self._machine_gate(config),
         )
-        gate = Gate(NoLogins(), NoLogins(), rules, metrics=self._runtime.metrics)
         return Face(gate, paths, f"{paths.root}/auth/login")
+
+    def _machine_gate(self, config: Config) -> MachineGate | None:
+        """Who decides over machines' requests; None where no rules are set."""
+        if config.machine_rules is None:
+            return None
+        rules = config.machine_rules
+        self._machines.accounts = self._accounts.tokens(rules)
+        machines = self._machines.follow(rules, config, self._accounts.annotated(rules, config))
+        for http in self._machines.leaving():
+            self._retire(http=http)
+        return MachineGate(machines, config.upstream_kind)
 
     def _check(self, line: Line | None) -> None:
         """What readiness tells of; the mapping is the same for as long as the process lives."""
@@ -325,6 +363,18 @@ def _rules(config: Config, jar: CookieJar, paths: Paths) -> Rules:
         token_cookie=edges.token_cookie(config),
         session_seconds=config.session_max_lifetime,
         most_mirrored=config.max_head_size - _BESIDE_THE_TOKEN,
+    )
+
+
+def _open_rules(config: Config, paths: Paths) -> Rules:
+    """Where no session is ours."""
+    return Rules(
+        CookieJar(config.public_url),
+        paths,
+        Sites(config.public_url),
+        frozenset(),
+        mirror=False,
+        min_token_life=0.0,
     )
 
 

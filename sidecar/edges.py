@@ -4,6 +4,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from aiohttp import ClientSession
 from structlog.typing import FilteringBoundLogger
@@ -15,10 +16,12 @@ from sidecar.adapters.provider_http import Way, provider_session
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.adapters.traced import provider_trace, traced_store
 from sidecar.adapters.upstream import ArgoCd, NobodyToTell
+from sidecar.config.argocd_folder import file_signature
 from sidecar.config.settings import Config
-from sidecar.config.tls import provider_tls, server_tls, upstream_tls
+from sidecar.config.tls import provider_authorities, provider_tls, server_tls, upstream_tls
 from sidecar.core.client_authentication import Credentials
 from sidecar.core.cookies import TokenCookie
+from sidecar.core.machine_rules import TrustedIssuer
 from sidecar.core.provider_addresses import (
     BROWSER_ENDPOINTS,
     SERVER_ENDPOINTS,
@@ -37,6 +40,7 @@ from sidecar.proxy.traced import TracedPool
 from sidecar.tracing import NO_TRACING, Tracer
 
 _DEX_SECONDS = 30.0  # its connector may ask others, and the upstream waits as long as it likes
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 KEY_PREFIX = "argocd-token-refresh:"
 
 
@@ -117,6 +121,26 @@ def provider(
         keys_seconds=config.timings.keys_seconds,
         profile=provider_profile(config),
     )
+
+
+def issuer_way(issuer: TrustedIssuer, config: Config) -> tuple[object, ...]:
+    """How a trusted issuer is reached, all that counts for it."""
+    addresses = issuer.internal_url, issuer.discovery_url, issuer.jwks_uri
+    file = issuer.ca_file
+    marks = file_signature(Path(file)) if file else ()
+    return (*addresses, issuer.tls_server_name, file, marks, config.resolve)
+
+
+def issuer_http(issuer: TrustedIssuer, config: Config) -> ClientSession:
+    """An HTTP client for a trusted issuer.
+
+    Raises:
+        OSError, ValueError: its authorities cannot be read.
+    """
+    pem = provider_authorities(issuer.ca_file) if issuer.ca_file else ""
+    tls = provider_tls(pem, verify=True) if pem else None
+    way = Way(tls, issuer.tls_server_name or "", resolved(config))
+    return provider_session(total_seconds=config.timings.keys_seconds, way=way)
 
 
 def access_tokens(config: Config, random: Callable[[int], bytes]) -> ArgoCdRedis | None:
@@ -218,13 +242,18 @@ def token_cookie(config: Config) -> TokenCookie:
     return TokenCookie("", secure, for_scripts=True, max_age_seconds=lasts)
 
 
+def splices_http2(config: Config) -> bool:
+    """Whether connections in HTTP/2 go up unread: never past the rules for machines' tokens."""
+    return config.http2 and config.machine_rules is None
+
+
 def certificate(config: Config, runtime: Runtime) -> Certificate | None:
     """What TLS on the public port is served with; None: it is not."""
     files = certificate_files(config)
     if files is None:
         return None
     return Certificate(
-        files, lambda: server_tls(*files, http2=config.http2), runtime.metrics, runtime.log
+        files, lambda: server_tls(*files, http2=splices_http2(config)), runtime.metrics, runtime.log
     )
 
 

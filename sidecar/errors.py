@@ -15,6 +15,7 @@ SidecarError
 │   │   └── RecordUnreadable  a record that this replica cannot read; others may
 │   │       └── KeyUnknown  sealed by a key that it does not have
 │   ├── ProviderUnavailable
+│   ├── MachineCredentialUnavailable
 │   └── UpstreamUnavailable
 │       └── UpstreamSlow    504 in the place of 502
 ├── KubernetesApiFailed     asked again later; what is known goes on
@@ -23,6 +24,7 @@ SidecarError
 ├── ProviderRefused         the provider said no; its class decides what follows
 ├── SeedUnavailable         Argo CD's Redis took no access token; tried again behind
 ├── RecordBroken            a stored record that its own key cannot open
+├── ExpressionFailed        a rule says nothing of these claims; it does not match
 └── TokenInvalid            an ID token that must not be used
 """
 
@@ -142,6 +144,10 @@ class ProviderUnavailable(TryLater):
         self.only_this_grant = only_this_grant
 
 
+class MachineCredentialUnavailable(TryLater):
+    """A rule has matched, and what its requests go up with cannot be had now."""
+
+
 class UpstreamUnavailable(TryLater):
     """The upstream refused the connection or broke off before its answer."""
 
@@ -175,6 +181,10 @@ class SeedUnavailable(SidecarError):
 
 class RecordBroken(SidecarError):
     """A stored record whose key is known does not open: forged, moved or damaged."""
+
+
+class ExpressionFailed(SidecarError):
+    """A rule's condition could not be evaluated; the message shows no claim's value."""
 
 
 class TokenInvalid(SidecarError):

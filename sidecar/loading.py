@@ -16,6 +16,7 @@ from sidecar.config.from_argocd import UPSTREAM_TLS
 from sidecar.config.settings import Config
 from sidecar.config.values import ArgoCdConfigSource
 from sidecar.core.kubernetes_objects import MEND_HIDDEN
+from sidecar.edges import ACCOUNT
 from sidecar.errors import ConfigurationError
 from sidecar.flows.tasks import Tasks
 from sidecar.ports import Clock
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from sidecar.adapters.argocd_objects import ArgoCdObjects
     from sidecar.adapters.kubernetes_api import KubernetesApi
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 START_SECONDS = 10.0  # how long a start waits for the API; then it does without, for now
 _CLOSE_SECONDS = 1.0
 _LOOK_EVERY_SECONDS = 1.0

@@ -72,6 +72,32 @@ class LabelledTally(Collector):
     describe = collect
 
 
+class ManyLabelledTally(Collector):
+    """The same with several labels; whoever counts keeps their values together."""
+
+    def __init__(
+        self, name: str, meaning: str, labels: Sequence[str], registry: CollectorRegistry
+    ) -> None:
+        self._name = name
+        self._meaning = meaning
+        self._labelnames = labels
+        self._counts: dict[tuple[str, ...], int] = {}
+        registry.register(self)
+
+    def count(self, values: tuple[str, ...]) -> None:
+        """One more with these values of the labels."""
+        self._counts[values] = self._counts.get(values, 0) + 1
+
+    def collect(self) -> Iterable[Metric]:
+        """What Prometheus is told."""
+        family = CounterMetricFamily(self._name, self._meaning, labels=self._labelnames)
+        for values, count in self._counts.items():
+            family.add_metric(values, count)
+        yield family
+
+    describe = collect
+
+
 class Scraped(Collector):
     """A gauge with one label that is counted when Prometheus asks, and costs nothing before."""
 
@@ -243,7 +269,19 @@ class Metrics:
         self.limited = self._counter(
             "limited", "What was refused because a limit was reached, by limit", "limit"
         )
+        self.sso_renewals = self._counter(
+            "sso_renewals", "Logins without a form in front of Argo Workflows by result", "result"
+        )
         self.jwks_fetches = self._counter("jwks_fetches", "JWKS requests by result", "result")
+        self.machine_requests = ManyLabelledTally(
+            _PREFIX + "machine_requests",
+            "Requests with a token of a trusted issuer, by issuer, rule and outcome",
+            ("issuer", "rule", "outcome"),
+            self.registry,
+        )
+        self.machine_key_reads = self._counter(
+            "machine_key_reads", "Reads of a trusted issuer's keys by result", "issuer", "result"
+        )
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(_PREFIX + name, meaning, labels, registry=self.registry)

@@ -62,6 +62,42 @@ def add_keys(commands: Commands) -> None:
         command.add_argument("--json", action="store_true", help="for programs")
 
 
+def add_rules(commands: Commands) -> None:
+    """`sidecar rules …`."""
+    of_rules = commands.add_parser("rules", help="the file of rules for machines")
+    below = of_rules.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    checking, trying = add(below, "check", check_rules), add(below, "try", try_rules)
+    for command in (checking, trying):
+        command.add_argument("file", help="as SIDECAR_MACHINE_RULES names it")
+    of_whom = trying.add_mutually_exclusive_group(required=True)
+    of_whom.add_argument("--token-file", help="with the token; - is standard input")
+    of_whom.add_argument("--claims-file", help="with claims as JSON, in the place of a token")
+    trying.add_argument(
+        "--no-verify", action="store_true", help="check nothing of the token but the rules"
+    )
+
+
+def check_rules(given: Namespace) -> int:
+    """All that is wrong with a file of rules, or the rules in the order in which they are tried.
+
+    The exit code is 0 where it can be used, 1 where it cannot, 2 where it cannot be read.
+    """
+    from sidecar.commands import rules  # what serves does not need it
+
+    return rules.check(given)
+
+
+def try_rules(given: Namespace) -> int:
+    """What a token leads to by a file of rules, and why. The token is never shown.
+
+    The exit code is 0 where a rule matches, 1 where none does or the token would be refused, 2
+    where that cannot be said.
+    """
+    from sidecar.commands import rules  # what serves does not need it
+
+    return _command(rules.try_token, given)
+
+
 def new_key(given: Namespace) -> int:
     """A fresh key, as SIDECAR_SESSION_KEYS takes it."""
     print(f"{given.id}:{base64.b64encode(os.urandom(KEY_BYTES)).decode()}")

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from typing import NamedTuple, Protocol
 
+from sidecar.core.bearer_tokens import Machine
 from sidecar.core.id_token import SigningKey
+from sidecar.core.kubernetes_objects import AccountItem
+from sidecar.core.machine_rules import Choice, Credential, Refusal
 from sidecar.core.provider_profiles import ProviderProfile
 from sidecar.core.published_keys import PublishedKeys
 from sidecar.core.session import SessionKey
@@ -471,4 +474,93 @@ class AccessTokens(Protocol):
 
     async def aclose(self) -> None:
         """Let go of it."""
+        ...
+
+
+class KeySource(Protocol):
+    """Where a trusted issuer publishes its keys."""
+
+    async def keys(self) -> Sequence[SigningKey]:
+        """All of them, one at least, in bounded time.
+
+        Raises:
+            ProviderUnavailable: they could not be read.
+        """
+        ...
+
+
+class MachineCredentials(Protocol):
+    """What a machine's request goes up with: a token file's content, a service account's token."""
+
+    def token_now(self, credential: Credential) -> str | None:
+        """The token if there is nothing to wait for, else None: then ask `token`.
+
+        Asked with every request: it waits for nothing, and gives the same object as long as the
+        token is the same.
+        """
+        ...
+
+    async def token(self, credential: Credential) -> str:
+        """The token, which is good now: what may stand in a header field, without white space.
+
+        Raises:
+            MachineCredentialUnavailable: there is none to be had now.
+        """
+        ...
+
+    def refused(self, credential: Credential, token: str) -> None:
+        """The upstream has answered 401 to a token: it may be none any more."""
+        ...
+
+
+class AnnotatedRules(Protocol):
+    """The rules in service accounts' annotations, where those decide and not the file's.
+
+    A request's `target` names the namespace that it is about.
+    """
+
+    def choose_now(self, machine: Machine, target: str) -> Choice | Refusal | None:
+        """What a machine's claims lead to, if there is nothing to wait for, else None.
+
+        Asked with every request, with the same `machine` for as long as its token is known.
+        """
+        ...
+
+    async def choose(self, machine: Machine, target: str) -> Choice | Refusal:
+        """The same, after what there is to wait for.
+
+        Raises:
+            MachineCredentialUnavailable: the annotations are not known now.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccountToken:
+    """A service account's token, and for how many seconds it is good from now."""
+
+    token: str = field(repr=False)
+    seconds: float
+
+
+class ServiceAccounts(Protocol):
+    """The service accounts of a Kubernetes cluster, as far as the sidecar's own may see them."""
+
+    namespace: str
+    """The sidecar's own."""
+
+    async def accounts(self, namespace: str) -> list[AccountItem]:
+        """All of a namespace.
+
+        Raises:
+            KubernetesApiFailed: the API does not say.
+        """
+        ...
+
+    async def token(self, namespace: str, name: str, *, seconds: int) -> AccountToken:
+        """A new token of one of them, asked for with this life.
+
+        Raises:
+            KubernetesApiFailed: the API gives none.
+        """
         ...

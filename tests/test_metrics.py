@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from sidecar.metrics import LabelledTally, Metrics, Tally
+from sidecar.metrics import LabelledTally, ManyLabelledTally, Metrics, Tally
 from tests.proxy.stack import stack
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
@@ -55,6 +55,18 @@ def test_so_does_the_quick_counter() -> None:
     for value in ("session", "none", "session"):
         tally.count(value)
         counter.labels(value).inc()
+
+    said = generate_latest(librarys).decode().splitlines()
+    assert generate_latest(mine).decode().splitlines() == [x for x in said if "_created" not in x]
+
+
+def test_so_does_the_quick_counter_with_several_labels() -> None:
+    mine, librarys = CollectorRegistry(), CollectorRegistry()
+    tally = ManyLabelledTally("asked", "What.", ("by", "of"), mine)
+    counter = Counter("asked", "What.", ["by", "of"], registry=librarys)
+    for values in (("a", "b"), ("a", "c"), ("a", "b")):
+        tally.count(values)
+        counter.labels(*values).inc()
 
     said = generate_latest(librarys).decode().splitlines()
     assert generate_latest(mine).decode().splitlines() == [x for x in said if "_created" not in x]

@@ -61,10 +61,20 @@ class KubernetesApi:
         Raises:
             KubernetesApiFailed: they cannot be read.
         """
-        async with self._client() as client:
+        async with self.client() as client:
             yield Connection(client, self.namespace, kind, name, self._list_seconds)
 
-    def _client(self) -> ApiClient:
+    @property
+    def within(self) -> ClientTimeout:
+        """How long an answer may take that is no watch."""
+        return ClientTimeout(total=self._list_seconds)
+
+    def client(self) -> ApiClient:
+        """A client, to be closed soon, with token and authorities as their files have them now.
+
+        Raises:
+            KubernetesApiFailed: they cannot be read.
+        """
         configuration = Configuration()
         loader = InClusterConfigLoader(
             str(self._account / "token"),
@@ -107,9 +117,9 @@ class Connection:
         Raises:
             KubernetesApiFailed: the API does not say.
         """
-        with self._failures():
+        with failures():
             async with self._answer(ClientTimeout(total=self._list_seconds)) as answer:
-                return read_list(await _whole(answer), self._kind, self._name)
+                return read_list(await whole(answer), self._kind, self._name)
 
     async def watch(self, version: str) -> AsyncGenerator[Event, None]:
         """What happens to the object, until the API ends the watch; first, that it watches.
@@ -126,7 +136,7 @@ class Connection:
             "allow_watch_bookmarks": True,
             "timeout_seconds": WATCH_SECONDS,
         }
-        with self._failures():
+        with failures():
             async with self._answer(within, **asked) as answer:
                 yield Event(version)
                 async for line in _lines(answer):
@@ -151,18 +161,6 @@ class Connection:
                 raise self._failure(answer.status)
             yield answer
 
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        try:
-            yield
-        except NotUnderstood as error:
-            raise _failed(f"is not understood: {error}") from None
-        except TimeoutError:
-            raise _failed("gives no answer in time") from None
-        except (ClientError, OSError, ValueError) as error:
-            # Not chained: it may show the request's headers, and so the token.
-            raise _failed(f"cannot be reached ({type(error).__name__})") from None
-
     def _failure(self, status: int) -> KubernetesApiFailed:
         if status == 410:
             return VersionGone("has changed more than the Kubernetes API remembers")
@@ -172,18 +170,42 @@ class Connection:
                 f"{self._namespace} with apiGroups [''], resources [{self._kind}], "
                 f"resourceNames [{self._name}] and verbs [list, watch]"
             )
-        if status == 401:
-            return _failed(
-                "does not accept the service account's token (401). Restart the pod if that stays"
-            )
-        return _failed(f"answers with status {status}")
+        return unexpected(status)
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """What goes wrong inside, as errors of ours."""
+    try:
+        yield
+    except NotUnderstood as error:
+        raise _failed(f"is not understood: {error}") from None
+    except TimeoutError:
+        raise _failed("gives no answer in time") from None
+    except (ClientError, OSError, ValueError) as error:
+        # Not chained: it may show the request's headers, and so the token.
+        raise _failed(f"cannot be reached ({type(error).__name__})") from None
+
+
+def unexpected(status: int) -> KubernetesApiFailed:
+    """What a status means that nobody counts on."""
+    if status == 401:
+        return _failed(
+            "does not accept the service account's token (401). Restart the pod if that stays"
+        )
+    return _failed(f"answers with status {status}")
 
 
 def _failed(sentence: str) -> KubernetesApiFailed:
     return KubernetesApiFailed(f"cannot be read: the Kubernetes API {sentence}")
 
 
-async def _whole(answer: ClientResponse) -> bytes:
+async def whole(answer: ClientResponse) -> bytes:
+    """An answer's body.
+
+    Raises:
+        NotUnderstood: it is longer than any that is taken.
+    """
     found = bytearray()
     async for chunk in answer.content.iter_any():
         found += chunk

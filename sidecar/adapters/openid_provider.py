@@ -1,7 +1,6 @@
 """The OpenID provider over HTTP: discovery, JWKS, token and revocation endpoints."""
 
 import functools
-import json
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -14,15 +13,15 @@ from aiohttp import (
 )
 from authlib.oauth2.rfc7009 import prepare_revoke_token_request
 
+from sidecar.adapters.json_documents import json_document
 from sidecar.adapters.provider_http import (
     answer,
     egress_proxy,
-    gives_up_tls,
     presenting,
     read_bounded,
     within,
 )
-from sidecar.adapters.provider_metadata import no_json, read_metadata
+from sidecar.adapters.provider_metadata import read_metadata
 from sidecar.adapters.remembered import Remembered
 from sidecar.core import id_token as core_id_token
 from sidecar.core.client_authentication import (
@@ -74,7 +73,7 @@ class OpenIdProvider:
         self._metrics = metrics
         self._chosen = profile
         self._recognised = recognised(addresses.issuer, {})
-        self._document_timeout = ClientTimeout(total=keys_seconds)
+        self._document_seconds = keys_seconds
         self._proxy = functools.lru_cache(maxsize=16)(egress_proxy)
         self.published: PublishedKeys | None = None
         """The keys as they were last read, another object each time; None before the first."""
@@ -264,23 +263,10 @@ class OpenIdProvider:
         return keys
 
     async def _document(self, url: str, name: str) -> Any:
-        request = self._http.get(
-            url,
-            headers={"Accept": "application/json"},
-            timeout=self._document_timeout,
-            proxy=self._proxy(url),
-        )
         with self._metrics.provider_seconds.labels(name).time():
-            async with answer(request) as response:
-                body = await read_bounded(response)
-        if gives_up_tls(response):
-            raise ProviderUnavailable(f"the provider's {name} is redirected from https to http")
-        if response.status != 200:
-            raise ProviderUnavailable(f"the provider's {name} answered {response.status}")
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise ProviderUnavailable(no_json(body, name)) from error
+            return await json_document(
+                self._http, url, name, seconds=self._document_seconds, proxy=self._proxy(url)
+            )
 
 
 def _ids(keys: Sequence[SigningKey]) -> frozenset[str]:

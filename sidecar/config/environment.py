@@ -61,8 +61,8 @@ def _most_bytes(field: str) -> int:
     return MAX_CHAIN_BYTES if "tls" in field or "_ca_" in field else _MAX_FILE_BYTES
 
 
-def read_file(path: str, *, most: int = _MAX_FILE_BYTES) -> str:
-    """A file's text, without white space around it.
+def read_file(path: str, *, most: int = _MAX_FILE_BYTES, strip: bool = True) -> str:
+    """A file's text, without white space around it unless `strip` says otherwise.
 
     Raises:
         OSError, ValueError: it cannot be read, or is longer than `most` bytes, or no text.
@@ -72,6 +72,7 @@ def read_file(path: str, *, most: int = _MAX_FILE_BYTES) -> str:
     if len(content) > most:
         raise ValueError(f"longer than {most // 1024} KiB")
     try:
-        return content.decode().strip()
+        text = content.decode()
     except UnicodeDecodeError:  # whose own text shows a byte of the secret
         raise ValueError("not UTF-8 text") from None
+    return text.strip() if strip else text

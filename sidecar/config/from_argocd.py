@@ -46,6 +46,8 @@ class FromArgoCd:
     anonymous: bool = False
     insecure: bool | None = None
     """`server.insecure`; None where it is not known."""
+    leaves_logins: bool = False
+    """Whether logins are the upstream's own, and nothing is wrong with that."""
     awaited: bool = False
     """Whether what `argocd-server` has begun with is not known yet."""
     access_token_seed: AccessTokenSeed | None = None
@@ -57,7 +59,8 @@ class FromArgoCd:
     @property
     def takes_over_logins(self) -> bool:
         """Whether nothing speaks against it; else they pass to Argo CD."""
-        return not any(finding.weight in _STOPS for finding in self.findings)
+        stopped = any(finding.weight in _STOPS for finding in self.findings)
+        return not stopped and not self.leaves_logins
 
 
 class Merging:

@@ -21,6 +21,7 @@ def as_text(config: Config) -> str:
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"{name:{widths[0]}}  {value:{widths[1]}}  {source}" for name, value, source in rows]
     login = "taken over" if config.argocd.takes_over_logins else "not taken over: they pass"
+    login = "the upstream's own" if config.argocd.leaves_logins else login
     findings = [f"{found.weight}: {found}" for found in config.argocd.findings]
     return "\n".join([*lines, "", f"logins: {login}", *findings])
 

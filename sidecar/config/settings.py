@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from sidecar.config import values
+from sidecar.config import machine_rules, values
 from sidecar.config.argocd_folder import Folder, Signature, file_signature
 from sidecar.config.credentials import (
     credential_faults,
@@ -62,6 +62,8 @@ class Config(Variables):
         config = cls(**values_read, argocd=argocd, provider_ca=ca, _set=names, _source=source)
         faults += [*config.timings.faults(), *additional_url_faults(config)]
         faults += credential_faults(config, has_client=config.argocd.takes_over_logins)
+        if config.machine_rules is not None:
+            faults += machine_rules.credential_faults(config.machine_rules, config.upstream_kind)
         if faults:
             raise ConfigurationError(faults)
         with suppress(OSError, ValueError):  # it was there a moment ago, and is read at each use
@@ -83,6 +85,7 @@ class Config(Variables):
             self.client_key_file,
             self.session_keys_file,
             self.provider_ca_file,
+            self.machine_rules.path if self.machine_rules else None,
         )
         marks = tuple(file_signature(Path(file)) for file in files if file)
         source = self._source or Folder(self.argocd_config_dir)

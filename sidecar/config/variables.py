@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sidecar.config import provider_values, values
+from sidecar.config.machine_rules import machine_rules
 from sidecar.config.provider_values import Resolve
 from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LoginMode, LogLevel
 from sidecar.core.authorization import OfflineAccess
 from sidecar.core.client_address import Networks
 from sidecar.core.client_authentication import ClientAuth
 from sidecar.core.groups import GROUPS_CLAIMS
+from sidecar.core.machine_rules import MachineRules
 from sidecar.core.provider_profiles import Provider
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import Key
@@ -247,7 +249,20 @@ class Variables:
     upstream_kind: UpstreamKind = _variable(
         values.one_of(UpstreamKind),
         "argocd",
-        "What stands behind the sidecar: `argocd`, or `devtron` ([Devtron](devtron.md)).",
+        "What stands behind the sidecar: `argocd`, `devtron` ([Devtron](devtron.md)), or "
+        "`argo-workflows` ([Argo Workflows](argo-workflows.md)).",
+    )
+    sso_renewal: bool = _variable(
+        values.switch,
+        "on",
+        "With `argo-workflows`: whether page loads renew the UI's logins by SSO, at the provider "
+        "and without a form: `on` or `off`. See [Argo Workflows](argo-workflows.md#browsers).",
+    )
+    account_tokens_dir: Path | None = _optional(
+        values.folder,
+        "With `argo-workflows`: a folder with service accounts' Secrets, each mounted at "
+        "`namespace/secret`. An annotated account whose Secret is there gives that token, others "
+        "are asked for one. See [Argo Workflows](argo-workflows.md#by-annotations).",
     )
     upstream_tls_verify: bool = _variable(
         values.switch,
@@ -327,6 +342,12 @@ class Variables:
     dex_upstream: str | None = _optional(
         values.dex,
         "With observed logins: where the real Dex listens, `http://` or `https://`.",
+    )
+    machine_rules: MachineRules | None = _optional(
+        machine_rules,
+        "A file with the issuers whose tokens machines may come with, and rules that give them "
+        "credentials of the upstream. Read again within seconds of a change. See "
+        "[Rules for machines](machine-rules.md).",
     )
     scopes: tuple[str, ...] = _variable(
         values.scopes, "openid profile email groups", "The scopes to ask the provider for."

@@ -180,6 +180,17 @@ def session_ended(
             return None
 
 
+def bearer_refused() -> Answer:
+    """401 for a machine's token that failed a check (RFC 6750 section 3.1); which, the log says."""
+    answer = _argocd_error(401, 16, "invalid bearer token")
+    return answer.with_fields(("WWW-Authenticate", 'Bearer error="invalid_token"'))
+
+
+def machine_forbidden() -> Answer:
+    """403 for a machine whose token is good, and for which there is no rule."""
+    return _argocd_error(403, 7, "permission denied")
+
+
 _REFUSED = {
     405: "This method is not served here.\n",
     408: "The request did not arrive in time.\n",

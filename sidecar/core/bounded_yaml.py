@@ -1,5 +1,6 @@
 """YAML as operators write it into a ConfigMap, read within bounds: no alias bomb, no deep nest."""
 
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -10,7 +11,12 @@ MAX_DEPTH = 64
 
 
 class YamlBroken(ValueError):
-    """A text that is no YAML, or more than is taken; the message shows nothing of the text."""
+    """A text that is no YAML, or more than is taken; the message shows nothing of the text.
+
+    `mark` is the place, where there is one.
+    """
+
+    mark: yaml.Mark | None = None
 
 
 class _Loader(yaml.SafeLoader):
@@ -30,26 +36,42 @@ def read_yaml(text: str) -> Any:
     Raises:
         YamlBroken: with the line, where there is one.
     """
+    return _read(text, lambda loader, node: loader.construct_document(node))
+
+
+def read_yaml_nodes(text: str) -> yaml.Node | None:
+    """The same document as YAML's own nodes, which know their places; None for an empty one.
+
+    Raises:
+        YamlBroken: with the place, where there is one.
+    """
+    found: yaml.Node | None = _read(text, lambda loader, node: node)
+    return found
+
+
+def _read(text: str, made: Callable[[_Loader, yaml.Node], Any]) -> Any:
     if len(text) > MAX_TEXT:
         raise YamlBroken(f"is longer than {MAX_TEXT // 1024} KiB")
     try:
-        return _read(_Loader(text))
+        loader = _Loader(text)
+        node = _bounded_node(loader)
+        return node if node is None else made(loader, node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" (line {mark.line + 1})" if mark else ""
-        raise YamlBroken(f"is no YAML{where}") from None
+        broken = YamlBroken(f"is no YAML{where}")
+        broken.mark = mark
+        raise broken from None
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
         # PyYAML's constructors let through what Python's own say of an odd number or key.
         raise error if isinstance(error, YamlBroken) else YamlBroken("is no YAML") from None
 
 
-def _read(loader: _Loader) -> Any:
-    node = loader.get_single_node()
-    if node is None:
-        return None
-    if _weight(node, {}, ()) > MAX_NODES:
+def _bounded_node(loader: _Loader) -> yaml.Node | None:
+    node: yaml.Node | None = loader.get_single_node()
+    if node is not None and _weight(node, {}, ()) > MAX_NODES:
         raise YamlBroken(f"has more than {MAX_NODES} values, aliases counted")
-    return loader.construct_document(node)
+    return node
 
 
 def _weight(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> int:

@@ -71,13 +71,15 @@ class Kind(Enum):
 
 
 class Credential(StrEnum):
-    """Which of the five credential rules a request falls under."""
+    """Which of the six credential rules a request falls under."""
 
     CLIENT = "client"
     SESSION = "session"
     LOCAL = "local"
     NONE = "none"
     ENDED = "ended"
+    MACHINE = "machine"
+    """A token of a trusted issuer, in the place of which another credential goes up."""
     SILENT = "silent"
     """A session that lives, and needs a login without a form for its next token."""
 
@@ -126,6 +128,8 @@ class Paths:
             return Kind.SIGN_IN
         if self.upstream is UpstreamKind.DEVTRON:
             return _devtron_kind(method, path, inner, accept)
+        if self.upstream is UpstreamKind.ARGO_WORKFLOWS:
+            return _workflows_kind(method, path, accept)
         if inner is None:
             return Kind.OTHER
         if inner == "/auth/logout":
@@ -186,6 +190,25 @@ def _devtron_kind(method: str, path: str, inner: str | None, accept: str) -> Kin
     if method in ("GET", "HEAD") and "text/html" in accept:
         return Kind.PAGE
     return Kind.PUBLIC if inner is not None else Kind.OTHER
+
+
+# server/apiserver/argoserver.go: what is no page of its UI. Its paths are those of no base path.
+_WORKFLOWS_SIGN_IN = ("/oauth2/redirect", "/oauth2/callback")
+_WORKFLOWS_STREAMS = ("/api/v1/stream/", "/api/v1/workflow-events/")
+_WORKFLOWS_FILES = (
+    "/oauth2/", "/metrics", "/artifacts/", "/input-artifacts/", "/artifacts-by-uid/",
+    "/input-artifacts-by-uid/", "/artifact-files/", "/upload-artifacts/",
+)  # fmt: skip
+
+
+def _workflows_kind(method: str, path: str, accept: str) -> Kind:
+    if path in _WORKFLOWS_SIGN_IN:
+        return Kind.SIGN_IN
+    if path.startswith("/api/"):
+        streams = "text/event-stream" in accept or path.startswith(_WORKFLOWS_STREAMS)
+        return Kind.STREAM if streams else Kind.API
+    page = method in ("GET", "HEAD") and "text/html" in accept
+    return Kind.PAGE if page and not path.startswith(_WORKFLOWS_FILES) else Kind.OTHER
 
 
 # Most targets are clean already, and cleaning them costs more than all other decisions.

@@ -154,6 +154,21 @@ def signed_claims(id_token: str, alg: str, keys: Sequence[SigningKey]) -> dict[s
     Raises:
         TokenInvalid: none has.
     """
+    try:
+        claims = json.loads(signed_payload(id_token, alg, keys))
+    except (ValueError, RecursionError) as error:
+        raise TokenInvalid("signature") from error
+    if not isinstance(claims, dict):
+        raise TokenInvalid("signature")
+    return claims
+
+
+def signed_payload(token: str, alg: str, keys: Sequence[SigningKey]) -> bytes:
+    """What a token holds that one of `keys` has signed.
+
+    Raises:
+        TokenInvalid: none has.
+    """
     for key in keys:
         if key.alg not in (None, alg):
             continue
@@ -161,12 +176,11 @@ def signed_claims(id_token: str, alg: str, keys: Sequence[SigningKey]) -> dict[s
             with warnings.catch_warnings():
                 # A provider's short key is its operator's affair; Argo CD accepts it too.
                 warnings.simplefilter("ignore", jwt.warnings.InsecureKeyLengthWarning)
-                signed = jwt.api_jws.decode_complete(id_token, key.public_key, algorithms=[alg])
-            claims = json.loads(signed["payload"])
+                signed = jwt.api_jws.decode_complete(token, key.public_key, algorithms=[alg])
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             continue
-        if isinstance(claims, dict):
-            return claims
+        payload: bytes = signed["payload"]
+        return payload
     raise TokenInvalid("signature")
 
 

@@ -1,7 +1,8 @@
-"""What the Kubernetes API answers about one ConfigMap or Secret, read from its JSON."""
+"""What the Kubernetes API answers of ConfigMaps, Secrets and service accounts, from its JSON."""
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,6 +12,7 @@ PART_OF = "app.kubernetes.io/part-of"
 MEND_HIDDEN = (
     "Take the empty volume over it out of the container, and set automountServiceAccountToken: true"
 )
+_TOKEN = re.compile(r"[!-~]{1,16384}")
 
 
 class Kind(StrEnum):
@@ -42,6 +44,42 @@ class Event:
     changed: bool = False
     """Whether `item` counts; a bookmark has only a version."""
     code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccountItem:
+    """A service account as it is now; `secrets` are the names of those that it lists."""
+
+    name: str
+    annotations: Mapping[str, str]
+    secrets: tuple[str, ...] = ()
+
+
+def read_accounts(text: bytes) -> list[AccountItem]:
+    """The service accounts in a list.
+
+    Raises:
+        NotUnderstood: it is no list of them.
+    """
+    items = _object(_parsed(text)).get("items") or ()
+    if not isinstance(items, list | tuple):
+        raise NotUnderstood("the list has no items")
+    return [_account(each) for each in map(_object, items)]
+
+
+def read_token(text: bytes) -> tuple[str, str]:
+    """The token in the answer to a TokenRequest, and when it ends as it is written there.
+
+    Raises:
+        NotUnderstood: there is none that may stand in a header field.
+    """
+    status = _object(_object(_parsed(text)).get("status"))
+    token, ends = status.get("token"), status.get("expirationTimestamp")
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise NotUnderstood("the answer has no token")
+    if not isinstance(ends, str):
+        raise NotUnderstood("the token has no end")
+    return token, ends
 
 
 def read_list(text: bytes, kind: Kind, name: str) -> tuple[Item | None, str]:
@@ -108,6 +146,15 @@ def _item(document: Mapping[str, Any], kind: Kind) -> Item:
         texts = _texts(document, "data").items()
         data |= {key: text.encode("utf-8", "surrogatepass") for key, text in texts}
     return Item(data, _texts(_metadata(document), "labels").get(PART_OF) == "argocd")
+
+
+def _account(document: Mapping[str, Any]) -> AccountItem:
+    metadata = _metadata(document)
+    name, listed = metadata.get("name"), document.get("secrets") or []
+    if not isinstance(name, str) or not isinstance(listed, list):
+        raise NotUnderstood("a service account has another form")
+    secrets = tuple(str(_object(each).get("name") or "") for each in listed)
+    return AccountItem(name, _texts(metadata, "annotations"), secrets)
 
 
 def _texts(document: Mapping[str, Any], name: str) -> dict[str, str]:

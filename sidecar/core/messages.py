@@ -15,6 +15,7 @@ import httptools
 
 from sidecar.core.framing import NO_BODY, Body, Chunked, Length
 from sidecar.core.heads import PASSING, Fields, connection_options, is_usable_host, values
+from sidecar.core.machine_fields import is_read_for_machines
 from sidecar.errors import RequestMalformed
 
 MAX_FIELDS = 256
@@ -113,7 +114,7 @@ class RequestHead:
         return self.line + b"".join(parts)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _passing(name: str) -> re.Pattern[bytes]:
     return re.compile(rb"(?:^|\n)%b: ([^\r\n]*)\r" % name.encode(), re.IGNORECASE)
 
@@ -201,6 +202,7 @@ class _Line:
         lowered = self.field[0].lower()
         # A name with an underscore may be another's twin.
         self.passes = lowered not in _READ and "_" not in lowered
+        self.passes = self.passes and not is_read_for_machines(lowered)
         self.names_others = bool(connection_options([self.field]) - _NO_FIELDS - _READ)
 
 

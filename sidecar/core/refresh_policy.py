@@ -64,9 +64,12 @@ def decide(
     min_life: float = 0.0,
     retry_at: float = 0.0,
     reuse_window: float = 0.0,
+    store_is_ahead: float = 0.0,
     key_gone: bool = False,
 ) -> Decision:
     """What to do for a request at `now`, in Unix seconds by the local clock.
+
+    The store's clock, by which intents are written, is `store_is_ahead` of that, in seconds.
 
     `min_life` is the life in seconds that the token must have left (streams, terminals), at
     most half of a token's life; `retry_at` is when a failed renewal may be tried again;
@@ -86,7 +89,8 @@ def decide(
     next_try = max(retry_at, 0.0 if key_gone else _renewed_lately_until(grant, now))
     if next_try > now:
         return Decision(Action.BACK_OFF, next_try)
-    if left > 0 and grant.answer_unknown and not is_harmless_again(grant, now, reuse_window):
+    harmless = is_harmless_again(grant, now + store_is_ahead, reuse_window)
+    if left > 0 and grant.answer_unknown and not harmless:
         # A second try with a spent token would end the grant: not yet.
         return Decision(Action.USE)
     if left > needed:
@@ -103,7 +107,10 @@ def used_until(grant: Grant, *, window: RefreshWindow, min_life: float = 0.0) ->
 
 
 def is_harmless_again(grant: Grant, now: float, reuse_window: float) -> bool:
-    """Whether the provider would take the refresh token again, though it may be spent."""
+    """Whether the provider would take the refresh token again, though it may be spent.
+
+    `now` is by the store's clock, as the intent's instant is: replicas' own may differ.
+    """
     if grant.intent is None:
         return True
     return 0 <= now - grant.intent.at <= reuse_window - REUSE_MARGIN_SECONDS

@@ -20,8 +20,10 @@ from sidecar.doctor.provider_look import look_at_provider
 from sidecar.doctor.signing_in import ByHand, User
 from sidecar.doctor.store_look import look_at_store
 from sidecar.doctor.upstream_look import look_at_upstream
+from sidecar.doctor.workflows import look_at_workflows, of_workflows
+from sidecar.edges import ACCOUNT
 from sidecar.errors import ConfigurationError, ProviderUnavailable
-from sidecar.loading import ACCOUNT, loading
+from sidecar.loading import loading
 from sidecar.metrics import Metrics
 from sidecar.ports import Clock
 
@@ -46,7 +48,11 @@ async def examine(
     log = structlog.get_logger()
     try:
         async with loading(environ, clock=clock, log=log, account=account) as loaded:
-            return await _examined(loaded.config, clock, from_outside, trial_login)
+            found = await _examined(loaded.config, clock, from_outside, trial_login)
+            if loaded.config.upstream_kind is UpstreamKind.ARGO_WORKFLOWS:
+                seen = await look_at_workflows(loaded.config, clock, environ, account)
+                found += of_workflows(loaded.config, seen)
+            return found
     except ConfigurationError as error:
         return list(settings.of_faults(error))
 
@@ -61,7 +67,8 @@ async def _examined(
         if config.argocd.access_token_seed is not None:
             error = await look_at_access_tokens(config)
             found.append(of_access_tokens(config, error))
-    found += await _upstream(config, clock)
+    if not config.argocd.leaves_logins:
+        found += await _upstream(config, clock)
     if config.login is LoginMode.OBSERVED:
         found += dex.of_dex(config, await look_at_dex(config, clock))
     if from_outside and config.argocd.takes_over_logins:

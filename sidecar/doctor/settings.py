@@ -48,6 +48,8 @@ def of_settings(config: Config) -> Iterator[Finding]:
 
 
 def _sources(config: Config) -> str:
+    if config.argocd.leaves_logins:
+        return "logins are the upstream's own"
     issuer, client = config.source("issuer"), config.source("client_id")
     return f"issuer by {issuer}, client by {client}" if issuer != client else f"client by {client}"
 

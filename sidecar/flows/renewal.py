@@ -91,13 +91,15 @@ class Renewal:
             min_life=min_life,
             retry_at=retry_at,
             reuse_window=self._provider.profile.reuse_window_seconds,
+            store_is_ahead=self._sessions.store_is_ahead,
             key_gone=self._keys.is_gone(grant),
         )
 
     def may_be_answered(self, grant: Grant) -> bool:
         """Whether somebody may hold the answer to an open intent, and a second try would cost."""
         window = self._provider.profile.reuse_window_seconds
-        return grant.answer_unknown and not is_harmless_again(grant, self._clock.now(), window)
+        now = self._clock.now() + self._sessions.store_is_ahead
+        return grant.answer_unknown and not is_harmless_again(grant, now, window)
 
     async def wait_awake(self, seconds: float) -> None:
         """Wait, and once more if we stood still meanwhile: whom we wait for may have, too."""
@@ -114,7 +116,7 @@ class Renewal:
         if asked is None:
             return
         was_unknown = asked.answer_unknown
-        asked = asked.with_intent(now=self._clock.now(), asker=lease.owner)
+        asked = asked.with_intent(now=await self._sessions.store_now(), asker=lease.owner)
         if await self._sessions.save(asked) is not SaveResult.SAVED:
             self._metrics.lost_races.inc()
             return

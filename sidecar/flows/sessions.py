@@ -68,7 +68,8 @@ class Sessions:
         self._loading: dict[SessionKey, asyncio.Task[Live | None]] = {}
         self._loads_at_once = asyncio.Semaphore(_LOADS_AT_ONCE)
         self._waiters = 0
-        self._store_is_ahead = 0.0
+        self.store_is_ahead = 0.0
+        """By how many seconds the store's clock is ahead of the local one, as last seen."""
         self._touching: set[str] = set()
         self._held_open = HeldOpen(runtime)
         self.groups = self._held_open.groups
@@ -108,20 +109,29 @@ class Sessions:
         live = self._cache.live(key, self._clock.monotonic()) or await self._ask(key)
         if live is None:
             return None
-        now = await self._store.now()
-        self._store_is_ahead = now - self._clock.now()
+        now = await self.store_now()
         if live.session.ends_at <= now:
             await self.end(key, live.session.grant_id, EndReason.ABSOLUTE)
             raise SessionOver(EndReason.ABSOLUTE)
         self._touch(live.session, now)
         return live
 
+    async def store_now(self) -> float:
+        """The time by the store's clock, in Unix seconds.
+
+        Raises:
+            StoreUnavailable: it has never been told.
+        """
+        now = await self._store.now()
+        self.store_is_ahead = now - self._clock.now()
+        return now
+
     def known(self, key: SessionKey) -> Live | None:
         """A session that may be relied on right now, without a look at the store; else None."""
         live = self._cache.live(key, self._clock.monotonic())
         if live is None:
             return None
-        now = self._clock.now() + self._store_is_ahead
+        now = self._clock.now() + self.store_is_ahead
         if live.session.ends_at <= now:
             return None
         self._touch(live.session, now)
@@ -310,8 +320,7 @@ class Sessions:
         sessions = self._held_open.sessions()
         for session in sessions:
             self._cache.use(session.key, now)
-        store_now = await self._store.now()
-        self._store_is_ahead = store_now - self._clock.now()
+        store_now = await self.store_now()
         for session in sessions:
             if session.ends_at <= store_now:
                 await self.end(session.key, session.grant_id, EndReason.ABSOLUTE)

@@ -23,12 +23,12 @@ from sidecar.core.heads import (
     Kind,
     end_to_end,
     has_client_credential,
-    head_pieces,
     upstream_fields,
     values,
     without_our_cookies,
     without_renewed_token,
 )
+from sidecar.core.machine_fields import without_cookies, without_identity
 from sidecar.core.messages import RequestFields, RequestHead
 from sidecar.core.session import LOGOUTS, EndReason, SessionKey
 from sidecar.core.upstream_kinds import upstream_profile
@@ -39,9 +39,11 @@ from sidecar.errors import (
     StoreUnavailable,
     TryLater,
 )
+from sidecar.flows.machines import Entry
 from sidecar.flows.records import Live
 from sidecar.metrics import Metrics
 from sidecar.proxy.endings import Endings
+from sidecar.proxy.machine_gate import MachineGate
 from sidecar.proxy.passes import (
     Asked,
     KnownSessions,
@@ -52,6 +54,7 @@ from sidecar.proxy.passes import (
     Renewals,
     Rules,
     Seen,
+    pieces_of,
 )
 from sidecar.proxy.takeovers import Takeovers, token_cookies
 
@@ -76,6 +79,7 @@ class Gate:
         metrics: Metrics,
         observer: Observer | None = None,
         log_out: Callable[[SessionKey], Awaitable[object]] | None = None,
+        machines: MachineGate | None = None,
     ) -> None:
         self._sessions = sessions
         self._renewals = renewals
@@ -84,6 +88,7 @@ class Gate:
         self._takeovers = Takeovers(sessions, rules, observer)
         self._endings = Endings(rules)
         self._log_out = log_out
+        self._machines = machines
         self._cookie_is_login = upstream_profile(rules.paths.upstream).cookie_is_login
         self.memories = Memories()
         """What this gate remembers is nothing to another, which has other rules."""
@@ -120,6 +125,8 @@ class Gate:
     def _judge_now(self, asked: Asked, memory: Memory) -> Pass | None:
         seen = self._look(asked.head.block, memory)
         kind = asked.kind
+        if seen.machine is not None and self._machines is not None:
+            return self._machines.pass_now(asked, seen, memory)
         if seen.key is None or kind in _WITHOUT_LOGIN or seen.brings_its_own(kind):
             passed = self._without_session(asked, seen)
         elif self._is_logged_out(seen):
@@ -139,8 +146,12 @@ class Gate:
             TryLater: no token and no store now.
         """
         passed = self.pass_now(asked, memory)
-        if passed is None:
-            passed = await self._ask(asked, self._look(asked.head.block, memory))
+        seen = self._look(asked.head.block, memory)
+        if passed is None and seen.machine is not None and self._machines is not None:
+            passed = await self._machines.pass_later(asked, seen, memory)
+            self._count(passed.credential)
+        elif passed is None:
+            passed = await self._ask(asked, seen)
             self._count(passed.credential)
             # Without its token a session is asked for anew with every request.
             memory.passed = None
@@ -171,6 +182,8 @@ class Gate:
     def answer_fields(self, passed: Pass, head: AnswerHead) -> Fields:
         """An answer's fields, less what a browser must not see, plus the cookies it needs."""
         fields = without_our_cookies(end_to_end(head.fields))
+        if passed.machine is not None:
+            return without_cookies(fields)
         if passed.live is None or self.takes_over(passed, head):
             return fields
         fields = without_renewed_token(fields)
@@ -182,10 +195,12 @@ class Gate:
         """Learn from an answer: a refused token may be one that its provider has taken back."""
         if head.status == 401 and passed.live is not None:
             self._renewals.refused(passed.live)
+        elif head.status == 401 and passed.machine is not None and self._machines is not None:
+            self._machines.turned_away(passed.machine)
 
     def takes_over(self, passed: Pass, head: AnswerHead) -> bool:
         """Whether another login takes the browser over with this answer."""
-        return self._takeovers.happens(passed, head)
+        return passed.machine is None and self._takeovers.happens(passed, head)
 
     async def take_over(self, passed: Pass, head: AnswerHead) -> Fields:
         """The fields that an answer has more, when another login takes the browser over."""
@@ -197,6 +212,12 @@ class Gate:
             fields = end_to_end(block.fields)
             if block.http_1_0:  # which knows no 100 Continue (RFC 9110 section 10.1.1)
                 fields = [f for f in fields if f[0].lower() != "expect"]
+            if self._machines is not None:
+                fields = without_identity(fields)
+                presented = self._machines.presented(fields)
+                if presented is not None:
+                    memory.seen = Seen(block, fields, (), None, False, presented)
+                    return memory.seen
             found = crumbs(values(fields, "cookie"))
             key = self._sessions.read_cookies(self._rules.jar.sessions(found))
             own = has_client_credential(fields, Kind.API, self._rules.paths.upstream)
@@ -214,7 +235,7 @@ class Gate:
         ):
             return None
         if passed.live is None:
-            return passed
+            return passed if passed.machine is None or self._holds(passed.machine, asked) else None
         min_life = self._rules.min_token_life if passed.lasting else 0.0
         live = self._renewals.current_now(passed.live.session.key, min_life=min_life)
         if live is passed.live:
@@ -223,6 +244,9 @@ class Gate:
             return None
         memory.passed = replace(passed, live=live)
         return memory.passed
+
+    def _holds(self, entry: Entry, asked: Asked) -> bool:
+        return self._machines is not None and self._machines.holds(entry, asked)
 
     def _remember(self, asked: Asked, memory: Memory, passed: Pass) -> Pass:
         memory.passed = passed
@@ -316,10 +340,7 @@ class Gate:
         fields = upstream_fields(
             seen.fields, seen.found, id_token=id_token, drop_tokens=drop_tokens
         )
-        if asked.rewrites_settings:
-            fields = [f for f in fields if f[0].lower() != "accept-encoding"]
-            fields.append(("Accept-Encoding", "identity"))
-        pieces = head_pieces([*fields, *seen.block.for_the_next_hop()])
+        pieces = pieces_of(asked, seen, fields)
         mirrors = self._rules.mirror and live is not None
         return Pass(
             asked.kind,

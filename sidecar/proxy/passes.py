@@ -10,10 +10,11 @@ from sidecar.core import devtron
 from sidecar.core.answers import Answer
 from sidecar.core.authorization import Sites, origin
 from sidecar.core.cookies import CookieJar, Crumb, TokenCookie
-from sidecar.core.heads import Credential, Fields, Kind, Paths, clean_path, values
+from sidecar.core.heads import Credential, Fields, Kind, Paths, clean_path, head_pieces, values
 from sidecar.core.messages import RequestFields, RequestHead
 from sidecar.core.session import EndReason, SessionKey
 from sidecar.core.upstream_kinds import UpstreamKind
+from sidecar.flows.machines import Entry, Presented
 from sidecar.flows.records import Live
 
 
@@ -134,6 +135,8 @@ class Seen:
     found: Sequence[Crumb]
     key: SessionKey | None
     client_credential: bool
+    machine: Presented | None = None
+    """A token of a trusted issuer, beside which no cookie counts."""
 
     def brings_its_own(self, kind: Kind) -> bool:
         """Whether the client's own credential counts, as Argo CD would take it."""
@@ -150,11 +153,20 @@ class Pass:
     pieces: Sequence[bytes] = ()
     """What goes up behind the first line, between the lines that only pass."""
     live: Live | None = None
+    machine: Entry | None = None
     answer: Answer | None = None
     lasting: bool = False
     """Whether its answer may go on for as long as its session."""
     rewrites: bool = False
     """Whether its answer's fields are needed, however plain the answer's head is."""
+
+
+def pieces_of(asked: Asked, seen: Seen, fields: Fields) -> Sequence[bytes]:
+    """What goes up behind the first line, with these fields that go on to the next hop."""
+    if asked.rewrites_settings:
+        fields = [f for f in fields if f[0].lower() != "accept-encoding"]
+        fields.append(("Accept-Encoding", "identity"))
+    return head_pieces([*fields, *seen.block.for_the_next_hop()])
 
 
 class Memory:

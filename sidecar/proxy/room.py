@@ -4,7 +4,7 @@ import heapq
 
 from sidecar.proxy.site import Site
 
-SPARED_SECONDS = 1.0
+SPARED_SECONDS = 0.5
 """Who has connected, or been answered, this lately may be about to send a request."""
 _AT_ONCE = 50
 """A fiftieth of all gives way at once: looking for them takes longer than ending them."""

@@ -40,6 +40,7 @@ CLASSES = {
     24: "Whoever reads or writes the store",
     25: "Exhaustion",
     26: "Encrypted tokens as an oracle",
+    27: "Machines' tokens",
 }
 
 

@@ -5,6 +5,7 @@ from tests.attacks import (  # noqa: F401 - each enters its own into the list
     floods,
     logins,
     logouts,
+    machines,
     observed,
     pages,
     provider,

@@ -13,11 +13,13 @@ from bench import page, peers
 from bench.field import (
     ALL,
     DIRECT,
+    MACHINE,
     NGINX,
     NUMBERED,
     OF_OURS,
     OPENIDC,
     PLAIN,
+    SESSION,
     SIDECAR,
     UNCACHED,
     field,
@@ -26,7 +28,7 @@ from bench.load import Ran, TurnFailed, paced, saturated
 from bench.machine import tree_cpu_seconds, yardstick_ms
 from bench.plot import plot
 from bench.proxies import PARTS, QUICK, RATIOS, ROWS, ratios
-from bench.rates import few, saturated_1k, saturated_100k, steady
+from bench.rates import few, machines, saturated_1k, saturated_100k, steady
 from bench.report import goals, value_of
 from bench.rounds import medians, rounds
 from bench.rounds import ratios as ratios_of
@@ -52,6 +54,7 @@ FOUND: Mapping[str, Any] = {
     },
     "saturated_100k": {"rps_ratio": {SIDECAR: 0.9}},
     "steady": {"cpu_us": {NGINX: 10, SIDECAR: 14}, "cpu_us_ratio": {SIDECAR: 1.4, PLAIN: 1.6}},
+    "machines": {"rps_ratio": {MACHINE: 0.95}},
     "streams": {"kib_each": {SIDECAR: 11.0}},
 }
 
@@ -84,6 +87,7 @@ async def found() -> AsyncIterator[Measured]:
         some = [name for name in HERE if name in (NGINX, OPENIDC, SIDECAR)]
         parts["saturated_1k"] = saturated_1k(peers=some, times=1, seconds=1)
         parts["saturated_100k"] = saturated_100k(peers=(NGINX, SIDECAR), times=1, seconds=1)
+        parts["machines"] = machines(times=1, seconds=1)
         parts["few"] = few(peers=(DIRECT, SIDECAR), times=1, seconds=1)
     usable = os.sched_getaffinity(0)
     try:
@@ -119,6 +123,13 @@ async def test_a_proxy_at_its_limit_is_measured_beside_nginx(found: Measured) ->
 async def test_what_a_proxy_adds_is_measured_beside_none(found: Measured) -> None:
     assert set(found["few"]["p50_ms"]) == {DIRECT, SIDECAR}
     assert set(found["few"]["added_ms"]) == {SIDECAR}
+
+
+@needs_load
+async def test_a_machine_is_measured_beside_a_session_of_the_same_process(found: Measured) -> None:
+    assert found["machines"]["rps"][MACHINE] > 0
+    assert found["machines"]["rps"][SESSION] > 0
+    assert 0 < found["machines"]["per_core_ratio"][MACHINE] < 10
 
 
 @needs_openidc
@@ -213,6 +224,7 @@ async def test_the_ratios_are_those_of_the_parts_that_were_measured() -> None:
         "rps_1k_vs_nginx": 0.6,
         "rps_1k_vs_mod_auth_openidc": 12.0,
         "rps_100k_vs_nginx": 0.9,
+        "rps_machine_vs_session": 0.95,
         "kib_per_idle_stream": 11.0,
     }
     assert set(ratios({"streams": FOUND["streams"]})) == {"kib_per_idle_stream"}

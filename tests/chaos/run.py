@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,8 +114,9 @@ async def place(
     logs: Path,
     users: int = USERS,
     token_seconds: float = TOKEN_SECONDS,
+    more: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Place]:
-    """Store, provider, Argo CD and replicas, and everybody logged in."""
+    """Store, provider, Argo CD and replicas with `more` variables, and everybody logged in."""
     addressed = addresses(NAMES)
     public_url = "http://" + addressed[NAMES[0]]["SIDECAR_LISTEN"]
     async with AsyncExitStack() as owned:
@@ -138,6 +139,7 @@ async def place(
             "SIDECAR_CLIENT_ID": hostile.client_id,
             "SIDECAR_STORE_URL": view.url,
             "SIDECAR_SESSION_KEYS": KEYS,
+            **(more or {}),
         }
         environments = {
             name: {**common, **own, "SIDECAR_CLIENT_SECRET": hostile.client_secret(name)}

@@ -8,9 +8,15 @@ import pytest
 from sidecar.__main__ import _parser
 
 ROOT = Path(__file__).parents[2]
-PAGES = {"README.md": 4, "docs/operate.md": 4, "docs/key-rotation.md": 8}
+PAGES = {
+    "README.md": 4,
+    "docs/operate.md": 4,
+    "docs/key-rotation.md": 8,
+    "docs/machine-rules.md": 2,
+}
 COMMAND = re.compile(
-    r"sidecar (keys new(?: \w+)?|(?:sessions|keys) [a-z]+(?: --[a-z]+(?: [\w@.]+)?)*)"
+    r"sidecar (keys new(?: \w+)?|rules [a-z]+ [\w.]+(?: --[a-z-]+ [\w.]+)*"
+    r"|(?:sessions|keys) [a-z]+(?: --[a-z]+(?: [\w@.]+)?)*)"
 )
 
 

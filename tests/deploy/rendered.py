@@ -21,6 +21,7 @@ IN_PLACE = ("stock", "ha")
 OWN_PORT = ("own-port", "own-port-ha")
 HELM = ("helm",)
 OPERATOR = ("operator",)
+WORKFLOWS = ("argo-workflows",)
 ALL = (*IN_PLACE, *OWN_PORT, *HELM, *OPERATOR)
 
 

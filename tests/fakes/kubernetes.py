@@ -130,6 +130,10 @@ class Cluster:
             if watched == name:
                 queue.put_nowait(line)
 
+    def routes(self) -> list[web.RouteDef]:
+        """What it answers besides."""
+        return []
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Cluster"]:
         """The server; while this is open the account's files are there."""
@@ -142,7 +146,7 @@ class Cluster:
         tls.load_cert_chain(cert, key)
         app = web.Application()
         base = "/api/v1/namespaces/{namespace}/{kind}"
-        app.add_routes([web.get(base, self._answer)])
+        app.add_routes([*self.routes(), web.get(base, self._answer)])
         # Whoever asks again while it closes is not waited for.
         runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1

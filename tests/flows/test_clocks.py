@@ -2,9 +2,10 @@
 
 import pytest
 
+from sidecar.core.provider_profiles import Provider, profile_of
 from sidecar.core.refresh_policy import MIN_INTERVAL_SECONDS
 from sidecar.core.session import SessionKey
-from sidecar.demo.misbehaviour import Answer
+from sidecar.demo.misbehaviour import Answer, Drop
 from sidecar.errors import TryLater
 from tests.flows.replica import Flows, Replica, SkewedClock
 
@@ -59,6 +60,32 @@ async def test_a_provider_whose_clock_is_minutes_off_ends_nobody_and_is_not_stor
     renewals = await use(here, replicas, key, HOUR)
 
     assert renewals <= HOUR / MIN_INTERVAL_SECONDS
+    assert here.provider.reuses == 0
+
+
+@pytest.mark.parametrize("ahead", [60.0, -60.0])
+async def test_an_answer_that_a_skewed_replica_lost_is_asked_for_again_within_the_reuse_window(
+    here: Flows, ahead: float
+) -> None:
+    okta = profile_of(Provider.OKTA)
+    assert okta
+    here.profile = okta
+    here.provider.settings.reuse_window_seconds = okta.reuse_window_seconds
+    skewed = await here.add(SkewedClock(here.clock, ahead))
+    other = await here.add()
+    key = await here.logged_in()
+    here.clock.advance(LIFE - 70)
+    grant = (await here.live(key)).grant
+    here.provider.script.append(Drop(after_commit=True))
+    await skewed.refresh.renew_behind(grant)
+
+    here.clock.advance(10)
+    live = await other.refresh.current(key)
+    await other.tasks.idle()
+
+    assert live
+    renewed = (await here.live(key)).grant
+    assert renewed.renewals == grant.renewals + 1
     assert here.provider.reuses == 0
 
 

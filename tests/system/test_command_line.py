@@ -162,3 +162,22 @@ async def test_it_starts_while_the_provider_and_the_store_are_away(
 def provider_away(here: World) -> DemoProvider:
     here.provider.available = False
     return here.provider
+
+
+async def test_a_file_of_rules_is_checked_and_tried_from_the_command_line(tmp_path: Path) -> None:
+    file, claims = tmp_path / "rules.yaml", tmp_path / "claims.json"
+    file.write_text(
+        "issuers: [{name: ci, issuer: 'https://ci.example.org', audiences: argocd}]\n"
+        "rules: [{name: ours, if: sub == 'job', token_file: /run/token}]\n"
+    )
+    claims.write_text('{"iss": "https://ci.example.org", "sub": "job"}')
+
+    checked = await command("rules", "check", str(file))
+    tried = await command("rules", "try", str(file), "--claims-file", str(claims))
+    claims.write_text('{"iss": "https://ci.example.org", "sub": "other"}')
+    refused = await command("rules", "try", str(file), "--claims-file", str(claims))
+
+    assert checked[0] == tried[0] == 0
+    assert tried[1].endswith("ours (0): matches\n\nours: token file /run/token\n")
+    assert refused[0] == 1
+    assert refused[1].endswith("no rule matches: 403\n")

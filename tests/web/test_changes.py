@@ -438,6 +438,48 @@ async def test_a_look_at_files_that_have_not_changed_loads_nothing(
     assert len(loads) == 1  # what may have changed before the first look
 
 
+async def test_rules_for_machines_are_followed_and_broken_ones_are_refused(
+    fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    argocd, used, file = Installation(tmp_path), list[Config](), tmp_path / "rules.yaml"
+    text = (
+        "issuers: [{name: ci, issuer: 'https://ci.example.org', audiences: argocd}]\n"
+        "rules: [{name: first, if: 'true', token_file: /run/token}]\n"
+    )
+
+    def load() -> Config:
+        return Config.load({**argocd.environment, "SIDECAR_MACHINE_RULES": str(file)})
+
+    async def use(config: Config) -> None:
+        used.append(config)
+
+    file.write_text(text)
+    log, metrics = structlog.get_logger(), Metrics()
+    runtime = Runtime(fake_clock, os.urandom, Tasks(log), metrics, log)
+    changes = Changes(load(), load, use, runtime)
+    await changes.look()
+    with capture_logs() as lines:
+        file.write_text(text.replace("'true'", "'sub =='"))
+        await changes.look()
+        refused = await changes.check()
+        file.unlink()
+        await changes.look()
+        assert used == []
+        file.write_text(text.replace("first", "second"))
+        await changes.look()
+
+    (config,) = used
+    assert config.machine_rules is not None
+    assert [rule.name for rule in config.machine_rules.rules] == ["second"]
+    assert refused.startswith(f"refused: SIDECAR_MACHINE_RULES cannot be used: '{file}', line 2, ")
+    assert await changes.check() == "ok"
+    assert [line["event"] for line in lines] == [
+        "configuration_refused", "configuration_refused", "configuration_changed"
+    ]  # fmt: skip
+    assert "No such file" in lines[1]["faults"][0]
+    assert lines[2]["changed"] == ["machine_rules"]
+
+
 async def test_a_users_shared_grant_under_an_older_secretkey_is_a_miss(
     signing_key: rsa.RSAPrivateKey, fake_clock: FakeClock, tmp_path: Path
 ) -> None:

@@ -1,0 +1,48 @@
+"""The functions that a condition may call with values."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sidecar.core.expression_values import Steps, kind
+from sidecar.errors import ExpressionFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of values; `takes` are the kinds of each, `gives` of what comes."""
+
+    takes: tuple[tuple[str, ...], ...]
+    gives: str
+    call: Callable[..., Any]
+
+
+def _each_character(change: Callable[[str], str], text: str) -> str:
+    """Go changes each character for one other."""
+    changed = ((change(one), one) for one in text)
+    return "".join(new if len(new) == 1 else old for new, old in changed)
+
+
+_TEXT = ("string",)
+FUNCTIONS: Mapping[str, Function] = {
+    "len": Function((("string", "list", "map"),), "int", len),
+    "lower": Function((_TEXT,), "string", lambda text: _each_character(str.lower, text)),
+    "upper": Function((_TEXT,), "string", lambda text: _each_character(str.upper, text)),
+    "trim": Function((_TEXT,), "string", str.strip),
+    "hasPrefix": Function((_TEXT, _TEXT), "bool", str.startswith),
+    "hasSuffix": Function((_TEXT, _TEXT), "bool", str.endswith),
+    "split": Function(
+        (_TEXT, _TEXT), "list", lambda text, by: text.split(by) if by else list(text)
+    ),
+}
+
+
+def call(name: str, values: list[Any], steps: Steps) -> Any:
+    """What a function gives for values."""
+    function = FUNCTIONS[name]
+    for value, kinds in zip(values, function.takes, strict=True):
+        if kind(value) not in kinds:
+            raise ExpressionFailed(f"{name} does not take a {kind(value)}")
+        if isinstance(value, str):
+            steps.take(1 + len(value))  # characters, one by one
+    return function.call(*values)
