@@ -7,12 +7,15 @@ is a command, `{"do": …}`, and is answered by a line: `follow` plans, `state`,
 
 import asyncio
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from typing import Any
+
+import uvloop
 
 from tests.faults.plan import Mix, Timed, faults
 from tests.faults.proxy import FaultProxy
@@ -71,4 +74,6 @@ async def serve(said: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(json.loads(sys.argv[1])))
+    with suppress(PermissionError):
+        os.nice(-10)  # a cable waits for no processor
+    uvloop.run(serve(json.loads(sys.argv[1])))
