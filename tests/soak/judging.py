@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.chaos.evidence import Halt
@@ -45,11 +46,12 @@ class Judging:
         """What the provider has written since, and what the relays tell."""
         async with self._reading:
             await self.links.look()
-            entries = await self.hostile.log(after=self.ledger.last)
-            self._waiting.extend(self.ledger.add(entries))
-            self._given.extend(
-                (e.monotonic, e.given_sha256) for e in entries if e.kind == "refresh"
-            )
+            self.take(await self.hostile.log(after=self.ledger.last))
+
+    def take(self, entries: Sequence[Entry]) -> None:
+        """What the provider has written."""
+        self._waiting.extend(self.ledger.add(entries))
+        self._given.extend((e.monotonic, e.given_sha256) for e in entries if e.kind == "refresh")
 
     def judge(self, *, until: float) -> None:
         """All that happened before."""
