@@ -10,7 +10,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py fuzz test-attacks test-chaos test-failover store-failures check-deploy sbom bench bench-refresh dashboard-picture demo-picture lint types lock clean docs
+.PHONY: help demo test test-py fuzz test-attacks test-chaos test-failover store-failures check-deploy sbom bench bench-refresh dashboard-picture demo-picture lint types lock clean docs soak
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-failover: $(VENV)/test.ok  ## a minute or two of stores that fail while peo
 
 store-failures: $(VENV)/test.ok  ## minutes of every fault of a store, and their table; ARGS="busy"
 	$(BIN)/python -m tests.failover $(ARGS)
+
+soak: $(VENV)/test.ok  ## ten minutes of people and broken networks; SOAK_SECONDS=60, CHAOS_SEED=7
+	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -W error -m tests.soak
 
 check-deploy: $(VENV)/test.ok build/deploy/ok sbom  ## the manifests and the Dockerfile, without a cluster
 	$(BIN)/pytest -W error -m deploy tests/deploy $(ARGS)
