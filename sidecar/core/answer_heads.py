@@ -117,9 +117,9 @@ class _AnswerParser(HeadEnd):
         super().__init__()
         self.fields: Fields = []
         feed(httptools.HttpResponseParser(self), self, raw)
+        if len(self.fields) > MAX_FIELDS:
+            raise RequestMalformed("more fields than anybody sends")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One field; llhttp has taken the white space before its value."""
-        if len(self.fields) == MAX_FIELDS:
-            raise RequestMalformed("more fields than anybody sends", status=431)
         self.fields.append((name.decode("latin-1"), value.rstrip(b" \t").decode("latin-1")))

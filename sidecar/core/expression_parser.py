@@ -6,6 +6,7 @@ a rule has no need of: maps, pipes, `let`, `if`, and most functions.
 
 import difflib
 import re
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -213,12 +214,11 @@ def _number(token: lark.Token) -> int | float:
     text = token.replace("_", "").lower()
     try:
         whole = text[:2] in ("0x", "0o", "0b")
-        if not whole and any(mark in text for mark in ".e"):
-            return float(text)
-        value = int(text, 0 if whole else 10)
+        broken = not whole and any(mark in text for mark in ".e")
+        value = float(text) if broken else int(text, 0 if whole else 10)
     except ValueError:
         raise ExpressionBroken(f"no number: {str(token)[:40]!r}", start_of(token)) from None
-    if value > _BIGGEST_INTEGER:
+    if value > (sys.float_info.max if broken else _BIGGEST_INTEGER):
         raise ExpressionBroken("a number is too big", start_of(token))
     return value
 

@@ -99,8 +99,7 @@ class _Checker:
                 return self._slice(node)
             case Call():
                 return self._call(node)
-            case Each():
-                return self._each(node)
+        return self._each(node)
 
     def _claim(self, name: str) -> Type:
         if name not in self._claims:
@@ -215,9 +214,8 @@ class _Checker:
 
 
 def _is_assignable(one: Type, to: Type) -> bool:
-    if one == NIL:
-        return to.is_one_of("any", "map", "list")
-    if one == UNKNOWN or to.is_one_of("unknown", "nil"):
+    """Whether one fits where another is; who asks has looked for nil before."""
+    if UNKNOWN in (one, to):
         return False
     return to == ANY or one.kind == to.kind
 

@@ -62,12 +62,6 @@ class Expression:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Expression) and self.text == other.text
 
-    def __hash__(self) -> int:
-        return hash(self.text)
-
-    def __repr__(self) -> str:
-        return f"Expression({self.text!r})"
-
     def holds(self, claims: Mapping[str, Any]) -> bool:
         """Whether it does, of a token's claims.
 
@@ -209,8 +203,7 @@ class _Evaluation:
                 return self._slice(node)
             case Call(name=name, arguments=arguments):
                 return call(name, [self.value(one) for one in arguments], self._steps)
-            case Each():
-                return self._each(node)
+        return self._each(node)
 
     def _member(self, node: Member) -> Any:
         base = self.value(node.base)

@@ -356,16 +356,12 @@ def feed(parser: _Reads, reader: HeadEnd, raw: bytes) -> None:
     """Let llhttp read a whole head.
 
     Raises:
-        RequestMalformed: it is none, or `reader` refused it.
+        RequestMalformed: it is none.
     """
     try:
         parser.feed_data(raw)
     except httptools.HttpParserUpgrade:
         pass  # all of the head has been read
-    except httptools.HttpParserCallbackError as error:
-        if isinstance(error.__context__, RequestMalformed):
-            raise error.__context__ from None
-        raise
     except httptools.HttpParserError as error:
         raise RequestMalformed("this is not HTTP") from error
     if not reader.complete:

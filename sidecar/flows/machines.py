@@ -179,9 +179,7 @@ class Machines:
     # Verification
 
     def _admit_now(self, presented: Presented) -> Admission | None:
-        issuer = presented.issuer
-        if issuer is None:
-            raise TokenInvalid(presented.fault)
+        issuer = _issuer_of(presented)
         digest = self._digest(presented.token)
         known = self._known.get(digest)
         if known is not None and self._is_good(known):
@@ -199,9 +197,7 @@ class Machines:
             raise
 
     async def _admit(self, presented: Presented) -> Admission:
-        issuer = presented.issuer
-        if issuer is None:
-            raise TokenInvalid(presented.fault)
+        issuer = _issuer_of(presented)
         header = read_header(presented.token, issuer)
         await self._keys[issuer.name].read()
         return self._verified(presented.token, header, issuer, self._digest(presented.token))
@@ -238,6 +234,12 @@ class Machines:
     def _entry(self, admission: Admission, choice: Choice | Refusal, token: str = "") -> Entry:
         counted_as = self._reports.decided(admission.machine, choice)
         return Entry(admission, choice, counted_as, token)
+
+
+def _issuer_of(presented: Presented) -> TrustedIssuer:
+    if presented.issuer is None:
+        raise TokenInvalid(presented.fault)
+    return presented.issuer
 
 
 def _without_slash(issuer: str) -> str:

@@ -72,11 +72,11 @@ class Tasks:
             async with asyncio.timeout(seconds):
                 await self.idle()
         except TimeoutError:
-            late = set(self._running)
-            self._log.error("work_cut_off", tasks=sorted(task.get_name() for task in late))
-            for task in late:
-                task.cancel()
-            if late:
+            late = [task for task in self._running if not task.done()]
+            if late:  # the last may have ended in this moment
+                self._log.error("work_cut_off", tasks=sorted(task.get_name() for task in late))
+                for task in late:
+                    task.cancel()
                 await asyncio.wait(late, timeout=1)
 
     async def _run_endless(

@@ -159,6 +159,17 @@ def test_a_negative_precedence_in_the_requests_namespace_counts_where_nobody_els
     assert found.rule == "user1-ns/low"
 
 
+def test_where_no_rule_matches_in_either_namespace_all_that_were_asked_are_told() -> None:
+    login = rules("my-ns", account("ops", "'ops' in groups"))
+    delegated = rules("user1-ns", account("dev", "'dev' in groups"), account("x", "groups in"))
+
+    found = choose_account(login, delegated, "ci", BOTH)
+
+    assert isinstance(found, Refusal)
+    assert found.tried == ("my-ns/ops", "user1-ns/dev", "user1-ns/x")
+    assert [each.rule for each in found.failures] == ["user1-ns/x"]
+
+
 def test_among_equals_the_first_name_decides_whatever_order_the_api_has() -> None:
     made = rules("my-ns", account("beta", "true"), account("alpha", "true"))
 
@@ -265,6 +276,7 @@ def test_a_secret_that_can_be_none_is_looked_for_nowhere(secret: str) -> None:
         ("/api/v1/archived-workflows?namespace=team-a", "team-a"),
         ("/api/v1/archived-workflows/some-uid?namespace=team-a&x=1", "team-a"),
         ("/api/v1/archived-workflows", ""),
+        ("/api/v1/archived-workflows?namespace=team-a" + "&x=1" * 100, ""),
         ("/artifact-files/team-a/workflows/wf/node/outputs/a", "team-a"),
         ("/artifacts/team-a/wf/node/a", "team-a"),
         ("/input-artifacts/team-a/wf/node/a", "team-a"),

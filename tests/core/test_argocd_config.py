@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sidecar.core.argocd_config import ArgoCdConfig, Redis, read_argocd_config
 from sidecar.core.argocd_files import ArgoCdFiles, Finding, Secret, Weight
 from sidecar.core.argocd_oidc import Azure
+from sidecar.core.argocd_references import referenced_secrets
 
 URL = "https://argocd.example.org"
 OIDC = """
@@ -105,6 +106,14 @@ skipAudienceCheckWhenTokenHasNoAudience: true
     assert found.azure == Azure(graph_api_endpoint="https://graph.microsoft.us/v1.0")
     assert found.audiences == ("argocd", "other")
     assert found.skip_audience_check_when_token_has_no_audience
+
+
+def test_what_argo_cd_does_not_know_of_a_requested_claim_is_left_out() -> None:
+    found = oidc("requestedIDTokenClaims: {groups: {essential: true, value: null, other: a}}")
+
+    assert json.loads(found.requested_id_token_claims) == {
+        "id_token": {"groups": {"essential": True}}
+    }
 
 
 def test_without_allowed_audiences_client_and_cli_client_are_accepted() -> None:
@@ -260,6 +269,24 @@ def test_what_may_be_a_secret_that_begins_with_a_dollar_is_not_shown() -> None:
     assert "unter2" not in repr(found)
 
 
+def test_the_other_secrets_that_are_referred_to_are_named_once() -> None:
+    text = """
+clientID: $oidc.keycloak.clientID
+clientSecret: $mine:secret
+logoutURL: $mine:logout
+issuer: $argocd-secret:issuer
+name: $Not_A_Name:x
+domainHint: plain:text
+"""
+
+    assert referenced_secrets({"oidc.config": text.encode()}) == ["mine"]
+
+
+@pytest.mark.parametrize("cm", [{}, {"oidc.config": b"["}, {"oidc.config": b"\xff"}])
+def test_settings_that_cannot_be_read_refer_to_no_secret(cm: dict[str, bytes]) -> None:
+    assert referenced_secrets(cm) == []
+
+
 def test_without_argocd_secret_nobody_knows_what_a_reference_means() -> None:
     assert finding(read(secret=None)).weight is Weight.BROKEN
     assert "Mount it whole" in finding(read(secret=None)).sentence
@@ -289,6 +316,14 @@ def test_without_single_sign_on_there_is_nothing_to_take_over() -> None:
 def test_a_provider_that_cannot_work_is_said(text: str, why: str) -> None:
     assert finding(read(text)).weight is Weight.BROKEN
     assert why in finding(read(text)).sentence
+
+
+def test_a_threshold_for_argo_cds_own_refreshes_has_no_effect_and_that_is_said() -> None:
+    found = read(OIDC + "refreshTokenThreshold: 5m")
+
+    assert found.oidc is not None
+    assert finding(found).weight is Weight.NOTE
+    assert "has no effect" in finding(found).sentence
 
 
 def test_single_sign_on_needs_the_url() -> None:

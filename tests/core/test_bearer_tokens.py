@@ -248,6 +248,13 @@ def test_a_header_that_cannot_be_read_in_one_way_is_refused(header: bytes, faile
     assert raised.value.check == failed
 
 
+@pytest.mark.parametrize("text", ["eyJhb.e30.x", "e30.e30", "e30.e30.x.y", "e3 .e30.x", ""])
+def test_what_is_not_three_parts_in_base64url_is_refused(text: str) -> None:
+    with pytest.raises(TokenInvalid) as raised:
+        read_header(text, GITHUB)
+    assert raised.value.check == "header"
+
+
 def test_a_token_is_no_longer_than_16_kib() -> None:
     assert check(token(padding="x" * 16384)) == "length"
     assert check(token(padding="x" * 8192)) == ""

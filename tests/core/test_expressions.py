@@ -230,6 +230,11 @@ def test_a_number_that_no_float_can_be_fails_an_expression() -> None:
         Expression("true").holds({"exp": 10**400})
 
 
+def test_claims_that_are_not_json_fail_an_expression() -> None:
+    with pytest.raises(ExpressionFailed, match="not JSON"):
+        Expression("true").holds({"exp": b"7"})
+
+
 def test_a_condition_that_cannot_be_read_always_fails_and_says_why() -> None:
     found = condition("'ops' in")
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sidecar.core.answer_heads import read_answer_head
 from sidecar.core.framing import Chunked, Length, NoBody, UntilClose
 from sidecar.core.heads import end_to_end, head_bytes, head_pieces
-from sidecar.core.messages import RequestHead, RequestReader
+from sidecar.core.messages import MAX_FIELDS, RequestHead, RequestReader, check_beginning
 from sidecar.errors import AnswerMalformed, RequestMalformed
 from tests.core.examples import properties
 
@@ -154,6 +154,41 @@ def test_a_line_that_is_read_or_stands_elsewhere_is_another_block(changed: bytes
     assert reader.read(b"GET /a HTTP/1.1\r\n" + changed + b"\r\n").block is not first.block
 
 
+def test_a_field_is_found_among_what_is_read_and_what_only_passes() -> None:
+    lines = b"Sec-Purpose: a\r\n" + H + b"Cookie: c=d\r\nX: y\r\nsec-purpose: b\r\n"
+
+    head = RequestReader().read(b"GET / HTTP/1.1\r\n" + lines + b"\r\n")
+
+    assert head.find("sec-purpose") == ["a", "b"]
+    assert head.find("cookie") == ["c=d"]
+    assert head.find("purpose") == []
+
+
+def test_a_head_is_refused_at_its_first_line_that_ends_with_lf_alone() -> None:
+    with pytest.raises(RequestMalformed):
+        check_beginning(b"GET / HTTP/1.1\r\nA: b\n", 0, 100)
+    check_beginning(b"GET / HTTP/1.1\r\nA: b", 0, 100)
+
+
+@pytest.mark.parametrize(
+    ("begun", "status"),
+    [(b"GET /" + b"x" * 200, 414), (b"GET / HTTP/1.1\r\nA: " + b"x" * 200, 431)],
+)
+def test_a_head_that_gets_too_long_is_told_what_of_it(begun: bytes, status: int) -> None:
+    with pytest.raises(RequestMalformed) as refused:
+        check_beginning(begun, 0, 100)
+
+    assert refused.value.status == status
+
+
+@pytest.mark.parametrize(
+    "length", [b"1, 1", b"-1", b"0x1", b"", b"1" * 19, b"1\r\nContent-Length: 1"]
+)
+def test_a_request_whose_length_is_not_one_number_is_refused(length: bytes) -> None:
+    with pytest.raises(RequestMalformed):
+        framing_of(b"Content-Length: " + length)
+
+
 @pytest.mark.parametrize("options", ["", ",", "close,", "keep-alive, ,close", " \t,te"])
 def test_lines_pass_beside_a_connection_field_that_names_none(options: str) -> None:
     lines = f"X-Id: 1\r\nConnection: {options}\r\nX-Id: 2\r\n".encode()
@@ -208,6 +243,19 @@ def test_a_remembered_block_does_not_make_a_bad_line_good(line: bytes, status: i
         reader.read(line + b"\r\n" + H + b"\r\n")
 
     assert refused.value.status == status
+
+
+@pytest.mark.parametrize(
+    "lines", [b"no field\r\n", b"A : b\r\n", b"A: b\r\n c\r\n", b": b\r\n", b"A\x00: b\r\n"]
+)
+def test_a_request_with_a_line_that_is_no_field_is_refused(lines: bytes) -> None:
+    with pytest.raises(RequestMalformed):
+        RequestReader().read(b"GET / HTTP/1.1\r\n" + H + lines + b"\r\n")
+
+
+def test_a_head_that_has_no_end_is_refused() -> None:
+    with pytest.raises(RequestMalformed):
+        RequestReader().read(b"GET / HTTP/1.1\r\n" + H)
 
 
 def test_a_block_that_was_refused_is_not_remembered() -> None:
@@ -286,6 +334,39 @@ def test_an_answer_that_is_chunked_twice_is_refused_whether_its_fields_are_wante
     for as_fields in (False, True):
         with pytest.raises(AnswerMalformed):
             read_answer_head(b"HTTP/1.1 200 OK\r\n" + twice + b"\r\n", as_fields=as_fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(b"A: b\r\n" * (MAX_FIELDS + 1), id="more fields than anybody sends"),
+        pytest.param(b"Content-Length : 1\r\n", id="a space before the colon"),
+        pytest.param(b"Content-Length: +1\r\n", id="a length that is no number"),
+        pytest.param(b"Transfer-Encoding: gzip\r\n", id="another coding"),
+    ],
+)
+def test_an_answer_is_refused_whose_fields_are_not_as_they_must_be(fields: bytes) -> None:
+    with pytest.raises(AnswerMalformed):
+        read_answer_head(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n", as_fields=True)
+
+
+@pytest.mark.parametrize(
+    "line", [b"HTTP/1.1 99 No\r\n", b"HTTP/2 200\r\n", b"\r\n", b"HTTP/1.1 600 No\r\n"]
+)
+def test_an_answer_without_a_status_line_is_refused(line: bytes) -> None:
+    with pytest.raises(AnswerMalformed):
+        read_answer_head(line + b"\r\n")
+
+
+def test_an_answer_may_have_as_many_fields_as_anybody_sends() -> None:
+    raw = b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * MAX_FIELDS + b"\r\n"
+
+    assert len(read_answer_head(raw, as_fields=True).fields) == MAX_FIELDS
+
+
+def test_an_answer_of_http_1_0_has_no_chunks() -> None:
+    with pytest.raises(AnswerMalformed):
+        read_answer_head(b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
 
 
 @pytest.mark.parametrize(

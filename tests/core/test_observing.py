@@ -98,6 +98,8 @@ CODE = b"grant_type=authorization_code&code=x"
         (CODE + b"&client_id=argo-cd", basic("argo-cd-cli"), False),
         (CODE, "", False),
         (CODE, "Basic %%%", False),
+        (CODE, "Basic YQ", False),
+        (CODE, "Basic /w==", False),
         (CODE, f"Bearer {basic('argo-cd')}", False),
         (b"grant_type=refresh_token&refresh_token=x", basic("argo-cd"), False),
         (b"grant_type=authorization_code&grant_type=refresh_token", basic("argo-cd"), False),

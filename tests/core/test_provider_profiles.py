@@ -233,6 +233,14 @@ def test_what_nothing_speaks_for_is_generic(example: tuple[str, dict[str, Any]])
     assert recognised(*example) is GENERIC
 
 
+@pytest.mark.parametrize("issuer", ["http://[", "", "https://sso.example.org"])
+@pytest.mark.parametrize("endpoint", ["http://[", 7, None])
+def test_addresses_that_are_none_speak_for_nobody(issuer: str, endpoint: object) -> None:
+    said = {"authorization_endpoint": endpoint, "token_endpoint": endpoint, "jwks_uri": endpoint}
+
+    assert recognised(issuer, said) is GENERIC
+
+
 def test_every_provider_has_an_example() -> None:
     """So that a profile whose signs never fit cannot be added."""
     known = {name.split()[0] for name in EXAMPLES}

@@ -79,6 +79,7 @@ class FailingStore(MemoryStore):
         self.stuck: set[str] = set()
         self.failing_releases = 0
         self.failing_looks = 0
+        self.failing_logout_tokens = 0
         self.refuses_revocations = False
         self.order: list[str] = []
         """Which of the two writes of a login came first."""
@@ -97,6 +98,13 @@ class FailingStore(MemoryStore):
             self.failing_looks -= 1
             raise StoreUnavailable("told to fail")
         return await super().last_seen(user_tag, grant_id)
+
+    async def knows_logout_token(self, token_hash: str) -> bool:
+        """Whether a logout token came before, if that may be asked."""
+        if self.failing_logout_tokens:
+            self.failing_logout_tokens -= 1
+            raise StoreUnavailable("told to fail")
+        return await super().knows_logout_token(token_hash)
 
     async def note_provider_sid(self, sid_hash: str, user_tag: str, *, seconds: float) -> None:
         """Note it, and when that was."""

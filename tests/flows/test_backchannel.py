@@ -1,17 +1,20 @@
 """Which of a user's sessions a logout token ends: shared grants, old records, other keys."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from structlog.testing import capture_logs
 
 from sidecar.core.grant import Sharing
 from sidecar.core.logout_token import EVENT
 from sidecar.core.sealing import Key, KeyRing
 from sidecar.core.session import SessionKey, provider_sid_hash
-from sidecar.errors import RecordUnreadable, SessionOver, TokenInvalid
+from sidecar.errors import RecordUnreadable, SessionOver, StoreUnavailable, TokenInvalid
+from sidecar.flows import backchannel as module
 from sidecar.flows.backchannel import BATCH, BackchannelLogout
 from sidecar.flows.fresh import Fresh
 from sidecar.flows.logout import Logout
@@ -180,3 +183,88 @@ async def test_a_logout_done_half_way_may_come_again_and_one_that_is_done_may_no
     assert not await lives(there, key)
     with pytest.raises(TokenInvalid, match="replayed"):
         await backchannel(there, there.first).log_out(logout)
+
+
+async def test_a_logout_that_comes_twice_while_the_store_is_away_is_done_once_it_is_back(
+    there: Flows, signing_key: rsa.RSAPrivateKey
+) -> None:
+    key = await there.logged_in()
+    flow, logout = backchannel(there, there.first), token(there, signing_key, sub="ada")
+    there.store.failing_logout_tokens = 4
+
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await flow.log_out(logout)
+    with capture_logs() as logs:
+        await there.first.tasks.idle()
+
+    assert not await lives(there, key)
+    done = [line for line in logs if line["event"] == "backchannel_logout"]
+    assert [line["sessions"] for line in done] == [1]
+    assert there.clock.slept[-3:] == [1.0, 2.0, 4.0]
+
+
+async def test_a_logout_that_two_replicas_were_told_of_while_the_store_was_away_is_done_once(
+    there: Flows, signing_key: rsa.RSAPrivateKey
+) -> None:
+    await there.logged_in()
+    await there.add()
+    logout = token(there, signing_key, sub="ada")
+    flows = [backchannel(there, replica) for replica in there.replicas]
+    for number, flow in enumerate(flows):  # they have read the keys
+        await flow.log_out(token(there, signing_key, sub="nobody", jti=f"{number}"))
+    there.store.failing_logout_tokens = 2
+
+    with capture_logs() as logs:
+        failed = await asyncio.gather(*(f.log_out(logout) for f in flows), return_exceptions=True)
+        for replica in there.replicas:
+            await replica.tasks.idle()
+
+    assert [type(error) for error in failed] == [StoreUnavailable] * 2
+    events = [line["event"] for line in logs]
+    assert events.count("session_ended") == events.count("backchannel_logout") == 1
+    assert "backchannel_logout_lost" not in events
+
+
+async def test_a_logout_that_the_store_did_not_take_in_ten_minutes_is_an_operators(
+    there: Flows, signing_key: rsa.RSAPrivateKey
+) -> None:
+    await there.logged_in()
+    there.store.failing_logout_tokens = 1000
+    began_at = there.clock.monotonic()
+    with pytest.raises(StoreUnavailable):
+        await backchannel(there, there.first).log_out(token(there, signing_key, sub="ada"))
+
+    with capture_logs() as logs:
+        await there.first.tasks.idle()
+
+    assert [line["event"] for line in logs] == ["backchannel_logout_lost"]
+    assert 590 < there.clock.monotonic() - began_at < 610
+
+
+async def test_a_logout_goes_through_so_many_sessions_and_no_more(
+    there: Flows, signing_key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 2)
+    monkeypatch.setattr(module, "_ROUNDS", 2)
+    tokens, claims = await there.signed_in()
+    for _ in range(5):
+        await there.first.parts.joining.start(tokens, claims, nonce="a-nonce", user_agent="")
+
+    ended = await backchannel(there, there.first).log_out(token(there, signing_key, sub="ada"))
+
+    assert ended == 4
+
+
+async def test_a_session_whose_grant_is_damaged_keeps_no_other_from_ending(
+    there: Flows, signing_key: rsa.RSAPrivateKey
+) -> None:
+    damaged, key = await there.logged_in(), await there.logged_in()
+    grant, other = [(await there.live(each)).grant for each in (damaged, key)]
+    foreign = there.first.parts.records.seal_grant(replace(other, version=grant.version + 1))
+    await there.store.save_grant(grant.user_tag, grant.id, foreign)
+
+    ended = await backchannel(there, there.first).log_out(token(there, signing_key, sub="ada"))
+
+    assert ended == 1
+    assert not await lives(there, key)

@@ -3,6 +3,7 @@
 import asyncio
 
 import structlog
+from structlog.testing import capture_logs
 
 from sidecar.flows.tasks import Tasks
 from tests.fakes.clock import FakeClock
@@ -50,3 +51,28 @@ async def test_what_swallows_its_cancellation_is_told_again_so_that_a_process_en
         await tasks.aclose(seconds=1)
 
     assert swallowed == 2
+
+
+async def test_work_that_does_not_end_in_time_is_cut_off_and_named() -> None:
+    tasks, forever = Tasks(structlog.get_logger()), asyncio.Event()
+    cut_off = [tasks.start(forever.wait(), name) for name in ("save", "revoke")]
+
+    with capture_logs() as logs:
+        await tasks.aclose(seconds=0.01)
+
+    assert all(task.cancelled() for task in cut_off)
+    assert [line["tasks"] for line in logs if line["event"] == "work_cut_off"] == [
+        ["revoke", "save"]
+    ]
+
+
+async def test_work_that_ends_in_the_last_moment_was_not_cut_off() -> None:
+    tasks = Tasks(structlog.get_logger())
+    work = tasks.start(asyncio.sleep(0), "save")
+
+    with capture_logs() as logs:
+        await tasks.aclose(seconds=0)
+
+    assert work.done()
+    assert not work.cancelled()
+    assert logs == []

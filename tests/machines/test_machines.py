@@ -353,6 +353,32 @@ async def test_the_upstreams_refusal_of_a_credential_is_an_alarm_once_a_minute(
     assert here.counted("turned_away", "deploy") == 3
 
 
+async def test_a_machine_without_a_rule_that_the_upstream_turned_away_is_no_alarm(
+    here: Place,
+) -> None:
+    entry = await here.entry(here.github.token(repository="octo-org/another"))
+
+    here.machines.turned_away(entry)
+
+    assert isinstance(entry.choice, Refusal)
+    assert here.machines.holds(entry, TARGET)
+    assert here.told("machine_credential_refused") == []
+    assert here.counted("turned_away") == 1
+
+
+async def test_a_machine_waits_so_long_and_is_told_to_come_again(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machines, "WAIT_SECONDS", 0.05)
+    here.github.gate = asyncio.Event()
+
+    with pytest.raises(MachineCredentialUnavailable):
+        await here.entry(here.github.token())
+
+    assert here.why_not() == "it took too long"
+    here.github.gate.set()
+
+
 @pytest.mark.parametrize(
     "token", ["opaque", "", "a.b.c", "argocd", "v2:abc.def.ghi", "e30.eyJpc3MiOiJhcmdvY2QifQ.x"]
 )

@@ -12,7 +12,7 @@ from sidecar.adapters.kubernetes_api import KubernetesApi
 from sidecar.adapters.service_accounts import KubernetesAccounts
 from sidecar.core.machine_rules import ServiceAccount, TokenFile
 from sidecar.errors import MachineCredentialUnavailable
-from sidecar.flows import kept
+from sidecar.flows import account_tokens, kept
 from sidecar.flows.account_tokens import AccountTokens
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
@@ -247,6 +247,33 @@ async def test_so_many_accounts_are_asked_for_at_a_time_and_no_more(
     found = await asyncio.gather(*waiting)
     assert [cluster.who(token) for token in found] == [f"{a.namespace}/{a.name}" for a in asked]
     assert cluster.who(await tokens.token(CI)) == "argo/ci"
+
+
+async def test_of_more_accounts_than_are_kept_the_one_asked_for_the_longest_ago_is_asked_anew(
+    cluster: AccountCluster, made: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account_tokens, "_MOST", 2)
+    tokens = AccountTokens(accounts_of(cluster), made)
+    accounts = [ServiceAccount("argo", f"ci-{i}") for i in range(3)]
+    for each in accounts:
+        cluster.add(each.namespace, each.name)
+
+    for each in accounts:
+        await tokens.token(each)
+
+    assert [tokens.token_now(each) is not None for each in accounts] == [False, True, True]
+
+
+async def test_a_token_is_asked_for_anew_only_where_the_one_in_use_was_refused(
+    cluster: AccountCluster, tokens: AccountTokens
+) -> None:
+    token = await tokens.token(CI)
+
+    tokens.refused(CI, "another")
+    tokens.refused(TokenFile("/token"), token)
+    assert tokens.token_now(CI) is token
+    tokens.refused(CI, token)
+    assert tokens.token_now(CI) is None
 
 
 async def test_a_token_files_token_is_nobodys_here(tokens: AccountTokens) -> None:
