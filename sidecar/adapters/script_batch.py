@@ -132,7 +132,7 @@ class ScriptBatch:
         """
         packed = [_packed(*self._command, len(c.keys), *c.keys, *c.args) for c in calls]
         pool = node.redis.connection_pool
-        connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        connection: AbstractConnection = await pool.get_connection()
         try:
             await connection.send_packed_command(b"".join(packed))
             return [await _answer(connection) for _ in calls]
