@@ -141,7 +141,7 @@ RUN_BY = {
 }
 """A test, and the commands that it runs: as they are printed, or with the same arguments."""
 
-BY_CI = {"check-deploy", "docs", "test", "test-chaos"}
+BY_CI = {"check-deploy", "docs", "soak", "test", "test-chaos", "test-failover"}
 """What `.ci/run` has make do."""
 
 BY_ANOTHER = {
@@ -163,6 +163,7 @@ BY_HAND = {
     "clean": "takes away what the others are using",
     "demo-picture": "a minute of a browser before the demo, which is filmed",
     "dashboard-picture": "four minutes at Prometheus; tests/bench/test_panels.py has its parts",
+    "store-failures": "minutes, and a table of docs/store.md; `make test-failover` has a part of it",
     "lock": "asks the package index what is newest",
 }
 """What make does and nobody runs unasked, and why."""
@@ -254,7 +255,12 @@ ELSEWHERE = {
         "kubectl patch",
         "kubectl port-forward",
     ],
-    "a pod: two lines of its environment": [
+    "a pod: lines of its environment": [
+        "SIDECAR_STORE_CA_FILE=/store/ca.crt",
+        "SIDECAR_STORE_PASSWORD_FILE=/store/password",
+        "SIDECAR_STORE_TLS_CERT_FILE=/store/tls.crt",
+        "SIDECAR_STORE_TLS_KEY_FILE=/store/tls.key",
+        "SIDECAR_STORE_URL=rediss://token-refresh@redis.example.org:6379/0",
         "SIDECAR_TLS_CERT_FILE=/tls/tls.crt",
         "SIDECAR_TLS_KEY_FILE=/tls/tls.key",
     ],

@@ -13,7 +13,7 @@ FIGURE = re.compile(
     r"|\d s of CPU time|\bMeasured\b|\bmeasured (?:by|it|on|once)\b"
 )
 COMMAND = re.compile(
-    r"(?:`|^)(?:make (?:bench|test|dashboard)|(?:\.venv/bin/)?python -[mc] )|`tests/|by hand",
+    r"(?:`|^)(?:make (?:bench|test|dashboard|soak|store|sizing)|(?:\.venv/bin/)?python -[mc] )|`tests/|by hand",
     re.MULTILINE,
 )
 
