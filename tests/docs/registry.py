@@ -163,7 +163,7 @@ BY_HAND = {
     "clean": "takes away what the others are using",
     "demo-picture": "a minute of a browser before the demo, which is filmed",
     "dashboard-picture": "four minutes at Prometheus; tests/bench/test_panels.py has its parts",
-    "store-failures": "minutes, and a table of docs/store.md; `make test-failover` has a part of it",
+    "store-failures": "minutes, and a page's table; `make test-failover` has a part of it",
     "lock": "asks the package index what is newest",
 }
 """What make does and nobody runs unasked, and why."""

@@ -13,7 +13,8 @@ FIGURE = re.compile(
     r"|\d s of CPU time|\bMeasured\b|\bmeasured (?:by|it|on|once)\b"
 )
 COMMAND = re.compile(
-    r"(?:`|^)(?:make (?:bench|test|dashboard|soak|store|sizing)|(?:\.venv/bin/)?python -[mc] )|`tests/|by hand",
+    r"(?:`|^)(?:make (?:bench|test|dashboard|soak|store|sizing)|(?:\.venv/bin/)?python -[mc] )"
+    r"|`tests/|by hand",
     re.MULTILINE,
 )
 
