@@ -10,7 +10,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py fuzz test-attacks test-chaos test-failover store-failures check-deploy sbom bench bench-refresh dashboard-picture demo-picture lint types lock clean docs soak
+.PHONY: help demo test test-py fuzz test-attacks test-chaos check-deploy sbom bench bench-refresh dashboard-picture demo-picture sizing lint types lock clean test-failover store-failures docs soak
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ demo-picture: $(VENV)/test.ok $(VENV)/picture.ok  ## a minute that ends as docs/
 
 bench-refresh: $(VENV)/test.ok  ## minutes of measuring what renewals cost; ARGS="--quick"
 	$(BIN)/python -m bench.refresh $(ARGS)
+
+sizing: $(VENV)/test.ok  ## what so many sessions need; ARGS="--sessions 5000 --token-minutes 15"
+	$(BIN)/python -m bench.sizing $(ARGS)
 
 lint: $(VENV)/test.ok  ## ruff and the import contracts
 	$(BIN)/ruff check .

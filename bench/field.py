@@ -31,8 +31,7 @@ OF_OURS = (SIDECAR, PLAIN, UNCACHED)
 ALL = (DIRECT, NGINX, HAPROXY, OPENIDC, *OF_OURS)
 _OF_DEVELOPERS = ("rich",)
 _PUBLIC_HOST = PUBLIC_URL.removeprefix("http://")
-# What a browser's request has beside its host and its cookies.
-_FIELDS = (
+FIELDS = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
     "Accept: application/json, text/plain, */*",
     "Accept-Language: en-US,en;q=0.5",
@@ -42,6 +41,7 @@ _FIELDS = (
     "Sec-Fetch-Mode: cors",
     "Sec-Fetch-Site: same-origin",
 )
+"""What a browser's request has beside its host and its cookies."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Field:
     def fields(self, peer: Peer) -> list[str]:
         """The fields of a request."""
         bearer = f"Authorization: Bearer {peer.bearer}"
-        return [f"Host: {peer.host}", *_FIELDS, bearer if peer.bearer else f"Cookie: {peer.cookie}"]
+        return [f"Host: {peer.host}", *FIELDS, bearer if peer.bearer else f"Cookie: {peer.cookie}"]
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[Redis]:

@@ -54,10 +54,11 @@ def yardstick_ms() -> float:
 
     The best of five, in milliseconds.
     """
-    return min(_work() for _ in range(5)) * 1000
+    return min(work_seconds() for _ in range(5)) * 1000
 
 
-def _work() -> float:
+def work_seconds() -> float:
+    """The CPU time of the piece of work, this once."""
     began = time.process_time()
     for number in range(5000):
         text = json.dumps({"number": number, "text": "x" * 200}).encode()
@@ -88,7 +89,12 @@ def tree_cpu_seconds(pid: int) -> float:
     """
     if not Path("/proc/self/schedstat").exists():
         return sum(cpu_seconds(each) for each in tree(pid))
-    return sum(_ran_nanoseconds(task) for task in _tasks(pid)) / 1e9
+    return sum(_scheduled(task, 0) for task in _tasks(pid)) / 1e9
+
+
+def waited_seconds(pid: int) -> float:
+    """For how long the threads of a process could have run, and had no core."""
+    return sum(_scheduled(task, 1) for task in _tasks(pid)) / 1e9
 
 
 def pin(pid: int, core: int) -> None:
@@ -134,9 +140,10 @@ def _tasks(pid: int) -> Iterator[Path]:
             yield from Path(f"/proc/{each}/task").iterdir()
 
 
-def _ran_nanoseconds(task: Path) -> int:
+def _scheduled(task: Path, field: int) -> int:
+    """Nanoseconds of a thread: 0, that it ran; 1, that it waited for a core."""
     with suppress(OSError):
-        return int((task / "schedstat").read_text().split()[0])
+        return int((task / "schedstat").read_text().split()[field])
     return 0
 
 

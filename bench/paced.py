@@ -15,6 +15,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 _GRACE_SECONDS = 2.0  # for the last answers
@@ -97,8 +98,15 @@ def _connected(port: int) -> socket.socket:
     return made
 
 
-def _heads(head: str, numbered: bool) -> list[bytes]:
-    """What the requests take turns with: one, or many with a number of their own in each."""
+def _heads(head: str, numbered: bool, cookies: str) -> list[bytes]:
+    """What the requests take turns with: one, or many with a number or a Cookie field of their own.
+
+    `cookies` is the file that has the fields, one on each line, or "".
+    """
+    if cookies:
+        start = head.removesuffix("\r\n")
+        lines = Path(cookies).read_text().splitlines()
+        return [f"{start}Cookie: {line}\r\n\r\n".encode() for line in lines]
     if not numbered:
         return [head.encode()]
     start = head.removesuffix("\r\n")
@@ -114,7 +122,8 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
     """What a run gave, in microseconds."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # else each wait takes 50 more
-    load = Paced(asked["port"], _heads(asked["head"], asked["numbered"]), asked["connections"])
+    heads = _heads(asked["head"], asked["numbered"], asked.get("cookies", ""))
+    load = Paced(asked["port"], heads, asked["connections"])
     gc.collect()
     gc.disable()
     load.run(asked["rate"], asked["seconds"])

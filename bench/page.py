@@ -106,7 +106,7 @@ def _value(key: str, form: str, found: Found) -> str:
 
 
 def table(lines: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown whose first line is its head."""
+    """Markdown, as wide as its words; the first line is its head."""
     wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
     head, *rest = lines
     ruled = [head, ["-" * width for width in wide], *rest]

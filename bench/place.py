@@ -23,6 +23,7 @@ from sidecar.core.grant import Grant
 from sidecar.core.id_token import IdTokenClaims
 from sidecar.core.refresh_policy import Background, RefreshWindow
 from sidecar.core.sealing import KeyRing, parse_keys
+from sidecar.core.session import SessionKey
 from sidecar.core.tokens import TokenSet
 from sidecar.edges import KEY_PREFIX
 from sidecar.flows.assembly import SessionParts, session_parts
@@ -31,6 +32,7 @@ from sidecar.flows.schedule import Schedule
 from sidecar.flows.sessions import Lifetimes
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
+from sidecar.ports import Store
 from tests.system.process import sidecar_process, until_ready
 from tests.world import KEYS, free_port
 
@@ -40,6 +42,7 @@ API = "/api/v1/applications"
 _USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 _AT_ONCE = 8  # a busy machine keeps more than that waiting for longer than the store's timeout
 _TRIES = 20
+_S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
@@ -96,13 +99,21 @@ class Made:
 class Maker:
     """Puts sessions into a store as a login would, each of a user of its own."""
 
-    def __init__(self, parts: SessionParts, schedule: Schedule, issuer: str) -> None:
-        self._parts, self._schedule, self._issuer = parts, schedule, issuer
+    def __init__(
+        self,
+        store: Store,
+        parts: SessionParts,
+        schedule: Schedule,
+        issuer: str,
+        life_seconds: int,
+    ) -> None:
+        self._store, self._parts, self._schedule = store, parts, schedule
+        self._issuer, self._life_seconds = issuer, life_seconds
         self._cookie = CookieJar(PUBLIC_URL).session
 
     async def session(self, user: str, *, ends_at: float) -> Made:
         """A session whose ID token ends at an instant, in Unix seconds, noted as due."""
-        claims = IdTokenClaims(self._issuer, user, ends_at - LIFE_SECONDS, ends_at, "")
+        claims = IdTokenClaims(self._issuer, user, ends_at - self._life_seconds, ends_at, "")
         cookie, grant = await self._parts.joining.start(
             self._tokens(user, ends_at), claims, nonce="", user_agent=_USER_AGENT
         )
@@ -113,6 +124,20 @@ class Maker:
         """Many of them."""
         return await at_once(lambda user: self.session(user, ends_at=ends_at), users)
 
+    async def unseen(self, made: Made, *, seconds: float) -> None:
+        """Have it in the store that a session was used that long ago, and not since."""
+        now, end = await self._store.now(), made.grant.ends_at
+        await self._store.touch(
+            self.key_of(made), made.grant.id, seen_at=now - seconds, idle_ends_at=end, ends_at=end
+        )
+
+    def key_of(self, made: Made) -> SessionKey:
+        """Where the session stands in the store."""
+        key = self._parts.sessions.read_cookies([made.cookie.partition("=")[2]])
+        if key is None:
+            raise RuntimeError("what was made is no session's cookie")
+        return key
+
     async def with_end(self, made: Made, ends_at: float) -> Made:
         """The session with another ID token, which ends then."""
         tokens = self._tokens(made.user, ends_at)
@@ -121,9 +146,12 @@ class Maker:
         return replace(made, grant=grant)
 
     def _tokens(self, user: str, ends_at: float) -> TokenSet:
-        issued_at = ends_at - LIFE_SECONDS
+        life, length = self._life_seconds, TOKEN_LENGTH
+        issued_at = ends_at - life
         return TokenSet(
-            id_token=id_token(self._issuer, user, length=TOKEN_LENGTH, ends_at=ends_at),
+            id_token=id_token(
+                self._issuer, user, length=length, ends_at=ends_at, life_seconds=life
+            ),
             id_token_issued_at=issued_at,
             id_token_expires_at=ends_at,
             access_token=opaque(TOKEN_LENGTH),
@@ -136,11 +164,16 @@ class Maker:
 
 @asynccontextmanager
 async def maker(
-    store_url: str, issuer: str, *, window_seconds: float = 300.0
+    store_url: str,
+    issuer: str,
+    *,
+    window_seconds: float = 300.0,
+    life_seconds: int = LIFE_SECONDS,
+    store_of: Callable[..., RedisStore] = RedisStore,
 ) -> AsyncIterator[Maker]:
     """A maker of sessions for replicas with this refresh window."""
     clock, log = SystemClock(), structlog.get_logger()
-    store = RedisStore(store_url, prefix=KEY_PREFIX, clock=clock)
+    store = store_of(store_url, prefix=KEY_PREFIX, clock=clock)
     tasks = Tasks(log)
     runtime = Runtime(clock, os.urandom, tasks, Metrics(), log)
     schedule = Schedule(store, RefreshWindow(seconds=window_seconds), Background.ACTIVE)
@@ -155,22 +188,22 @@ async def maker(
         cache_bytes=0,
     )
     try:
-        yield Maker(parts, schedule, issuer)
+        yield Maker(store, parts, schedule, issuer, life_seconds)
     finally:
         await tasks.aclose(seconds=5)
         await store.aclose()
 
 
 async def at_once(
-    work: Callable[[str], Awaitable[_T]], names: Iterable[str], *, limit: int = _AT_ONCE
+    work: Callable[[_S], Awaitable[_T]], of: Iterable[_S], *, limit: int = _AT_ONCE
 ) -> list[_T]:
-    """What the work gives for each name, in their order, with so many at a time."""
-    todo = iter(list(enumerate(names)))
+    """What the work gives for each of them, in their order, with so many at a time."""
+    todo = iter(list(enumerate(of)))
     done: dict[int, _T] = {}
 
     async def worker() -> None:
-        for number, name in todo:
-            done[number] = await work(name)
+        for number, each in todo:
+            done[number] = await work(each)
 
     async with asyncio.TaskGroup() as workers:
         for _ in range(limit):

@@ -1,12 +1,13 @@
 """The picture of `make bench`: bars beside nginx's, readable on light and on dark."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from bench.field import HAPROXY, NGINX, OPENIDC, PLAIN, SIDECAR
 from bench.report import Found, value_of
 
-_WIDTH, _LEFT, _BAR, _GAP, _HEAD = 760, 210, 18, 6, 34
+WIDTH, LEFT, BAR, GAP, HEAD = 760, 210, 18, 6, 34
 _NAMES = {
     NGINX: "nginx",
     HAPROXY: "haproxy",
@@ -54,12 +55,18 @@ def plot(found: Found) -> str:
         bars = _bars(panel, found)
         if len(bars) > 1:
             lines += _drawn(panel, bars, top)
-            top += _HEAD + len(bars) * (_BAR + _GAP) + 14
+            top += HEAD + len(bars) * (BAR + GAP) + 14
+    title = "The sidecar beside nginx, haproxy and mod_auth_openidc; nginx is 1"
+    return picture(title, lines, height=top)
+
+
+def picture(title: str, lines: Sequence[str], *, height: int) -> str:
+    """An SVG as wide as all of them."""
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" role="img" '
-            f'width="{_WIDTH}" height="{top}">',
-            "<title>The sidecar beside nginx, haproxy and mod_auth_openidc; nginx is 1</title>",
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
+            f'width="{WIDTH}" height="{height}">',
+            f"<title>{escape(title)}</title>",
             f"<style>{_STYLE}</style>",
             *lines,
             "</svg>\n",
@@ -74,23 +81,23 @@ def _bars(panel: _Panel, found: Found) -> dict[str, float]:
 
 
 def _drawn(panel: _Panel, bars: dict[str, float], top: int) -> list[str]:
-    scale = (_WIDTH - _LEFT - 60) / max(*bars.values(), panel.goal)
+    scale = (WIDTH - LEFT - 60) / max(*bars.values(), panel.goal)
     title = escape(f"{panel.title}; the sidecar's goal: {panel.goal:g}")
     lines = [f'<text class="title" x="0" y="{top + 20}">{title}</text>']
     for number, (name, value) in enumerate(bars.items()):
-        y = top + _HEAD + number * (_BAR + _GAP)
+        y = top + HEAD + number * (BAR + GAP)
         kind = "ours" if name in (SIDECAR, PLAIN) else "other"
         width = max(value * scale, 1)
         goal = panel.goal * scale if name == SIDECAR else 0
-        end = _LEFT + max(width, goal) + 8
+        end = LEFT + max(width, goal) + 8
         lines += [
-            f'<text x="{_LEFT - 10}" y="{y + 14}" text-anchor="end">{_NAMES[name]}</text>',
-            f'<rect class="{kind}" x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}"/>',
+            f'<text x="{LEFT - 10}" y="{y + 14}" text-anchor="end">{_NAMES[name]}</text>',
+            f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR}"/>',
             f'<text x="{end:.1f}" y="{y + 14}">{value:.2f}</text>',
         ]
         if goal:
-            x = _LEFT + goal
+            x = LEFT + goal
             lines += [
-                f'<line class="goal" x1="{x:.1f}" x2="{x:.1f}" y1="{y - 4}" y2="{y + _BAR + 4}"/>',
+                f'<line class="goal" x1="{x:.1f}" x2="{x:.1f}" y1="{y - 4}" y2="{y + BAR + 4}"/>',
             ]
     return lines

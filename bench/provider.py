@@ -51,8 +51,11 @@ class Seen:
 class Provider:
     """Answers after `delay` seconds, with tokens of `length` characters."""
 
-    def __init__(self, issuer: str, *, delay: float, length: int) -> None:
+    def __init__(
+        self, issuer: str, *, delay: float, length: int, life_seconds: int = LIFE_SECONDS
+    ) -> None:
         self._issuer, self._delay, self._length = issuer, delay, length
+        self._life_seconds = life_seconds
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._generations: dict[str, int] = {}
         self._at_once = 0
@@ -107,12 +110,15 @@ class Provider:
         return Reply(json.dumps(tokens).encode(), delay=self._delay, sent=sent)
 
     def _tokens(self, user: str, generation: int, *, nonce: str = "") -> dict[str, Any]:
-        issuer, length = self._issuer, self._length
+        issuer, length, life = self._issuer, self._length, self._life_seconds
+        made = id_token(
+            issuer, user, length=length, nonce=nonce, sign=self._sign, life_seconds=life
+        )
         return {
             "token_type": "Bearer",
-            "expires_in": LIFE_SECONDS,
+            "expires_in": life,
             "access_token": opaque(length),
-            "id_token": id_token(issuer, user, length=length, nonce=nonce, sign=self._sign),
+            "id_token": made,
             "refresh_token": refresh_token(user, generation, length=length),
         }
 
@@ -173,10 +179,13 @@ class ProviderHandle:
 
 
 @asynccontextmanager
-async def provider(*, delay: float, length: int) -> AsyncIterator[ProviderHandle]:
+async def provider(
+    *, delay: float, length: int, life_seconds: int = LIFE_SECONDS
+) -> AsyncIterator[ProviderHandle]:
     """A provider that lives as long as the block."""
+    settings = {"delay": delay, "length": length, "life_seconds": life_seconds}
     async with (
-        double("bench.provider", {"delay": delay, "length": length}) as issuer,
+        double("bench.provider", settings) as issuer,
         ClientSession() as http,
     ):
         yield ProviderHandle(issuer, http)

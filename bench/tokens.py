@@ -22,11 +22,12 @@ def id_token(
     ends_at: float | None = None,
     nonce: str = "",
     sign: Sign | None = None,
+    life_seconds: int = LIFE_SECONDS,
 ) -> str:
     """An ID token of about this many characters; what signs nothing fills its place at random."""
     now = int(time.time())
-    exp = int(ends_at) if ends_at is not None else now + LIFE_SECONDS
-    claims = {"iss": issuer, "sub": user, "aud": CLIENT_ID, "iat": exp - LIFE_SECONDS, "exp": exp}
+    exp = int(ends_at) if ends_at is not None else now + life_seconds
+    claims = {"iss": issuer, "sub": user, "aud": CLIENT_ID, "iat": exp - life_seconds, "exp": exp}
     claims |= {"nonce": nonce} if nonce else {}
     head = _part(json.dumps({"alg": "RS256", "kid": KEY_ID}).encode())
     bare = len(head) + len(_part(json.dumps({**claims, "groups": [""]}).encode()))

@@ -80,9 +80,9 @@ async def rest(*, names: Sequence[str] = BOTH, seconds: float = 5.0) -> dict[str
     return {"mib": found}
 
 
-async def streams(*, streams: int = 2000) -> dict[str, Any]:
+async def streams(*, names: Sequence[str] = BOTH, streams: int = 2000) -> dict[str, Any]:
     """Event streams on which nothing comes after the first event; then all browsers leave."""
-    found = {name: await _streams(name, streams) for name in BOTH}
+    found = {name: await _streams(name, streams) for name in names}
     return {
         "streams": streams,
         "kib_each": {name: kib for name, (kib, _) in found.items()},

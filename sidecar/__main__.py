@@ -7,7 +7,7 @@ import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from sidecar.config.settings import Config
 from sidecar.errors import ConfigurationError
 from sidecar.loading import loading
 from sidecar.logs import configure_logging
+from sidecar.open_files import allow_open_files
 from sidecar.operating import add, add_keys, add_rules, add_sessions
 
 if TYPE_CHECKING:
@@ -189,10 +190,11 @@ async def _serve() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     clock, log = SystemClock(), structlog.get_logger()
-    async with (
-        loading(os.environ, clock=clock, log=log) as found,
-        running(found.config, load=found.load, clock=clock, log=log, checks=found.checks),
-    ):
+    async with loading(os.environ, clock=clock, log=log) as found, AsyncExitStack() as owned:
+        allow_open_files(found.config.max_connections, log)
+        await owned.enter_async_context(
+            running(found.config, load=found.load, clock=clock, log=log, checks=found.checks)
+        )
         # What is there now stays. Without this, each full collection looks through all modules
         # again, and every connection waits 40 ms for it.
         gc.collect()

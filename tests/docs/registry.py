@@ -136,6 +136,9 @@ RUN_BY = {
     "test_what_an_operators_commands_take_is_measured_for_each": ["python -m bench.commands"],
     "tests/bench/test_bench_streams.py::"
     "test_open_streams_are_measured_for_each_kind_of_connection": ["python -m bench.streams"],
+    f"{_HERE}the_yardstick_of_sizes_is_told_in_milliseconds": [
+        '.venv/bin/python -c "from bench.machine import yardstick_ms; print(yardstick_ms())"',
+    ],
     "tests/bench/test_bench_told.py::"
     "test_what_is_told_of_a_request_is_measured_for_each_way_of_telling": ["python -m bench.told"],
 }
@@ -153,6 +156,7 @@ BY_ANOTHER = {
     "types": "test",
     "bench": "tests/bench/test_bench_proxies.py::"
     "test_all_that_the_table_and_the_ratios_show_is_measured",
+    "sizing": "tests/bench/test_bench_sizing.py::test_the_command_reckons_for_people_of_ones_own",
     "bench-refresh": "tests/bench/test_bench_refresh.py::test_all_that_the_table_shows_is_measured",
     "demo": "tests/system/test_command_line.py::"
     "test_the_demo_checks_itself_and_prints_what_the_others_counted",

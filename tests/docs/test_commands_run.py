@@ -166,3 +166,13 @@ def test_a_tables_command_prints_the_table(path: str, table: str) -> None:
     )
 
     assert done.stdout == table
+
+
+def test_the_yardstick_of_sizes_is_told_in_milliseconds() -> None:
+    command = block("docs/sizing.md", "yardstick_ms").replace(".venv/bin/python", sys.executable)
+
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert float(done.stdout) > 1
