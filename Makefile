@@ -7,8 +7,12 @@ UV = build/lock/bin/uv
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
+# Each of them reaches some of core and flows that no other does.
+COVERING = $(addprefix tests/,adapters attacks commands config conformance core flows hostile interleavings \
+	machines observed proxy upgrade versions web workflows)
+
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py fuzz test-attacks test-chaos check-deploy sbom bench bench-refresh dashboard-picture demo-picture lint types lock clean
+.PHONY: help demo test test-py coverage fuzz test-attacks test-chaos check-deploy sbom bench bench-refresh dashboard-picture demo-picture lint types lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -23,6 +27,10 @@ test-py: $(VENV)/test.ok tests/real/node_modules/.package-lock.json  ## pytest a
 
 test-attacks: $(VENV)/test.ok  ## each attack with and without its defence, a part of test-py; ARGS="-k csrf"
 	$(BIN)/pytest -W error tests/attacks $(ARGS)
+
+coverage: $(VENV)/test.ok  ## what no test reaches of core and flows; minutes. COVERING="tests/core" is less
+	$(BIN)/coverage run -m pytest -q -W error $(COVERING)
+	$(BIN)/coverage report
 
 fuzz: $(VENV)/test.ok  ## twenty seconds of coverage-guided fuzzing; FUZZ="answer -max_total_time=600"
 	$(BIN)/python -m tests.fuzz $(FUZZ)
