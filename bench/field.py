@@ -29,6 +29,7 @@ NUMBERED = "sidecar_numbered"
 """The sidecar, asked by requests that differ in a field, as behind an Ingress that numbers them."""
 OF_OURS = (SIDECAR, PLAIN, UNCACHED)
 ALL = (DIRECT, NGINX, HAPROXY, OPENIDC, *OF_OURS)
+_OF_DEVELOPERS = ("rich",)
 _PUBLIC_HOST = PUBLIC_URL.removeprefix("http://")
 # What a browser's request has beside its host and its cookies.
 _FIELDS = (
@@ -185,13 +186,15 @@ def sidecar_environment(up: str, issuer: str, store_url: str) -> dict[str, str]:
 async def ours(
     name: str, environment: Mapping[str, str], folder: Path, core: int
 ) -> AsyncIterator[Replica]:
-    """A sidecar: as it is, without uvloop, or without its cache; on one core."""
-    given = dict(environment)
-    if name == PLAIN:
-        hidden = folder / "without-uvloop"
-        hidden.mkdir(exist_ok=True)
-        (hidden / "uvloop.py").write_text("raise ImportError('hidden by the bench')\n")
-        given["PYTHONPATH"] = str(hidden)
+    """A sidecar: as it is, without uvloop, or without its cache; on one core.
+
+    As it is means as it is installed: structlog would load what developers have besides.
+    """
+    hidden = folder / "hidden" / name
+    hidden.mkdir(parents=True, exist_ok=True)
+    for package in _OF_DEVELOPERS if name != PLAIN else (*_OF_DEVELOPERS, "uvloop"):
+        (hidden / f"{package}.py").write_text("raise ImportError('hidden by the bench')\n")
+    given = {**environment, "PYTHONPATH": str(hidden)}
     module = "bench.uncached" if name == UNCACHED else "sidecar"
     async with replica(given, module=module) as running:
         pin(running.pid, core)

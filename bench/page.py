@@ -53,7 +53,7 @@ not in them. The kernel's memory for sockets is in no figure."""
 def peers_tables(found: Found) -> str:
     """Two tables with a line for each server: what gets through, and what it is like to wait."""
     return "\n\n".join(
-        _table(lines)
+        table(lines)
         for columns in (_SATURATED, _STEADY)
         if len(lines := _peers(columns, found)) > 1
     )
@@ -77,7 +77,7 @@ def goals_table(found: Found, rows: Sequence[Row]) -> str:
         if value is not None:
             missed = "" if row.holds(value, found) else ": **missed**"
             lines.append([f"{row.means} (`{row.key}`)", f"{value:g}", row.must + missed])
-    return _table(lines)
+    return table(lines)
 
 
 def block(found: Found, rows: Sequence[Row]) -> str:
@@ -105,7 +105,8 @@ def _value(key: str, form: str, found: Found) -> str:
     return "" if value is None else form.format(value)
 
 
-def _table(lines: Sequence[Sequence[str]]) -> str:
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown whose first line is its head."""
     wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
     head, *rest = lines
     ruled = [head, ["-" * width for width in wide], *rest]

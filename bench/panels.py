@@ -15,6 +15,7 @@ _ACROSS, _WIDTH, _HEIGHT, _GAP, _ROW = 3, 400, 210, 16, 34
 _LEFT, _TOP, _BOTTOM, _LEGEND = 52, 28, 66, 3  # of a plot in its panel; lines of its legend
 _LETTER = 6.2  # about the width of one
 _COLOURS = ("#2f81f7", "#3fb950", "#d29922", "#f85149", "#a371f7", "#39c5cf", "#db61a2", "#8b949e")
+_TIME_STEPS, _MOST_TIMES = (30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200), 8
 _STYLE = """\
 text { font: 11px system-ui, sans-serif; fill: #24292f }
 .title { font-weight: 600; font-size: 12px }
@@ -30,6 +31,7 @@ _SCALES = {
     "percentunit": ((0.01, "%"),),
     "ops": ((1, "/s"),),
     "reqps": ((1, "/s"),),
+    "MiB": ((1, " MiB"),),
 }
 
 Points = Sequence[tuple[float, float]]
@@ -177,12 +179,17 @@ def _unbroken(band: Sequence[tuple[float, float, float]]) -> list[list[tuple[flo
 
 
 def _times(begins: float, ends: float, x_of: Any) -> list[str]:
-    step = 30 if ends - begins < 200 else 60
+    seconds = int(ends - begins)
+    step = next((each for each in _TIME_STEPS if seconds // each < _MOST_TIMES), seconds)
     return [
         f'<text x="{x_of(begins + at):.1f}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">'
-        f"{at // 60}:{at % 60:02d}</text>"
-        for at in range(0, int(ends - begins) + 1, step)
+        f"{_time(at, hours=step >= 3600)}</text>"
+        for at in range(0, seconds + 1, step)
     ]
+
+
+def _time(at: int, *, hours: bool) -> str:
+    return f"{at // 3600} h" if hours else f"{at // 60}:{at % 60:02d}"
 
 
 def _legend(names: Sequence[str]) -> list[str]:

@@ -279,7 +279,7 @@ class Composition:
         paths = Paths(takes_over_logins=False, upstream=config.upstream_kind)
         gate = WorkflowsGate(
             _open_rules(config, paths),
-            base=config.root_path,
+            public_url=config.public_url,
             renews=config.sso_renewal,
             remembered_seconds=config.session_idle_timeout,
             now=self._runtime.clock.now,

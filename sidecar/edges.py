@@ -13,11 +13,13 @@ from sidecar.adapters.argocd_redis import ArgoCdRedis
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider
 from sidecar.adapters.provider_http import Way, provider_session
+from sidecar.adapters.redis_client import Access
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.adapters.traced import provider_trace, traced_store
 from sidecar.adapters.upstream import ArgoCd, NobodyToTell
 from sidecar.config.argocd_folder import file_signature
 from sidecar.config.settings import Config
+from sidecar.config.store_access import sentinel_password, store_password, store_tls
 from sidecar.config.tls import provider_authorities, provider_tls, server_tls, upstream_tls
 from sidecar.core.client_authentication import Credentials
 from sidecar.core.cookies import TokenCookie
@@ -28,6 +30,7 @@ from sidecar.core.provider_addresses import (
     ProviderAddresses,
 )
 from sidecar.core.provider_profiles import ProviderProfile, profile_of
+from sidecar.core.store_address import StoreAddress
 from sidecar.core.upstream_kinds import UpstreamKind, upstream_profile
 from sidecar.errors import ConfigurationError
 from sidecar.flows.tasks import Runtime
@@ -55,6 +58,18 @@ def store(
         prefix=KEY_PREFIX,
         clock=clock,
         command_seconds=command_seconds or config.store_timeout,
+        access=store_access(config),
+    )
+
+
+def store_access(config: Config) -> Access:
+    """How the store that is configured lets us in."""
+    return Access(
+        StoreAddress.parse(config.store_url).username,
+        store_password(config),
+        sentinel_password(config),
+        store_tls(config),
+        config.store_tls_server_name or "",
     )
 
 

@@ -1,5 +1,6 @@
 """Counters and histograms, made once and passed in."""
 
+import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
@@ -169,6 +170,10 @@ class Metrics:
             "at",
             self.registry,
         )
+        self.tasks = Gauge(
+            _PREFIX + "tasks", "Tasks of the event loop, counted when asked", registry=self.registry
+        )
+        self.tasks.set_function(_tasks)
         self.upstream_connections = Scraped(
             _PREFIX + "upstream_connections",
             "Connections to the upstream: in_use, idle",
@@ -280,3 +285,11 @@ class Metrics:
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(_PREFIX + name, meaning, labels, registry=self.registry)
+
+
+def _tasks() -> int:
+    """How many tasks the loop that asks has; 0 where there is none."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0

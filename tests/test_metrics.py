@@ -1,5 +1,6 @@
 """The page about metrics names each of them, with its labels, and no other."""
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -86,3 +87,20 @@ async def test_what_alerts_count_on_is_there_before_its_first_event() -> None:
     ):
         assert f"argocd_token_refresh_{series} 0.0" in text
     assert 'forced_logins_total{reason="logout"}' not in text
+
+
+async def test_the_tasks_of_the_loop_are_counted_when_asked() -> None:
+    registry = Metrics().registry
+    before = registry.get_sample_value("argocd_token_refresh_tasks")
+    waiting = [asyncio.ensure_future(asyncio.Event().wait()) for _ in range(3)]
+
+    after = registry.get_sample_value("argocd_token_refresh_tasks")
+
+    assert before == 1
+    assert after == 4
+    for task in waiting:
+        task.cancel()
+
+
+def test_without_a_loop_there_are_no_tasks() -> None:
+    assert Metrics().registry.get_sample_value("argocd_token_refresh_tasks") == 0

@@ -28,6 +28,7 @@ from tests.fakes.clock import FakeClock
 
 KEYS = "test:" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 PAGE = {"Accept": "text/html"}
+_GIVEN: set[int] = set()
 
 
 class PacedClock(FakeClock):
@@ -267,9 +268,12 @@ def system_now() -> float:
 
 
 def free_port() -> int:
-    """A loopback port that nobody has now, nor gets as the near end of a connection."""
+    """A loopback port that nobody has now, nor gets as the near end of a connection, nor here."""
     while True:
         port = random.randrange(10_240, 32_768)  # below the range of Linux' ephemeral ports
+        if port in _GIVEN:
+            continue
+        _GIVEN.add(port)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

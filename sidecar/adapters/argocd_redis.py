@@ -6,7 +6,9 @@ from typing import TypeVar, cast
 
 from redis.exceptions import RedisError
 
-from sidecar.adapters.redis_client import redis_client
+from sidecar.adapters.redis_client import Access, redis_client
+from sidecar.adapters.redis_node import is_read_only
+from sidecar.adapters.sentinel import sentinels_of, way_to
 from sidecar.core.argocd_access_token import (
     NONCE_BYTES,
     access_token_key,
@@ -15,6 +17,7 @@ from sidecar.core.argocd_access_token import (
     open_entry,
     seal_entry,
 )
+from sidecar.core.store_address import StoreAddress
 from sidecar.errors import SeedUnavailable
 from sidecar.ports import AccessToken
 
@@ -37,8 +40,13 @@ class ArgoCdRedis:
         random: Callable[[int], bytes],
         command_seconds: float,
     ) -> None:
+        address = StoreAddress.parse(url)
+        access = Access.of(address)
+        self._sentinels = sentinels_of(address, access, seconds=_CONNECT_SECONDS / 2)
         self._redis = redis_client(
-            url,
+            way_to(address, self._sentinels),
+            access,
+            database=address.database,
             max_connections=_MAX_CONNECTIONS,
             command_seconds=command_seconds,
             connect_seconds=_CONNECT_SECONDS,
@@ -49,6 +57,8 @@ class ArgoCdRedis:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        if self._sentinels is not None:
+            await self._sentinels.aclose()
         await self._redis.aclose(close_connection_pool=True)
 
     async def put(self, token: AccessToken) -> None:
@@ -60,17 +70,17 @@ class ArgoCdRedis:
                 pipe.delete(*group_keys(token.subject, prefix=self._prefix))
                 await pipe.execute()
 
-        await _asked(write)
+        await self._asked(write)
 
     async def put_back(self, tokens: Sequence[AccessToken]) -> int:
         """Write those of which Argo CD has none; how many that were."""
         written = 0
         for first in range(0, len(tokens), _MOST_AT_ONCE):
             some = tokens[first : first + _MOST_AT_ONCE]
-            there = await _asked(partial(self._there, some))
+            there = await self._asked(partial(self._there, some))
             for token, found in zip(some, there, strict=True):
                 if not found:
-                    written += await _asked(partial(self._write_new, token))
+                    written += await self._asked(partial(self._write_new, token))
         return written
 
     async def take_back(self, token: AccessToken) -> None:
@@ -81,7 +91,7 @@ class ArgoCdRedis:
             if found is not None and open_entry(found, self._key) == token.value:
                 await self._redis.delete(self._place(token))
 
-        await _asked(take)
+        await self._asked(take)
 
     async def _there(self, tokens: Sequence[AccessToken]) -> list[int]:
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -95,20 +105,22 @@ class ArgoCdRedis:
         answer = await self._redis.set(place, sealed, px=_ms(token.seconds), nx=True)
         return int(answer is not None)
 
+    async def _asked(self, command: Callable[[], Awaitable[_T]]) -> _T:
+        try:
+            return await command()
+        except (RedisError, OSError, TimeoutError) as error:
+            if is_read_only(error):
+                # A replica now: the next connection is made to where the address leads then.
+                await self._redis.connection_pool.disconnect()
+            # Not chained: the library's error may hold the command, and so the entry.
+            # A refused password comes as the cause of a broken connection.
+            raise SeedUnavailable(type(error.__cause__ or error).__name__) from None
+
     def _place(self, token: AccessToken) -> str:
         return access_token_key(token.subject, prefix=self._prefix)
 
     def _sealed(self, token: AccessToken) -> bytes:
         return seal_entry(token.value, self._key, nonce=self._random(NONCE_BYTES))
-
-
-async def _asked(command: Callable[[], Awaitable[_T]]) -> _T:
-    try:
-        return await command()
-    except (RedisError, OSError, TimeoutError) as error:
-        # Not chained: the library's error may hold the command, and so the entry.
-        # A refused password comes as the cause of a broken connection.
-        raise SeedUnavailable(type(error.__cause__ or error).__name__) from None
 
 
 def _ms(seconds: float) -> int:

@@ -4,18 +4,22 @@ The client library repeats nothing: a repeated script or `SET NX` whose first re
 would read as somebody else's. The flows repeat what may be repeated, with the same write id.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+import hashlib
+import re
+from collections.abc import Sequence
 from importlib import resources
-from typing import Any, TypeVar, cast
-from weakref import WeakSet
+from typing import Any, cast
 
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from sidecar.adapters.redis_client import redis_client
+from sidecar.adapters.redis_client import Access
+from sidecar.adapters.redis_node import FAILURES
+from sidecar.adapters.redis_servers import servers_of, shape_of
 from sidecar.adapters.script_batch import ScriptBatch
 from sidecar.adapters.store_listing import literally, name_at, read_key_reports
 from sidecar.core.session import SessionKey
+from sidecar.core.store_address import StoreAddress
 from sidecar.core.timings import STORE_CONNECT_SECONDS
 from sidecar.errors import StoreUnavailable
 from sidecar.ports import (
@@ -36,11 +40,9 @@ from sidecar.ports import (
 
 TOMBSTONE_MS = 3600 * 1000
 REVOCATIONS_MS = 7 * 24 * 3600 * 1000  # longer than anybody goes on with one
-MAX_CONNECTIONS = 64
 FORMAT = b"1"
 _SCANNED_AT_ONCE = 512
 
-_T = TypeVar("_T")
 _SCRIPTS = (
     "attach",
     "user_sessions",
@@ -53,7 +55,6 @@ _SCRIPTS = (
     "release",
     "take_due",
     "last_seen",
-    "changed",
     "put_back_grant",
     "put_back_session",
     "put_back_end",
@@ -83,60 +84,54 @@ class RedisStore:
         clock: Clock,
         command_seconds: float = 0.25,
         connect_seconds: float = STORE_CONNECT_SECONDS,
+        access: Access | None = None,
     ) -> None:
-        self._redis = redis_client(
-            url,
-            max_connections=MAX_CONNECTIONS,
+        address = StoreAddress.parse(url)
+        self._servers = servers_of(
+            address,
+            access or Access.of(address),
+            clock,
             command_seconds=command_seconds,
             connect_seconds=connect_seconds,
-            redis_connect_func=self._on_connect,
         )
-        self.interrupted_at = float("-inf")
-        self._connected: WeakSet[AbstractConnection] = WeakSet()
-        self._broken = True
         self._prefix = prefix
         self._clock = clock
         self._offset: float | None = None
         folder = resources.files("sidecar.adapters") / "scripts"
-        self._scripts = {
-            name: self._redis.register_script((folder / f"{name}.lua").read_text())
-            for name in _SCRIPTS
-        }
-        self._load = ScriptBatch(
-            self._redis,
-            (folder / "load.lua").read_text(),
-            # Longer than the library's own timeouts for a connection and one answer: this one is
-            # for a server that gives some answers and not the others.
-            seconds=2 * connect_seconds + 4 * command_seconds,
+        self._scripts = {name: _Script((folder / f"{name}.lua").read_text()) for name in _SCRIPTS}
+        # Longer than the library's own timeouts for a connection and one answer: this one is
+        # for a server that gives some answers and not the others.
+        seconds = 2 * connect_seconds + 4 * command_seconds
+        self._load, self._changed = (
+            ScriptBatch(self._servers, (folder / f"{name}.lua").read_text(), seconds=seconds)
+            for name in ("load", "changed")
         )
+
+    @property
+    def interrupted_at(self) -> float:
+        """When (`Clock.monotonic()`) a connection was last made that took another's place."""
+        return self._servers.interrupted_at
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._load.aclose()
-        await self._redis.aclose(close_connection_pool=True)
-
-    async def _on_connect(self, connection: AbstractConnection) -> None:
-        """The library's own greeting; after a break there may be another server.
-
-        So there may at the first one: what ended the process before this one may have ended a
-        server.
-        """
-        if self._broken or connection in self._connected:
-            self._broken = False
-            self.interrupted_at = self._clock.monotonic()
-        await connection.on_connect()
-        self._connected.add(connection)
+        await self._changed.aclose()
+        await self._servers.aclose()
 
     async def now(self) -> float:
         """The server's time; asked for once, afterwards known from every script's answer."""
         if self._offset is None:
-            seconds, micros = await self._ask(self._redis.time)
+            seconds, micros = await self._ask(f"{self._prefix}keys", "TIME")
             self._offset = seconds + micros / 1e6 - self._clock.now()
         return self._clock.now() + self._offset
 
     async def ping(self) -> None:
-        """Nothing, if the server answers."""
-        await self._ask(self._redis.ping)
+        """Nothing, if every server answers."""
+        try:
+            for node in await self._servers.nodes():
+                await node.ask("PING")
+        except FAILURES as error:
+            raise _unavailable(error) from error
 
     async def attach(
         self,
@@ -163,7 +158,7 @@ class RedisStore:
         """A session with its grant."""
         keys = [self._session(key), self._index(key.user_tag)]
         args = [key.digest, self._grant(key.user_tag, "")]
-        answer = self._in_time(await self._ask(lambda: self._load.call(keys, args)))
+        answer = self._in_time(await self._batched(self._load, keys, args))
         if not answer:
             return None
         session = _record(answer[0][:6])
@@ -177,8 +172,7 @@ class RedisStore:
     async def load_grant(self, user_tag: str, grant_id: str) -> Record | None:
         """A grant's record."""
         key = self._grant(user_tag, grant_id)
-        fields = ["f", "s", "v", "w", "d", "r"]
-        return _record(await self._ask(lambda: _awaitable(self._redis.hmget(key, fields))))
+        return _record(await self._ask(key, "HMGET", "f", "s", "v", "w", "d", "r"))
 
     async def user_sessions(self, user_tag: str, *, limit: int) -> UserSessions:
         """A user's live sessions with their grants, those used latest first."""
@@ -263,8 +257,7 @@ class RedisStore:
     async def take_lease(self, user_tag: str, grant_id: str, owner: str, *, seconds: float) -> bool:
         """Whether the lease of a grant is now `owner`'s."""
         key = self._lease(user_tag, grant_id)
-        taken = await self._ask(lambda: self._redis.set(key, owner, nx=True, px=_ms(seconds)))
-        return taken is not None
+        return await self._ask(key, "SET", owner, "NX", "PX", _ms(seconds)) is not None
 
     async def release_lease(self, user_tag: str, grant_id: str, owner: str) -> None:
         """Give the lease back, if it is still `owner`'s."""
@@ -274,9 +267,22 @@ class RedisStore:
         self, known: Sequence[tuple[RecordName, str]]
     ) -> dict[RecordName, Record | None]:
         """Of records that are known by their write ids, those that are not so any more."""
+        self._servers.look()
         keys = [self._record(name) for name, _ in known]
-        answer = await self._run("changed", keys, [write_id for _, write_id in known])
-        return {known[i - 1][0]: _record(fields) for i, fields in answer}
+        parts = self._servers.parted(keys)
+        answers = await asyncio.gather(
+            *(
+                self._batched(
+                    self._changed, [keys[at] for at in part], [known[at][1] for at in part]
+                )
+                for part in parts
+            )
+        )
+        return {
+            known[part[i - 1]][0]: _record(fields)
+            for part, answer in zip(parts, answers, strict=True)
+            for i, fields in self._in_time(answer)
+        }
 
     async def put_back_grant(
         self,
@@ -325,9 +331,9 @@ class RedisStore:
         """Note when a grant is to be renewed without a request."""
         key, member = self._due(due_shard(grant_id)), f"{user_tag}/{grant_id}"
         if due_at is None:
-            await self._ask(lambda: self._redis.zrem(key, member))
+            await self._ask(key, "ZREM", member)
         else:
-            await self._ask(lambda: self._redis.zadd(key, {member: _ms(due_at)}))
+            await self._ask(key, "ZADD", _ms(due_at), member)
 
     async def take_due(
         self, shard: int, *, now: float, limit: int, hide_seconds: float
@@ -356,29 +362,25 @@ class RedisStore:
 
     async def redeemed(self, state_hash: str) -> bytes | None:
         """What became of a redeemed state: empty while not known, None when not redeemed."""
-        key, fields = self._redeemed(state_hash), ["owner", "outcome"]
-        owner, outcome = await self._ask(lambda: _awaitable(self._redis.hmget(key, fields)))
+        owner, outcome = await self._ask(self._redeemed(state_hash), "HMGET", "owner", "outcome")
         return None if owner is None else outcome or b""
 
     async def note_provider_sid(self, sid_hash: str, user_tag: str, *, seconds: float) -> None:
         """Note whose the provider's session is."""
-        key = self._provider_sid(sid_hash)
-        await self._ask(lambda: self._redis.set(key, user_tag, px=_ms(seconds)))
+        await self._ask(self._provider_sid(sid_hash), "SET", user_tag, "PX", _ms(seconds))
 
     async def user_of_provider_sid(self, sid_hash: str) -> str:
         """Whose the provider's session is; "" where that is not known."""
-        tag = await self._ask(lambda: self._redis.get(self._provider_sid(sid_hash)))
+        tag = await self._ask(self._provider_sid(sid_hash), "GET")
         return cast(bytes, tag or b"").decode()
 
     async def note_logout_token(self, token_hash: str, *, seconds: float) -> None:
         """Note that a logout token has done its work."""
-        key = self._logout_token(token_hash)
-        await self._ask(lambda: self._redis.set(key, 1, px=_ms(seconds)))
+        await self._ask(self._logout_token(token_hash), "SET", 1, "PX", _ms(seconds))
 
     async def knows_logout_token(self, token_hash: str) -> bool:
         """Whether a logout token has done its work."""
-        key = self._logout_token(token_hash)
-        return await self._ask(lambda: self._redis.exists(key)) == 1
+        return cast(int, await self._ask(self._logout_token(token_hash), "EXISTS")) == 1
 
     async def queue_revocation(self, entry: bytes, *, due_at: float, limit: int) -> bool:
         """Whether a sealed revocation is in the queue now."""
@@ -393,16 +395,14 @@ class RedisStore:
 
     async def queued_revocations(self, *, limit: int) -> list[bytes]:
         """Revocations that are in the queue, due or not."""
-        found = await self._ask(lambda: self._redis.zrange(self._revoke, 0, limit - 1))
-        return cast(list[bytes], found)
+        return cast(list[bytes], await self._ask(self._revoke, "ZRANGE", 0, limit - 1))
 
     async def put_off_revocation(self, entry: bytes, due_at: float | None) -> None:
         """When a revocation that is in the queue is due again; None: it is taken out."""
         if due_at is None:
-            await self._ask(lambda: self._redis.zrem(self._revoke, entry))
+            await self._ask(self._revoke, "ZREM", entry)
         else:
-            later = {entry: _ms(due_at)}
-            await self._ask(lambda: self._redis.zadd(self._revoke, later, xx=True))
+            await self._ask(self._revoke, "ZADD", "XX", _ms(due_at), entry)
 
     @property
     def _revoke(self) -> str:
@@ -416,13 +416,25 @@ class RedisStore:
 
     async def scan(self, kind: RecordKind, cursor: str = "") -> tuple[str, list[RecordName]]:
         """Some of all records' names, tombstones too, and where the next ones are; "": nowhere."""
-        at, pattern = int(cursor or 0), f"{literally(self._prefix)}{{*}}:{kind.value}:*"
-        following, keys = await self._ask(
-            lambda: self._redis.scan(at, match=pattern, count=_SCANNED_AT_ONCE)
-        )
+        where, number, at = _read_cursor(cursor)
+        pattern = f"{literally(self._prefix)}{{*}}:{kind.value}:*"
+        try:
+            nodes = await self._servers.nodes()
+            # What moved from a server that is still to come to one that is done would be missed.
+            if where not in ("", shape := shape_of(nodes)):
+                raise StoreUnavailable("the Cluster's servers are others now")
+            following, keys = await nodes[number].ask(
+                "SCAN", at, "MATCH", pattern, "COUNT", _SCANNED_AT_ONCE
+            )
+        except FAILURES as error:
+            raise _unavailable(error) from error
         found = (key.decode("utf-8", "replace") for key in cast(list[bytes], keys))
         names = (name_at(self._prefix, kind, key) for key in found)
-        return str(following or ""), [name for name in names if name]
+        if not following:
+            number, following = number + 1, 0
+        ended = number == len(nodes)
+        following_cursor = "" if ended else f"{shape}/{number}/{following}"
+        return following_cursor, [name for name in names if name]
 
     async def reseal(self, name: RecordName, opened: Record, sealed: bytes) -> SaveResult:
         """Put the same content, sealed by another key, in the place of what was opened."""
@@ -473,21 +485,55 @@ class RedisStore:
 
     async def _run(self, script: str, keys: list[str], args: list[Any]) -> list[Any]:
         """A script's answer behind the server's time, which comes first in every one."""
-        return self._in_time(await self._ask(lambda: self._scripts[script](keys=keys, args=args)))
+        one = self._scripts[script]
+        key, *others = keys
+        try:
+            answered = await self._servers.ask(
+                key, "EVALSHA", one.digest, len(keys), key, *others, *args, source=one.source
+            )
+        except FAILURES as error:
+            raise _unavailable(error) from error
+        return self._in_time(answered)
+
+    async def _batched(self, batch: ScriptBatch, keys: list[str], args: list[str]) -> Any:
+        try:
+            return await batch.call(keys, args)
+        except FAILURES as error:
+            raise _unavailable(error) from error
 
     def _in_time(self, answered: Any) -> list[Any]:
         now_ms, *answer = cast(list[Any], answered)
         self._offset = now_ms / 1000 - self._clock.now()
         return answer
 
-    async def _ask(self, command: Callable[[], Awaitable[_T]]) -> _T:
+    async def _ask(self, key: str, command: str, *args: Any) -> Any:
+        """The answer to a command about this key, which has it as its first argument."""
+        words = (key, *args) if command != "TIME" else ()
         try:
-            return await command()
-        except (RedisError, OSError, TimeoutError) as error:
-            self._broken = self._broken or not isinstance(error, ResponseError)
-            raise StoreUnavailable(
-                f"the store did not answer ({type(error).__name__}); see SIDECAR_STORE_URL"
-            ) from error
+            return await self._servers.ask(key, command, *words)
+        except FAILURES as error:
+            raise _unavailable(error) from error
+
+
+class _Script:
+    """A script, and what a server knows it by."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+def _read_cursor(cursor: str) -> tuple[str, int, int]:
+    """The servers that it is for, which of them, and where in that one."""
+    where, number, at = cursor.split("/") if cursor else ("", "0", "0")
+    return where, int(number), int(at)
+
+
+def _unavailable(error: Exception) -> StoreUnavailable:
+    """Shows nothing of what was sent, and of the server's own text its code alone."""
+    code = re.match(r"([A-Z]{2,20}) ", str(error)) if type(error) is ResponseError else None
+    kind = code[1] if code else type(error).__name__
+    return StoreUnavailable(f"the store did not answer ({kind}); see SIDECAR_STORE_URL")
 
 
 def _record(fields: list[bytes | None]) -> Record | None:
@@ -502,8 +548,3 @@ def _record(fields: list[bytes | None]) -> Record | None:
 
 def _ms(seconds: float) -> int:
     return int(seconds * 1000)
-
-
-def _awaitable(answer: Any) -> Awaitable[list[bytes | None]]:
-    """redis-py types commands for its blocking client too."""
-    return cast(Awaitable[list[bytes | None]], answer)

@@ -13,6 +13,7 @@ from sidecar.adapters.redis_store import RedisStore
 from sidecar.adapters.upstream import ArgoCd, upstream_session
 from sidecar.config.settings import Config
 from sidecar.core.sealing import Key, KeyRing
+from sidecar.core.store_acl import MEND
 from sidecar.errors import ConfigurationError, StoreUnavailable
 from sidecar.flows.records import Client, Records
 from sidecar.flows.revocation import Revocations
@@ -91,10 +92,7 @@ def trouble_of(error: StoreUnavailable) -> str:
     """Why the store could not be worked with, and the mend."""
     text = str(error.__cause__ or "").lower()
     if "no permissions" in text or "noperm" in text:
-        return (
-            "The store does not let this user do that. Give its ACL: +@read +@write +@scripting "
-            "+@connection +time +scan, and the keys argocd-token-refresh:*"
-        )
+        return f"The store does not let this user do that. {MEND}"
     return f"{str(error)[:1].upper()}{str(error)[1:]}. What was done until then holds; run it again"
 
 

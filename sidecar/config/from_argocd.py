@@ -289,7 +289,8 @@ class Merging:
             self.find(
                 Weight.BROKEN,
                 f"{PARAMS}: redis.sentinel.hosts",
-                "cannot be followed yet. Set SIDECAR_STORE_URL to what leads to the primary",
+                "does not say the primary's name. Set SIDECAR_STORE_URL to "
+                "redis+sentinel://<the hosts>/<the name, which is Argo CD's --sentinelmaster>",
             )
         elif redis.password is None:
             self.find(

@@ -22,6 +22,8 @@ _NOT_USED = (
     "token_endpoint", "userinfo_endpoint",
 )  # fmt: skip
 
+_FOR_WORKFLOWS = ("account_tokens_dir", "sso_renewal")
+
 
 def filled_by_workflows(given: dict[str, Any]) -> FromArgoCd:
     """The fields that the environment leaves open, filled in."""
@@ -30,6 +32,16 @@ def filled_by_workflows(given: dict[str, Any]) -> FromArgoCd:
         given.setdefault("upstream_tls_verify", "off")
     given["store_url"] = "memory://"  # not used, and nothing is lost: there are no sessions
     return FromArgoCd(leaves_logins=True)
+
+
+def for_workflows_alone(given: Mapping[str, Any]) -> Iterator[str]:
+    """What is set and means nothing in front of another upstream."""
+    for name in _FOR_WORKFLOWS:
+        if name in given:
+            yield (
+                f"{variable(name)} is for Argo Workflows. Take it out, or set "
+                f"{variable('upstream_kind')}={KIND}"
+            )
 
 
 def workflows_faults(given: Mapping[str, Any]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from sidecar.config.credentials import (
 from sidecar.config.environment import read_file, variable
 from sidecar.config.from_argocd import FromArgoCd
 from sidecar.config.sources import ArgoCdSource, filled_by_argocd, given_by
+from sidecar.config.store_access import store_faults
 from sidecar.config.tls import provider_authorities
 from sidecar.config.variables import VARIABLES, Variables
 from sidecar.core.client_authentication import Credentials
@@ -61,6 +62,8 @@ class Config(Variables):
         faults += [] if said else no_authorities
         config = cls(**values_read, argocd=argocd, provider_ca=ca, _set=names, _source=source)
         faults += [*config.timings.faults(), *additional_url_faults(config)]
+        unread = {line.partition(" ")[0] for line in faults}
+        faults += [one for one in store_faults(config) if one.partition(" ")[0] not in unread]
         faults += credential_faults(config, has_client=config.argocd.takes_over_logins)
         if config.machine_rules is not None:
             faults += machine_rules.credential_faults(config.machine_rules, config.upstream_kind)

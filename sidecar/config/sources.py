@@ -20,7 +20,12 @@ from sidecar.config.environment import (
 from sidecar.config.from_argocd import LOGIN, FromArgoCd, Merging
 from sidecar.config.from_devtron import filled_by_devtron, kind_faults
 from sidecar.config.from_dex import ADDRESSES
-from sidecar.config.from_workflows import KIND, filled_by_workflows, workflows_faults
+from sidecar.config.from_workflows import (
+    KIND,
+    filled_by_workflows,
+    for_workflows_alone,
+    workflows_faults,
+)
 from sidecar.config.tls import pair_faults, upstream_ca_faults
 from sidecar.config.values import CookieMode, LoginMode
 from sidecar.config.variables import ARGOCD_CONFIG_DIR, VARIABLES, Variables
@@ -95,7 +100,7 @@ def filled_by_argocd(
     if given.get("upstream_kind") == KIND:
         faults = list(workflows_faults(given))
         return filled_by_workflows(given), faults
-    wrong, is_set = list(kind_faults(given)), frozenset(given)
+    wrong, is_set = [*kind_faults(given), *for_workflows_alone(given)], frozenset(given)
     fill = _filled_by_devtron if given.get("upstream_kind") == UpstreamKind.DEVTRON else _filled
     argocd, unset = fill(given, environ, source or _usual_source(given))
     if given.get("login") == LoginMode.OBSERVED and not ADDRESSES & is_set:

@@ -17,6 +17,7 @@ from sidecar.core.client_assertion import ALGORITHMS
 from sidecar.core.groups import MAX_CLAIMS
 from sidecar.core.refresh_policy import RefreshWindow
 from sidecar.core.sealing import Key, parse_keys
+from sidecar.core.store_address import StoreAddress, StoreKind
 
 Reader = Callable[[str], Any]
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -253,26 +254,13 @@ def refuse_user_name(text: str) -> None:
 
 
 def store_url(text: str) -> str:
-    """The store's address: `memory://`, `redis://`, `rediss://` or `unix://`."""
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        parts, host = urlsplit(""), None
-    fits = {
-        "memory": text == "memory://",
-        "redis": bool(host) and bool(re.fullmatch(r"(/\d*)?", parts.path)),
-        "rediss": bool(host) and bool(re.fullmatch(r"(/\d*)?", parts.path)),
-        "unix": parts.path.startswith("/"),
-    }
+    """The store's address: `memory://`, or what `StoreAddress` reads."""
     # The client library takes timeouts and more from a query; ours are what a lease counts on.
-    allowed = r"(db=\d+)?" if parts.scheme == "unix" else ""
-    plain = re.fullmatch(allowed, parts.query) and not parts.fragment
-    if not fits.get(parts.scheme, False) or not plain:
-        raise ValueError(
-            f"is not an address: {masked(text)!r}. "
-            f"Write {_guess(text)}, rediss://…, unix:///… or memory://"
-        )
+    if text != "memory://":
+        try:
+            StoreAddress.parse(text)
+        except ValueError as error:
+            raise ValueError(f"{error}: {masked(text)!r}. Write {_guess(text)}") from None
     return text
 
 
@@ -280,18 +268,29 @@ def redis_url(text: str) -> str:
     """The address of a Redis that is another's: as `store_url`, without `memory://`."""
     if text == "memory://":
         raise ValueError("is 'memory://', where nobody else looks. Write redis://argocd-redis:6379")
-    return store_url(text)
+    if store_url(text) and StoreAddress.parse(text).kind is StoreKind.CLUSTER:
+        raise ValueError(
+            f"is a Cluster, where Argo CD looks for nothing: {masked(text)!r}. Correct it"
+        )
+    return text
 
 
 def _guess(text: str) -> str:
+    """What may have been meant."""
+    hosts = re.fullmatch(r"(?:[a-z+]+://)?(?:[^@/]*@)?([A-Za-z0-9.:,-]+)(?:/[^@]*)?", text)
+    if "+sentinel" in text or (hosts and "26379" in hosts[1]):
+        return f"redis+sentinel://{hosts[1] if hosts else 'sentinel:26379'}/<name of the primary>"
+    if "+cluster" in text or (hosts and "," in hosts[1]):
+        return f"redis+cluster://{hosts[1] if hosts else 'redis:6379'}"
     host = re.fullmatch(r"(?:[a-z]+://)?([A-Za-z0-9.-]+(?::\d+)?)", text)
-    return f"redis://{host[1]}/0" if host and host[1] else "redis://redis:6379/0"
+    guess = f"redis://{host[1]}/0" if host and host[1] else "redis://redis:6379/0"
+    return f"{guess}, redis+sentinel://…, redis+cluster://…, rediss://…, unix:///… or memory://"
 
 
 def masked(url: str) -> str:
     """An address as it may be shown: no user name, no password, no query."""
     head, at, tail = url.rpartition("@")
-    scheme = re.match(r"[a-z]+://", head)
+    scheme = re.match(r"[a-z+]+://", head)
     shown = f"{scheme[0] if scheme else ''}***@{tail}" if at else url
     return shown.partition("?")[0]
 

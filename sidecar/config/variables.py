@@ -370,9 +370,36 @@ class Variables:
         values.store_url,
         "memory://",
         "Argo CD's Redis, else `memory://` outside of Kubernetes",
-        "Where sessions are kept: `redis://`, `rediss://`, `unix://`, or `memory://` "
-        "(one replica, forgets at a restart). In a pod, `memory://` only by name.",
+        "Where sessions are kept: `redis://`, `rediss://`, `redis+sentinel://`, "
+        "`redis+cluster://`, `unix://`, or `memory://` (one replica, forgets at a restart). In a "
+        "pod, `memory://` only by name. See [below](#store).",
         printed=False,
+    )
+    store_password: str | None = _optional(
+        str, "The store's password; the user's name stays in the address.", secret=True
+    )
+    store_password_file: str | None = _optional(
+        str, "A file with the store's password, read again at every new connection."
+    )
+    store_sentinel_password: str | None = _optional(
+        str, "The Sentinels' own password, if they have one.", secret=True
+    )
+    store_sentinel_password_file: str | None = _optional(
+        str, "A file with it, read again at every new connection."
+    )
+    store_ca_file: str | None = _optional(
+        str,
+        "With `rediss…://`: a file with the authorities to trust for the store, in the place of "
+        "the system's. Read again when it has changed.",
+    )
+    store_tls_cert_file: str | None = _optional(
+        str, "A file with the certificate, and its chain, to show to the store. Read again, too."
+    )
+    store_tls_key_file: str | None = _optional(str, "A file with its key, not encrypted.")
+    store_tls_server_name: str | None = _optional(
+        values.host_name,
+        "The name that the store's certificates are for, where that is not the address: "
+        "Sentinels and Clusters tell of servers by their IP addresses.",
     )
     seed_access_token: bool = _variable(
         values.switch,
@@ -386,7 +413,7 @@ class Variables:
         None,
         "Argo CD's Redis",
         "With `SIDECAR_SEED_ACCESS_TOKEN`: where that Redis is, if Argo CD's settings do not lead "
-        "there: `redis://`, `rediss://` or `unix://`.",
+        "there: `redis://`, `rediss://`, `redis+sentinel://` or `unix://`.",
         printed=False,
     )
     session_keys: tuple[Key, ...] | None = _optional(

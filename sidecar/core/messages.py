@@ -103,8 +103,10 @@ class RequestHead:
 
     def find(self, name: str) -> list[str]:
         """Every value of a field, `name` in lower case: lines that only pass are looked through."""
-        pattern = _passing(name)
-        found = [one for run in self.passing for one in pattern.findall(run)]
+        pattern, named = _passing(name), name.encode()
+        # Most requests have no such field: that is seen without the pattern.
+        runs = [run for run in self.passing if named in run.lower()]
+        found = [one for run in runs for one in pattern.findall(run)]
         return [*values(self.block.fields, name), *(one.decode("latin-1") for one in found)]
 
     def to_bytes(self, pieces: Sequence[bytes]) -> bytes:

@@ -21,11 +21,11 @@ def given_request_ids(head: RequestHead) -> list[str]:
     return head.find(FIELD.lower())
 
 
-def name_upstream(head: RequestHead, request_id: str) -> None:
+def name_upstream(head: RequestHead, request_id: str, given: Sequence[str]) -> None:
     """Have a request go up with this id, once, unless it brings a field of that name.
 
     What came from outside passes as it came, though it be none that is taken here.
     """
     line = f"{FIELD}: {request_id}\r\n".encode()
-    if not given_request_ids(head) and line not in head.line:
+    if not given and line not in head.line:
         head.line += line

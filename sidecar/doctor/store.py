@@ -6,7 +6,9 @@ from typing import Any
 
 from sidecar.config.settings import Config
 from sidecar.config.values import masked
-from sidecar.doctor.addresses import host_of, is_inside, is_loopback
+from sidecar.core.store_acl import MEND
+from sidecar.core.store_address import StoreAddress
+from sidecar.doctor.addresses import is_inside, is_loopback
 from sidecar.doctor.clocks import clock_finding
 from sidecar.doctor.findings import Finding, fault, ok, warning
 from sidecar.doctor.store_look import StoreSeen
@@ -18,11 +20,38 @@ _ERRORS = {
     "AuthenticationError": (
         "refuses the password",
         "Mount the Secret argocd-redis at secrets/argocd-redis, or correct the password in "
-        "SIDECAR_STORE_URL",
+        "SIDECAR_STORE_URL or SIDECAR_STORE_PASSWORD_FILE",
     ),
     "CertificateError": (
         "has a certificate that is not trusted here",
-        "Give its authority by SSL_CERT_FILE",
+        "Give its authority by SIDECAR_STORE_CA_FILE, and the name in it by "
+        "SIDECAR_STORE_TLS_SERVER_NAME where that is not its address",
+    ),
+    "ClientCertificateError": (
+        "wants a certificate of its clients",
+        "Give one by SIDECAR_STORE_TLS_CERT_FILE and SIDECAR_STORE_TLS_KEY_FILE",
+    ),
+    "PrimaryUnknown": (
+        "names Sentinels of whom none can be asked, or who hold the primary for dead",
+        "Correct the hosts in SIDECAR_STORE_URL, let this pod through their NetworkPolicy, and "
+        "look at SENTINEL MASTERS",
+    ),
+    "PrimaryNotNamed": (
+        "names a primary that its Sentinels do not know",
+        "Write the name that SENTINEL MASTERS shows behind the hosts in SIDECAR_STORE_URL",
+    ),
+    "SentinelsRefuse": (
+        "names Sentinels that do not take the password",
+        "Set SIDECAR_STORE_SENTINEL_PASSWORD_FILE to that of their default user",
+    ),
+    "SlotUnserved": (
+        "names servers that are no Cluster, or one of which parts are not served",
+        "Correct SIDECAR_STORE_URL, let this pod through to all of its servers, and look at "
+        "CLUSTER INFO",
+    ),
+    "NotPrimary": (
+        "leads to a replica that its Sentinels take for the primary",
+        "Wait until the failover is over; look at SENTINEL MASTERS and at ROLE of that server",
     ),
     "NoTlsError": ("does not speak TLS there", "Write redis:// in SIDECAR_STORE_URL"),
     "BusyLoadingError": ("is still loading its data", "Wait until it has"),
@@ -82,8 +111,12 @@ def _trial(seen: StoreSeen) -> Iterator[Finding]:
     elif seen.trial_error == "NoPermissionError":
         yield fault(
             name, "the store does not let this user run scripts or commands", _NO_STORE,
-            "Give its ACL: +@read +@write +@scripting +@connection +time, and the keys "
-            "argocd-token-refresh:*",
+            MEND,
+        )  # fmt: skip
+    elif seen.trial_error == "MovedError":
+        yield fault(
+            name, "the store is one server of a Cluster, and others have the other keys", _NO_STORE,
+            "Write redis+cluster://… in SIDECAR_STORE_URL",
         )  # fmt: skip
     elif seen.trial_error:
         yield fault(
@@ -192,10 +225,11 @@ def _persistence(info: dict[str, Any]) -> Finding:
 
 
 def _tls(url: str) -> Iterator[Finding]:
-    if url.startswith("rediss:"):
+    address = StoreAddress.parse(url)
+    if address.tls:
         yield ok("store.tls", "TLS")
-    elif url.startswith("redis:"):
-        host = host_of(url)
+    elif address.hosts:
+        host = address.hosts[0][0]
         near = is_inside(host) or is_loopback(host) or re.fullmatch(r"[0-9.:]+", host)
         if near or host.endswith(".svc"):
             yield ok("store.tls", "no TLS, inside the cluster; what is stored is sealed")

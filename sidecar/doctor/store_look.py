@@ -4,15 +4,15 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 
+from sidecar.adapters.redis_node import FAILURES, Node
+from sidecar.adapters.redis_servers import Servers, servers_of
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.config.settings import Config
 from sidecar.core.session import SessionKey
-from sidecar.edges import KEY_PREFIX
+from sidecar.core.store_address import StoreAddress
+from sidecar.edges import KEY_PREFIX, store_access
 from sidecar.errors import StoreUnavailable
 from sidecar.ports import Clock, SaveResult, Write
 
@@ -36,39 +36,48 @@ class StoreSeen:
 
 async def look_at_store(config: Config, clock: Clock) -> StoreSeen:
     """What a Redis or Valkey at the store's address shows."""
-    client = Redis.from_url(
-        config.store_url,
-        socket_timeout=_SECONDS,
-        socket_connect_timeout=_SECONDS,
-        retry=Retry(NoBackoff(), 0),
+    servers = servers_of(
+        StoreAddress.parse(config.store_url),
+        store_access(config),
+        clock,
+        command_seconds=_SECONDS,
+        connect_seconds=_SECONDS,
     )
     try:
-        await client.ping()
+        nodes = await servers.nodes()
+        for node in nodes:
+            await node.ask("PING")
         began = clock.monotonic()
-        seconds, micros = await client.time()
+        seconds, micros = await nodes[0].ask("TIME")
         took = clock.monotonic() - began
         ahead = seconds + micros / 1e6 - clock.now()
-        error, saves, stale, ttl = await _trial(config, client, clock)
-        info = await _info(client)
-    except (RedisError, OSError, TimeoutError) as failed:
+        error, saves, stale, ttl = await _trial(config, servers, clock)
+        info = await _info(nodes[0])
+    except FAILURES as failed:
         return StoreSeen(error=_name(failed))
     finally:
-        await client.aclose()
+        await servers.aclose()
     return StoreSeen("", error, saves, stale, ttl, info, ahead, took)
 
 
-async def _info(client: Redis) -> dict[str, Any]:
+async def _info(node: Node) -> dict[str, Any]:
     """The server's report, as far as it may be read."""
     try:
-        return dict(await client.info())
+        return dict(await node.ask("INFO"))
     except RedisError:
         return {}
 
 
-async def _trial(config: Config, client: Redis, clock: Clock) -> tuple[str, bool, bool, bool]:
+async def _trial(config: Config, servers: Servers, clock: Clock) -> tuple[str, bool, bool, bool]:
     """A session with its grant, written by the sidecar's own scripts; it ends within a minute."""
     prefix = f"{KEY_PREFIX}doctor:{secrets.token_hex(8)}:"
-    store = RedisStore(config.store_url, prefix=prefix, clock=clock, command_seconds=_SECONDS)
+    store = RedisStore(
+        config.store_url,
+        prefix=prefix,
+        clock=clock,
+        command_seconds=_SECONDS,
+        access=store_access(config),
+    )
     try:
         ends_at = await store.now() + _TRIAL_SECONDS
         key, grant = SessionKey("doctor", secrets.token_hex(8)), "trial"
@@ -78,7 +87,8 @@ async def _trial(config: Config, client: Redis, clock: Clock) -> tuple[str, bool
         )  # fmt: skip
         second = await store.save_grant("doctor", grant, Write(2, "b", b"-", ends_at))
         stale = await store.save_grant("doctor", grant, Write(2, "c", b"-", ends_at))
-        ttl = await client.pttl(f"{prefix}{{doctor}}:grant:{grant}")
+        place = f"{prefix}{{doctor}}:grant:{grant}"
+        ttl = await servers.ask(place, "PTTL", place)
         saves = first is second is SaveResult.SAVED
         return "", saves, stale is SaveResult.MOVED, 0 < ttl <= _TRIAL_SECONDS * 1000
     except StoreUnavailable as failed:
@@ -92,6 +102,8 @@ def _name(error: BaseException) -> str:
     text = str(error)
     if isinstance(error.__cause__ or error, AuthenticationError):
         return "AuthenticationError"
+    if "certificate required" in text.lower() or "handshake failure" in text.lower():
+        return "ClientCertificateError"
     if "certificate verify failed" in text:
         return "CertificateError"
     if "wrong version number" in text.lower() or "record layer failure" in text.lower():

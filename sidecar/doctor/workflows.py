@@ -132,7 +132,7 @@ def _accounts(seen: WorkflowsSeen) -> Iterator[Finding]:
         what, _, mend = trouble.partition(". ")
         if trouble:
             yield fault(
-                "machines.accounts", f"{account} {what}", _MACHINES, mend or "See the rules"
+                "machines.accounts", f"{account} {what}", _MACHINES, mend or "Try again in a moment"
             )
         else:
             yield ok("machines.accounts", f"{account}: can be used")

@@ -154,6 +154,10 @@ class Cache:
         if name in self.ends:
             return
         before = self.grants.get(grant.id)
+        if before and before.value is grant and before.write_id == write_id and not put_back:
+            before.asked_at, before.told_at = max(asked_at, before.asked_at), now
+            before.used_at = now if used else before.used_at
+            return
         if before and grant.is_behind(before.value):
             return  # a late answer
         used_at = now if used or before is None else before.used_at

@@ -76,11 +76,11 @@ class StoreHealth:
         except (SessionOver, RecordUnreadable):
             self._answered()
             raise
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             self._failures += 1
             self._ask_at = self._clock.monotonic() + ASK_EVERY_SECONDS
             if self._failures == FAILURES:
-                self._log.error("store_away", mend="see SIDECAR_STORE_URL")
+                self._log.error("store_away", error=str(error), mend="see SIDECAR_STORE_URL")
             raise
         self._answered()
 

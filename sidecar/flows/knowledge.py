@@ -167,7 +167,8 @@ class Knowledge:
     def _session_in(self, record: Record, key: SessionKey, seen_at: float) -> Session:
         known = self._cache.sessions.get(key)
         if known and _is_known(record, known.write_id):
-            return replace(known.value, last_seen_at=seen_at)
+            same = known.value.last_seen_at == seen_at
+            return known.value if same else replace(known.value, last_seen_at=seen_at)
         return self._records.open_session(key, record, seen_at=seen_at)
 
     def _grant_in(self, record: Record, tag: str, grant_id: str) -> Grant:

@@ -205,6 +205,8 @@ class Refresh:
     async def _must_wait(self, grant: Grant, min_life: float) -> bool:
         """Whether the grant must be looked at again, after what there was to wait for."""
         now = self._clock.now()
+        if now < self._used_until(grant, min_life):
+            return False
         retry_at = self._retry_at(grant, now)
         decision = self._renewal.decide(grant, now, min_life, retry_at)
         match decision.action:

@@ -1,11 +1,11 @@
 """One request and its answer: what goes up when, and what happens at each kind of end."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from sidecar.core.answer_heads import AnswerHead
 from sidecar.core.framing import Body
@@ -27,7 +27,7 @@ class Exchange:
     """One request, from its head to the last byte of its answer."""
 
     __slots__ = (
-        "_asked", "_body", "_browser", "_held_open", "_memory", "_repeated", "_reply",
+        "_asked", "_body", "_browser", "_given", "_held_open", "_memory", "_repeated", "_reply",
         "_request_id", "_slow", "_task", "_tunnel", "_upstream", "_waiting", "_way",
     )  # fmt: skip
 
@@ -48,6 +48,7 @@ class Exchange:
         self._task: asyncio.Task[None] | None = None
         self._held_open: ExitStack | None = None
         self._request_id = ""
+        self._given: Sequence[str] = ()
 
     @property
     def request_id(self) -> str:
@@ -56,9 +57,14 @@ class Exchange:
         Nobody asks where nothing is waited for and nothing goes wrong.
         """
         if not self._request_id:
-            given = usable_request_id(given_request_ids(self._asked.head))
-            self._request_id = given or self._way.request_ids()
+            self._given = given_request_ids(self._asked.head)
+            self._request_id = usable_request_id(self._given) or self._way.request_ids()
         return self._request_id
+
+    def _name_upstream(self) -> None:
+        """Have the request go up with its name."""
+        name = self.request_id  # which looks at what was given
+        name_upstream(self._asked.head, name, self._given)
 
     @property
     def name(self) -> str:
@@ -85,9 +91,10 @@ class Exchange:
 
     async def _go_up(self, passed: Pass | None) -> None:
         """Send the request up after what there is to wait for."""
+        # For good: the task is this request's own, and its context ends with it.
+        bind_contextvars(request_id=self.request_id)
         try:
-            with bound_contextvars(request_id=self.request_id):
-                await self._wait_and_send(passed)
+            await self._wait_and_send(passed)
         except RequestMalformed as error:
             self._browser.refuse(error.status)
         except TryLater as error:
@@ -101,7 +108,7 @@ class Exchange:
         for _ in range(_DECISIONS):
             if passed is None:
                 # What it waits for has lines in the log, of which the upstream's can be found.
-                name_upstream(self._asked.head, self.request_id)
+                self._name_upstream()
                 passed = await gate.pass_later(self._asked, self._memory)
             if passed.answer is not None:
                 self._browser.answer(passed.answer)

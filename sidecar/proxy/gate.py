@@ -114,7 +114,11 @@ class Gate:
         Raises:
             RequestMalformed: a WebSocket with a session comes from another site.
         """
-        passed = self._same_again(asked, memory) or self._judge_now(asked, memory)
+        before = self._alike(asked, memory)
+        if before is not None:
+            passed = self._same_again(asked, memory, before)
+        else:
+            passed = self._judge_now(asked, memory)
         live = passed.live if passed is not None and asked.kind is Kind.PAGE else None
         if live is not None and self._renewals.doubts_page(live):
             return None
@@ -151,7 +155,7 @@ class Gate:
             passed = await self._machines.pass_later(asked, seen, memory)
             self._count(passed.credential)
         elif passed is None:
-            passed = await self._ask(asked, seen)
+            passed = await self._ask(asked, memory)
             self._count(passed.credential)
             # Without its token a session is asked for anew with every request.
             memory.passed = None
@@ -224,8 +228,8 @@ class Gate:
             memory.seen = Seen(block, fields, found, key, own)
         return memory.seen
 
-    def _same_again(self, asked: Asked, memory: Memory) -> Pass | None:
-        """The pass of the request before, if this one has its fields, its kind and its token."""
+    def _alike(self, asked: Asked, memory: Memory) -> Pass | None:
+        """The pass of the request before, if this one has its fields and its kind."""
         passed = memory.passed
         if (
             passed is None
@@ -234,16 +238,23 @@ class Gate:
             or memory.settings is not asked.rewrites_settings
         ):
             return None
-        if passed.live is None:
-            return passed if passed.machine is None or self._holds(passed.machine, asked) else None
-        min_life = self._rules.min_token_life if passed.lasting else 0.0
-        live = self._renewals.current_now(passed.live.session.key, min_life=min_life)
-        if live is passed.live:
-            return passed
-        if live is None or live.grant.tokens.id_token != passed.live.grant.tokens.id_token:
-            return None
-        memory.passed = replace(passed, live=live)
-        return memory.passed
+        return passed if passed.machine is None or self._holds(passed.machine, asked) else None
+
+    def _same_again(self, asked: Asked, memory: Memory, before: Pass) -> Pass | None:
+        """What the request before went up with, as it is known now; None if it is not."""
+        if before.live is None:
+            return before
+        min_life = self._rules.min_token_life if before.lasting else 0.0
+        live = self._renewals.current_now(before.live.session.key, min_life=min_life)
+        if live is None or live is before.live:
+            return before if live else None
+        return self._remember(asked, memory, self._renewed(asked, before, live))
+
+    def _renewed(self, asked: Asked, before: Pass, live: Live) -> Pass:
+        """How a request goes up as the one before it did; another token makes another head."""
+        if before.live and live.grant.tokens.id_token == before.live.grant.tokens.id_token:
+            return replace(before, live=live)
+        return self._with_session(asked, before.seen, live)
 
     def _holds(self, entry: Entry, asked: Asked) -> bool:
         return self._machines is not None and self._machines.holds(entry, asked)
@@ -253,7 +264,8 @@ class Gate:
         memory.settings = asked.rewrites_settings
         return passed
 
-    async def _ask(self, asked: Asked, seen: Seen) -> Pass:
+    async def _ask(self, asked: Asked, memory: Memory) -> Pass:
+        seen = self._look(asked.head.block, memory)
         if seen.key is None:
             raise AssertionError("without a session there is nothing to wait for")
         try:
@@ -273,6 +285,9 @@ class Gate:
             raise
         if live is None:
             return self._bare(asked, seen, Credential.ENDED)
+        before = self._alike(asked, memory)
+        if before is not None:
+            return self._renewed(asked, before, live)
         return self._with_session(asked, seen, live)
 
     def _is_logged_out(self, seen: Seen) -> bool:

@@ -12,7 +12,6 @@ from sidecar.core.answers import Answer
 from sidecar.core.framing import Body
 from sidecar.core.heads import Kind
 from sidecar.core.messages import RequestHead
-from sidecar.core.request_id import name_upstream
 from sidecar.errors import RequestMalformed
 from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.passes import Asked, Memory, Pass
@@ -73,7 +72,7 @@ class RecordedExchange(Exchange):
         Raises:
             RequestMalformed: it is not passed on.
         """
-        name_upstream(self._asked.head, self.request_id)
+        self._name_upstream()
         try:
             super().start()
         except RequestMalformed as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from urllib.parse import urlsplit
 
 from sidecar.core import workflows_login as login
 from sidecar.core.answer_heads import AnswerHead
@@ -31,13 +32,13 @@ class SignInPass(Pass):
 
 
 class WorkflowsGate(Gate):
-    """Decides over every request. `base` is the path that the Ingress takes away before us."""
+    """Decides over every request. The public URL's path is taken away by the Ingress before us."""
 
     def __init__(
         self,
         rules: Rules,
         *,
-        base: str,
+        public_url: str,
         renews: bool,
         remembered_seconds: float,
         now: Callable[[], float],
@@ -45,7 +46,8 @@ class WorkflowsGate(Gate):
         machines: MachineGate | None = None,
     ) -> None:
         super().__init__(NoLogins(), NoLogins(), rules, metrics=metrics, machines=machines)
-        self._base = base
+        self._base = urlsplit(public_url).path
+        self._host = urlsplit(public_url).netloc
         self._renews = renews
         self._now = now
         self._told = metrics.sso_renewals.labels
@@ -73,17 +75,23 @@ class WorkflowsGate(Gate):
                 return _sign_in_pass(passed, self._cookies.remember(Remembered(int(now), 0)))
             case Step.FORGET:
                 return _sign_in_pass(passed, self._cookies.forget())
-            case Step.RENEW if known is not None and self._may_leave(head.target, logged_in):
+            case Step.RENEW if known is not None and self._may_leave(head, logged_in):
                 self._told("begun").inc()
                 address = login.login_address(self._base, head.target)
                 cookie = self._cookies.remember(known.tried(now))
                 return replace(passed, answer=redirect(address, [cookie]))
         return passed
 
-    def _may_leave(self, target: str, logged_in: bool) -> bool:
-        """Whether this page may lead to the provider: not who looks for the UI's logout."""
-        on_login_page = clean_path(target) == "/login"
-        return login.is_page(self._base + target) and not (on_login_page and logged_in)
+    def _may_leave(self, head: RequestHead, logged_in: bool) -> bool:
+        """Whether this page may lead to the provider, which comes back to the public URL.
+
+        At another address its cookies would be missing then. And who is logged in and opens the
+        UI's login page looks for the logout.
+        """
+        at = [*head.find("host"), *head.find("x-forwarded-host")]
+        on_login_page = clean_path(head.target) == "/login"
+        comes_back = login.is_page(self._base + head.target) and self._host in map(str.lower, at)
+        return comes_back and not (on_login_page and logged_in)
 
     # The way to the provider and back
 

@@ -2,16 +2,25 @@ import socket
 import traceback
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TypedDict
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 
 from sidecar.demo.valkey import valkey
+from tests.failover.cluster import cluster
+from tests.failover.servers import valkey_program
 from tests.fakes.clock import FakeClock
 
+
+class Patience(TypedDict):
+    command_seconds: float
+    connect_seconds: float
+
+
 # Longer than a noisy machine takes, for tests that are not about speed.
-PATIENT = {"command_seconds": 10.0, "connect_seconds": 10.0}
+PATIENT: Patience = {"command_seconds": 10.0, "connect_seconds": 10.0}
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,13 @@ async def valkey_server() -> AsyncIterator[ValkeyServer]:
         port = taken.getsockname()[1]
     async with valkey("--port", str(port), "--bind", "127.0.0.1") as unix:
         yield ValkeyServer(unix, f"redis://127.0.0.1:{port}/0")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def valkey_cluster() -> AsyncIterator[str]:
+    """The address of a Cluster for all tests; each of them has a prefix of its own there."""
+    async with cluster(valkey_program(), replicas=0) as made:
+        yield made.url
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ class Relay(Connections):
     def __init__(self, server: str) -> None:
         super().__init__()
         self.lead_to(server)
-        self._cuts: list[bytes] = []
+        self._cuts: list[tuple[bytes, int]] = []
         self.requests_seen: list[bytes] = []
+        self.answers_seen: list[bytes] = []
         self._answering = asyncio.Event()
         self._answering.set()
         self._arrivals: list[tuple[bytes, asyncio.Event]] = []
@@ -30,9 +31,9 @@ class Relay(Connections):
                 listener.close()
                 await self.cut_all()
 
-    def cut_the_answer_to(self, command: bytes) -> None:
-        """The server gets the next request with this word in it; nobody gets the answer."""
-        self._cuts.append(command)
+    def cut_the_answer_to(self, command: bytes, *, after: int = 0) -> None:
+        """The server gets the next request with this word in it; of the answer come some bytes."""
+        self._cuts.append((command, after))
 
     def hold_answers(self) -> None:
         """Let requests through, and keep what the server says to them."""
@@ -53,17 +54,17 @@ class Relay(Connections):
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         theirs, ours = await asyncio.open_unix_connection(self._server)
-        cut = asyncio.Event()
+        cut: asyncio.Queue[int] = asyncio.Queue()
         await both_ways(ours, self._requests(reader, ours, cut), self._answers(theirs, writer, cut))
 
     async def _requests(
-        self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, cut: asyncio.Event
+        self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, cut: asyncio.Queue[int]
     ) -> None:
         while data := await reader.read(65536):
             self.requests_seen.append(data)
-            for command in [command for command in self._cuts if command in data]:
-                self._cuts.remove(command)
-                cut.set()
+            for planned in [planned for planned in self._cuts if planned[0] in data]:
+                self._cuts.remove(planned)
+                cut.put_nowait(planned[1])
             server.write(data)
             await server.drain()
             for arrival in [(word, event) for word, event in self._arrivals if word in data]:
@@ -71,11 +72,15 @@ class Relay(Connections):
                 arrival[1].set()
 
     async def _answers(
-        self, server: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event
+        self, server: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Queue[int]
     ) -> None:
         while data := await server.read(65536):
             await self._answering.wait()
-            if cut.is_set():
-                return  # the server has done it, and said so to nobody
+            self.answers_seen.append(data)
+            if not cut.empty():
+                # The server has done it, and said so to nobody.
+                writer.write(data[: cut.get_nowait()])
+                await writer.drain()
+                return
             writer.write(data)
             await writer.drain()

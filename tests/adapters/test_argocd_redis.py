@@ -14,6 +14,9 @@ from sidecar.demo.valkey import valkey
 from sidecar.errors import SeedUnavailable
 from sidecar.ports import AccessToken
 from tests.adapters.conftest import ValkeyServer
+from tests.adapters.relay import Relay
+from tests.adapters.watchers import watchers
+from tests.world import free_port
 
 SECRET = b"hunter3"
 TOKEN = AccessToken("auth0|ada", "access-1", 90.0)
@@ -119,3 +122,37 @@ async def test_a_redis_that_refuses_is_said() -> None:
         with pytest.raises(SeedUnavailable, match="AuthenticationError"):
             await ours.put(TOKEN)
         await ours.aclose()
+
+
+async def test_an_access_token_is_put_into_the_primary_that_sentinels_name(prefix: str) -> None:
+    port = free_port()
+    async with valkey("--port", str(port)) as url, watchers(1) as (watcher,):
+        watcher.primary = port
+        ours = reach(f"redis+sentinel://{watcher.host}/main", prefix)
+
+        await ours.put(TOKEN)
+
+        async with Redis.from_url(url) as redis:
+            assert await redis.dbsize() == 1
+        await ours.aclose()
+
+
+async def test_a_redis_that_became_a_replica_is_left_for_where_the_address_leads(
+    prefix: str,
+) -> None:
+    async with valkey() as first, valkey() as second:
+        relay = Relay(first)
+        async with relay.running() as url:
+            ours = reach(url, prefix)
+            await ours.put(TOKEN)
+            async with Redis.from_url(first) as redis:
+                await redis.replicaof("127.0.0.1", 1)
+            relay.lead_to(second)
+
+            with pytest.raises(SeedUnavailable):
+                await ours.put(TOKEN)
+            await ours.put(TOKEN)
+
+            async with Redis.from_url(second) as redis:
+                assert await redis.dbsize() == 1
+            await ours.aclose()

@@ -290,7 +290,7 @@ async def test_a_script_that_the_server_has_forgotten_is_loaded_once_for_all_of_
 async def test_a_server_that_answers_some_of_a_trip_only_does_not_keep_it_for_long(
     far_store: RedisStore, relay: Relay, redis: Redis
 ) -> None:
-    batch = ScriptBatch(far_store._redis, "return ARGV[1]", seconds=HASTY_SECONDS)
+    batch = ScriptBatch(far_store._servers, "return ARGV[1]", seconds=HASTY_SECONDS)
     await batch.call([], ["first"])
     relay.hold_answers()
 

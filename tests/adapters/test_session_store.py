@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import pytest
+from redis.asyncio import Redis
 
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.core.session import SessionKey
+from sidecar.core.store_acl import COMMANDS, SERVING, acl_line
 from sidecar.ports import (
     Ended,
     Record,
@@ -61,19 +63,30 @@ class Time:
                     self.clock.advance(0.005)
 
 
-@pytest.fixture(params=["memory", "valkey", "valkey over TCP"])
+@pytest.fixture(params=["memory", "valkey", "valkey over TCP", "valkey's least user", "cluster"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
 async def store(
-    kind: str, clock: FakeClock, valkey_server: ValkeyServer, prefix: str
+    kind: str,
+    clock: FakeClock,
+    valkey_server: ValkeyServer,
+    valkey_cluster: str,
+    prefix: str,
 ) -> AsyncIterator[Store]:
     if kind == "memory":
         yield MemoryStore(clock)
         return
     url = valkey_server.unix if kind == "valkey" else valkey_server.tcp
+    if kind == "cluster":
+        url = valkey_cluster
+    if kind == "valkey's least user":
+        async with Redis.from_url(url) as operator:
+            line = acl_line(prefix[:-1], prefix, commands=f"{SERVING} {COMMANDS}")
+            await operator.execute_command(*line.split(), ">secret")  # type: ignore[no-untyped-call]
+        url = url.replace("redis://", f"redis://{prefix[:-1]}:secret@")
     redis = RedisStore(url, prefix=prefix, clock=clock, **PATIENT)
     yield redis
     await redis.aclose()

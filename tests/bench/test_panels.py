@@ -45,3 +45,11 @@ def test_a_panel_without_data_says_so() -> None:
 
 def test_a_line_has_its_labels_for_a_name() -> None:
     assert named("{{endpoint}} p50", {"endpoint": "token"}) == "token p50"
+
+
+def test_a_day_has_as_few_labels_as_a_minute() -> None:
+    day = picture([(PLAIN, [Line("up", [(0, 1), (86400, 1)])])], begins=0, ends=86400, title="")
+    minute = drawn((PLAIN, []))
+
+    assert re.findall(r">(\d+ h)<", day) == [f"{hour} h" for hour in range(0, 25, 4)]
+    assert re.findall(r">(\d+:\d\d)<", minute) == ["0:00", "0:30", "1:00"]

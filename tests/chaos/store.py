@@ -49,6 +49,8 @@ class StoreView:
             for key in keys:
                 pipeline.hmget(key, ["s", "v", "d"])
             answers = await pipeline.execute()
+        for gone in self._opened.keys() - set(keys):
+            del self._opened[gone]
         for key, (state, version, sealed) in zip(keys, answers, strict=True):
             if state == b"live" and self._opened.get(key) != sealed:
                 self._opened[key] = sealed

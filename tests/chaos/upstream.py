@@ -100,7 +100,7 @@ class Upstream:
 
     def _end_of(self, token: str) -> float:
         if token not in self._ends:
-            self._ends[token] = _end_of(token)
+            self._ends[token] = end_of(token)
         return self._ends[token]
 
 
@@ -136,7 +136,7 @@ def _token(head: bytes) -> str:
     return ""
 
 
-def _end_of(token: str) -> float:
+def end_of(token: str) -> float:
     """A token's `exp`, unchecked; what is no JWT has no end."""
     with suppress(ValueError, IndexError, KeyError, TypeError):
         body = token.split(".")[1]
@@ -164,10 +164,10 @@ class UpstreamHandle:
 
 
 @asynccontextmanager
-async def upstream() -> AsyncIterator[UpstreamHandle]:
+async def upstream(module: str = "tests.chaos.upstream") -> AsyncIterator[UpstreamHandle]:
     """A stand-in that lives as long as the block."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.chaos.upstream"),
+        *(sys.executable, "-m", module),
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -73,6 +73,16 @@ def test_the_report_says_whose_the_logins_are() -> None:
     assert "logins: the upstream's own" in report.as_text(Config.load(LEAST))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("SIDECAR_SSO_RENEWAL", "off"), ("SIDECAR_ACCOUNT_TOKENS_DIR", "/tmp")]
+)
+def test_what_is_for_it_alone_is_a_fault_elsewhere(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        Config.load({name: value})
+
+    assert f"{name} is for Argo Workflows" in str(error.value)
+
+
 def test_for_other_upstreams_nothing_changes() -> None:
     with pytest.raises(ConfigurationError) as error:
         Config.load({"SIDECAR_UPSTREAM_KIND": "argocd"})

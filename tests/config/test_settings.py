@@ -184,6 +184,14 @@ GOOD: dict[str, tuple[str, Any]] = {
     "groups_claims": ("cognito:groups, email", ("cognito:groups", "email")),
     "offline_access": ("never", OfflineAccess.NEVER),
     "store_url": ("redis://redis", "redis://redis"),
+    "store_password": (SECRET, SECRET),
+    "store_password_file": ("/dev/null", "/dev/null"),
+    "store_sentinel_password": (SECRET, SECRET),
+    "store_sentinel_password_file": ("/dev/null", "/dev/null"),
+    "store_ca_file": (str(PAIR / "tls.crt"), str(PAIR / "tls.crt")),
+    "store_tls_cert_file": (str(PAIR / "tls.crt"), str(PAIR / "tls.crt")),
+    "store_tls_key_file": (str(PAIR / "tls.key"), str(PAIR / "tls.key")),
+    "store_tls_server_name": ("redis", "redis"),
     "seed_access_token": ("on", True),
     "argocd_redis_url": ("rediss://redis", "rediss://redis"),
     "session_keys": (f"a:{KEY}", None),
@@ -262,6 +270,12 @@ BAD = {
     "groups_claims": ",",
     "offline_access": "yes",
     "store_url": "redis:6379",
+    "store_password_file": "/no/such/file",
+    "store_sentinel_password_file": "/no/such/file",
+    "store_ca_file": "/no/such/file",
+    "store_tls_cert_file": "/no/such/file",
+    "store_tls_key_file": "/no/such/file",
+    "store_tls_server_name": "redis_server",
     "seed_access_token": "yes",
     "argocd_redis_url": "memory://",
     "session_keys": "x",
@@ -280,13 +294,32 @@ BAD = {
     "audit_log": "stderr",
     "tracing": "yes",
 }
-ANYTHING_GOES = {"client_secret"}
+ANYTHING_GOES = {"client_secret", "store_password", "store_sentinel_password"}
+_SENTINEL = {
+    "SIDECAR_STORE_URL": "redis+sentinel://a,b:1/primary",
+    "SIDECAR_SESSION_KEYS": f"a:{KEY}",
+}
+_STORE_TLS = {"SIDECAR_STORE_URL": "rediss://redis", "SIDECAR_SESSION_KEYS": f"a:{KEY}"}
 BESIDE = {
     "login": {"SIDECAR_DEX_UPSTREAM": "http://dex:5556"},
     "store_url": {"SIDECAR_SESSION_KEYS": f"a:{KEY}"},
+    "store_sentinel_password": _SENTINEL,
+    "store_sentinel_password_file": _SENTINEL,
+    "store_ca_file": _STORE_TLS,
+    "store_tls_cert_file": {**_STORE_TLS, "SIDECAR_STORE_TLS_KEY_FILE": str(PAIR / "tls.key")},
+    "store_tls_key_file": {**_STORE_TLS, "SIDECAR_STORE_TLS_CERT_FILE": str(PAIR / "tls.crt")},
+    "store_tls_server_name": _STORE_TLS,
     "tls_cert_file": {"SIDECAR_TLS_KEY_FILE": str(PAIR / "tls.key")},
     "tls_key_file": {"SIDECAR_TLS_CERT_FILE": str(PAIR / "tls.crt")},
 }
+
+
+def least(field: str) -> dict[str, str]:
+    """What has to be set beside a variable."""
+    if field not in ("sso_renewal", "account_tokens_dir"):
+        return {**LEAST, **BESIDE.get(field, {})}
+    url = LEAST["SIDECAR_PUBLIC_URL"]
+    return {"SIDECAR_UPSTREAM_KIND": "argo-workflows", "SIDECAR_PUBLIC_URL": url}
 
 
 def test_the_tables_here_have_every_variable() -> None:
@@ -298,14 +331,14 @@ def test_the_tables_here_have_every_variable() -> None:
 def test_each_variable_is_read(field: str) -> None:
     text, value = GOOD[field]
 
-    config = Config.load({**LEAST, **BESIDE.get(field, {}), variable(field): text})
+    config = Config.load({**least(field), variable(field): text})
 
     assert getattr(config, field) == value
 
 
 @pytest.mark.parametrize("field", BAD)
 def test_each_variable_is_named_in_its_fault_with_a_mend(field: str) -> None:
-    found = faults({**LEAST, variable(field): BAD[field]})
+    found = faults({**least(field), variable(field): BAD[field]})
 
     mine = [line for line in found if line.startswith(variable(field) + " ")]
     assert len(mine) == 1
@@ -802,7 +835,12 @@ def test_timeouts_with_which_a_shutdown_could_lose_a_refresh_token_stop_the_star
 def test_the_secret_variables_are_known_as_such() -> None:
     secret = {field for field, known in VARIABLES.items() if known.secret}
 
-    assert secret == {"client_secret", "session_keys"}
+    assert secret == {
+        "client_secret",
+        "session_keys",
+        "store_password",
+        "store_sentinel_password",
+    }
 
 
 def test_every_variable_says_what_it_means() -> None:

@@ -61,6 +61,8 @@ def refused(reader: Callable[[str], Any], text: str) -> str:
         (values.store_url, "redis://redis:6379/0", "redis://redis:6379/0"),
         (values.store_url, "rediss://user:p@ss@redis", "rediss://user:p@ss@redis"),
         (values.store_url, "unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
+        (values.store_url, "redis+sentinel://a,b:1/main/2", "redis+sentinel://a,b:1/main/2"),
+        (values.store_url, "rediss+cluster://u:p@a,[::1]:1", "rediss+cluster://u:p@a,[::1]:1"),
         (values.scopes, "openid", ("openid",)),
         (values.scopes, " openid, email  groups", ("openid", "email", "groups")),
         (values.scopes, "openid api://x/.default", ("openid", "api://x/.default")),
@@ -299,6 +301,7 @@ def test_a_store_address_that_is_none_does_not_show_its_password(text: str) -> N
         ("redis://redis?password=hunter2", "redis://redis"),
         ("unix://alice:hunter2@/run/redis.sock?db=1", "unix://***@/run/redis.sock"),
         ("hunter2@redis", "***@redis"),
+        ("redis+sentinel://:hunter2@a,b/main", "redis+sentinel://***@a,b/main"),
     ],
 )
 def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
@@ -312,6 +315,11 @@ def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
         ("argocd-redis", "Write redis://argocd-redis/0"),
         ("http://argocd-redis:6379", "Write redis://argocd-redis:6379/0"),
         ("x y", "Write redis://redis:6379/0"),
+        ("redis+sentinel://a,b:26380", "Write redis+sentinel://a,b:26380/<name of the primary>"),
+        ("redis://a:26379,b:26379/main", "Write redis+sentinel://a:26379,b:26379/<name"),
+        ("redis://a,b", "Write redis+cluster://a,b"),
+        ("redis+cluster://a/1", "Write redis+cluster://a"),
+        ("redis+cluster://:hunter2@a/1", "Write redis+cluster://a"),
     ],
 )
 def test_a_store_address_that_is_none_is_guessed_at(text: str, guess: str) -> None:

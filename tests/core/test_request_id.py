@@ -65,7 +65,7 @@ def test_a_request_without_an_id_goes_up_with_one_and_only_once() -> None:
     asked = head("Accept: */*")
 
     for _ in range(2):
-        name_upstream(asked, "made")
+        name_upstream(asked, "made", given_request_ids(asked))
 
     assert upstream(asked).startswith(b"GET /x HTTP/1.1\r\nX-Request-Id: made\r\n")
     assert upstream(asked).count(b"X-Request-Id") == 1
@@ -75,7 +75,7 @@ def test_a_request_without_an_id_goes_up_with_one_and_only_once() -> None:
 def test_an_id_from_outside_passes_as_it_came(given: str) -> None:
     asked = head(f"X-Request-Id: {given}")
 
-    name_upstream(asked, "made")
+    name_upstream(asked, "made", given_request_ids(asked))
 
     assert b"made" not in upstream(asked)
 

@@ -11,7 +11,10 @@ from sidecar.demo.valkey import valkey
 from sidecar.doctor.findings import Level
 from sidecar.doctor.store import of_store
 from sidecar.doctor.store_look import StoreSeen
+from tests.adapters.watchers import watchers
 from tests.doctor.patient import Patient
+from tests.failover.cluster import cluster
+from tests.failover.servers import valkey_program
 from tests.world import free_port
 
 
@@ -99,7 +102,7 @@ async def test_doctor_finds_a_store_without_scripts(here: Patient) -> None:
         found = await here.complaints(SIDECAR_STORE_URL=url)
 
     assert set(found) == {"store.scripts"}
-    assert "+@scripting" in found["store.scripts"].mend
+    assert "+evalsha" in found["store.scripts"].mend
 
 
 async def test_doctor_says_what_it_cannot_see_of_a_store(here: Patient) -> None:
@@ -149,3 +152,55 @@ async def test_doctor_finds_a_password_on_its_way_in_clear_text(here: Patient) -
     config = Config.load({**here.environment, "SIDECAR_STORE_URL": "redis://redis.example.org/0"})
 
     assert "store.tls" in {each.id for each in of_store(config, GOOD) if each.level != "ok"}
+
+
+async def test_doctor_finds_a_primary_that_its_sentinels_do_not_know(here: Patient) -> None:
+    async with watchers(3) as three:
+        hosts = ",".join(each.host for each in three)
+        url = f"redis+sentinel://:hush@{hosts}/main"
+        found = await here.complaints(SIDECAR_STORE_URL=url)
+
+    assert set(found) == {"store.reach"}
+    assert "SENTINEL MASTERS" in found["store.reach"].mend
+    assert "hush" not in repr(found)
+
+
+async def test_doctor_finds_sentinels_that_are_away(here: Patient) -> None:
+    url = f"redis+sentinel://127.0.0.1:{free_port()}/main"
+    found = await here.complaints(SIDECAR_STORE_URL=url)
+
+    assert set(found) == {"store.reach"}
+    assert "Sentinels" in found["store.reach"].what
+
+
+async def test_doctor_looks_at_the_primary_behind_sentinels(here: Patient) -> None:
+    port = free_port()
+    async with valkey("--port", str(port)), watchers(1) as (watcher,):
+        watcher.primary = port
+
+        assert (
+            await here.complaints(SIDECAR_STORE_URL=f"redis+sentinel://{watcher.host}/main") == {}
+        )
+
+
+async def test_doctor_finds_nothing_wrong_with_a_healthy_cluster(here: Patient) -> None:
+    async with cluster(valkey_program(), replicas=0) as made:
+        assert await here.complaints(SIDECAR_STORE_URL=made.url) == {}
+
+
+async def test_doctor_finds_one_server_of_a_cluster(here: Patient) -> None:
+    async with cluster(valkey_program(), replicas=0) as made:
+        found = [await here.complaints(SIDECAR_STORE_URL=one.url) for one in made.primaries]
+
+    moved = [each["store.scripts"] for each in found if each]
+    assert len(moved) >= 2  # one of them may have the slot that is asked for
+    assert all("redis+cluster://" in finding.mend for finding in moved)
+
+
+async def test_doctor_finds_a_cluster_that_is_none(here: Patient) -> None:
+    port = free_port()
+    async with valkey("--port", str(port)):
+        found = await here.complaints(SIDECAR_STORE_URL=f"redis+cluster://127.0.0.1:{port}")
+
+    assert set(found) == {"store.reach"}
+    assert "no Cluster" in found["store.reach"].what

@@ -74,7 +74,7 @@ async def test_an_answer_that_a_skewed_replica_lost_is_asked_for_again_within_th
     skewed = await here.add(SkewedClock(here.clock, ahead))
     other = await here.add()
     key = await here.logged_in()
-    here.clock.advance(LIFE - 70)
+    here.clock.advance(LIFE - 30)
     grant = (await here.live(key)).grant
     here.provider.script.append(Drop(after_commit=True))
     await skewed.refresh.renew_behind(grant)

@@ -97,6 +97,10 @@ class Hostile:
         """Back to the settings of the start, without rules; grants and log stay."""
         await self._command("reset")
 
+    async def tidy(self) -> None:
+        """Let it forget what ended before this was last called: a run of a day has no end else."""
+        await self._command("tidy")
+
     async def state(self) -> dict[str, Any]:
         """Counts by kind, requests by path, rules, settings."""
         found: dict[str, Any] = await self._command("state")

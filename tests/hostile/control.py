@@ -53,6 +53,7 @@ class Control:
             "back": self._back,
             "restart": self._restart,
             "reset": self._reset,
+            "tidy": self._tidy,
         }
         command = commands.get(request.match_info["command"])
         if command is None:
@@ -119,6 +120,9 @@ class Control:
 
     async def _restart(self, _: dict[str, Any]) -> None:
         await self._provider.restart()
+
+    async def _tidy(self, _: dict[str, Any]) -> None:
+        self._provider.grants.tidy()
 
     async def _reset(self, _: dict[str, Any]) -> None:
         """Honest again, and as it was set at the start; grants and the log stay."""

@@ -69,6 +69,7 @@ class HostileGrants(Grants):
         self._given: dict[str, _Given] = {}  # by the token's hash
         self._rotated_at: dict[str, float] = {}  # by sid
         self._forgotten: dict[str, int] = {}  # by sid: how many tokens
+        self._ended: set[str] = set()  # at the last tidying, by sid
 
     @property
     def knows(self) -> str:
@@ -135,6 +136,21 @@ class HostileGrants(Grants):
                 self._write("revoked", grant, detail="restart")
         for memory in (self._codes, self._families, self._access, self._given, self._rotated_at):
             memory.clear()
+
+    def tidy(self) -> None:
+        """Forget the tokens of grants that had ended when this was last called, and old codes."""
+        ended = {grant.sid for grant in self._grants if grant.ended}
+        gone = ended & self._ended
+        for grant in [each for each in self._grants if each.sid in gone]:
+            for token in (*grant.spent_at, grant.refresh_token):
+                self._families.pop(token, None)
+                self._given.pop(sha256(token), None)
+            self._rotated_at.pop(grant.sid, None)
+            self._forgotten.pop(grant.sid, None)
+        self._grants = [each for each in self._grants if each.sid not in gone]
+        oldest = self._now() - 10 * self._settings.code_seconds
+        self._codes = {k: code for k, code in self._codes.items() if code.issued_at > oldest}
+        self._ended = ended - gone
 
     def state(self) -> list[dict[str, Any]]:
         """Every grant with the hash of its refresh token."""

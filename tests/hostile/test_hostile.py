@@ -660,6 +660,22 @@ async def test_a_token_spent_long_ago_is_forgotten_and_still_counted(
     assert (await hostile.log())[-2].detail == "unknown"
 
 
+async def test_tidying_twice_forgets_what_has_ended_and_nothing_else(
+    ada: Person, bob: Person, hostile: Hostile
+) -> None:
+    ended, living = await ada.log_in(), await bob.log_in()
+    await hostile.end(user=ada.name)
+
+    await hostile.tidy()
+    assert [grant.ended for grant in await hostile.grants(user=ada.name)] == [True]
+    await hostile.tidy()
+
+    assert await hostile.grants(user=ada.name) == []
+    assert (await ada.refresh(ended)).status == 400
+    assert (await hostile.log())[-1].detail == "unknown"
+    assert (await bob.refresh(living)).status == 200
+
+
 async def test_a_hundred_users_log_in_quickly(hostile: Hostile, http: ClientSession) -> None:
     began = time.monotonic()
 

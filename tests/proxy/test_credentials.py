@@ -1,6 +1,8 @@
 """What goes up with a session, at once where it is at hand, and what its end means."""
 
 import asyncio
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from sidecar.core.messages import RequestFields, RequestReader
 from sidecar.core.session import EndReason
 from sidecar.errors import SessionOver, StoreUnavailable
+from sidecar.ports import SaveResult
 from sidecar.proxy.passes import Memories
 from tests.proxy.stack import OK, TOKEN, Peer, answers_ok, get, request, stack, status, waited
 from tests.world import eventually
@@ -76,6 +79,21 @@ async def test_a_new_token_replaces_the_remembered_one_with_the_next_request() -
             assert await client.answer() == OK
 
         assert here.upstream.got.endswith(get("/api/v1/a", "Cookie: argocd.token=new.id.token"))
+
+
+async def test_a_session_that_is_asked_for_each_time_goes_up_with_the_token_found() -> None:
+    async with stack() as here:
+        here.renewing.at_hand.clear()
+        client, found = await here.client(), here.live.grant
+        for token in (TOKEN, TOKEN, "new.id.token"):
+            tokens = replace(found.tokens, id_token=token)
+            found = replace(found, version=found.version + 1, tokens=tokens)
+            assert await here.sessions.save(found) is SaveResult.SAVED
+            await client.send(get("/api/v1/a", f"Cookie: {here.cookie}"))
+            assert await client.answer() == OK
+
+        up = re.findall(rb"argocd.token=([^\r]+)", bytes(here.upstream.got))
+        assert up == [TOKEN.encode(), TOKEN.encode(), b"new.id.token"]
 
 
 async def test_a_line_that_changes_goes_up_in_its_place_with_all_that_stays() -> None:

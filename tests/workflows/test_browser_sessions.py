@@ -322,6 +322,22 @@ async def test_only_a_page_that_a_person_loads_renews(
     assert len(visit.hops) == 1
 
 
+async def test_at_another_address_nobody_is_sent_to_where_its_cookies_are_not(
+    place: Place, clock: FakeClock
+) -> None:
+    person = await place.logged_in()
+    clock.advance(6 * HOUR)
+
+    at_another = await person.navigate("/workflows", Host="workflows.internal")
+    assert len(at_another.hops) == 1
+    host = place.base.removeprefix("http://")
+    behind_a_proxy = await person.navigate(
+        "/workflows", **{"Host": "argo-server.argo.svc", "X-Forwarded-Host": host}
+    )
+
+    assert len(behind_a_proxy.hops) > 1
+
+
 @pytest.mark.parametrize(
     "path",
     ["/api/v1/userinfo", "/artifact-files/argo/workflows/w/n/outputs/main", "/a//b", "/metrics"],

@@ -293,6 +293,25 @@ async def test_a_mounted_secret_that_the_annotation_names_is_the_token(
         assert cluster.requests_for == []
 
 
+async def test_rules_that_change_count_without_a_restart(
+    make: Make, cluster: AccountCluster
+) -> None:
+    cluster.add("argo", "ci")
+    cluster.add("argo", "other", rbac_rule=DEPLOY)
+    async with make(by_rule()) as yard:
+        token = yard.github.token()
+        assert await yard.account(token) == "argo/ci"
+
+        yard.write(by_rule(service_account="argo/other"))
+        await yard.place.sidecars[0].running.changes.look()
+        assert await yard.account(token) == "argo/other"
+
+        cluster.add("argo", "annotated", rbac_rule=DEPLOY, rbac_rule_precedence="1")
+        yard.write(by_annotation())
+        await yard.place.sidecars[0].running.changes.look()
+        assert await yard.account(token) == "argo/annotated"
+
+
 # What passes untouched
 
 
