@@ -164,6 +164,7 @@ BY_ANOTHER = {
 """What make does as a part of something else, or for which a test runs the same program."""
 
 BY_HAND = {
+    "coverage": "minutes; its tests are all in `make test`",
     "clean": "takes away what the others are using",
     "demo-picture": "a minute of a browser before the demo, which is filmed",
     "dashboard-picture": "four minutes at Prometheus; tests/bench/test_panels.py has its parts",
