@@ -27,6 +27,7 @@ CONFIG = Config.load(
         "SIDECAR_PUBLIC_URL": "https://argocd.example.org",
         "SIDECAR_ISSUER": ISSUER,
         "SIDECAR_CLIENT_ID": "argo-cd",
+        "SIDECAR_STORE_URL": "redis://argocd-redis:6379/0",
     }
 )
 URLS = st.sampled_from(["http://[", "https://x/", "http://\x1b[2J/", "//", "javascript:1"])
