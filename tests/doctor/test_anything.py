@@ -20,6 +20,7 @@ from sidecar.doctor.store_look import StoreSeen
 from sidecar.doctor.upstream import of_upstream
 from sidecar.doctor.upstream_look import UpstreamSeen
 from tests.core.examples import properties
+from tests.world import KEYS
 
 ISSUER = "https://idp.example.org"
 CONFIG = Config.load(
@@ -28,6 +29,7 @@ CONFIG = Config.load(
         "SIDECAR_ISSUER": ISSUER,
         "SIDECAR_CLIENT_ID": "argo-cd",
         "SIDECAR_STORE_URL": "redis://argocd-redis:6379/0",
+        "SIDECAR_SESSION_KEYS": KEYS,
     }
 )
 URLS = st.sampled_from(["http://[", "https://x/", "http://\x1b[2J/", "//", "javascript:1"])
