@@ -142,7 +142,7 @@ def test_an_argo_workflows_that_is_another_is_not_half_patched(tmp_path: Path, c
 
 
 def test_the_readme_says_what_the_case_does() -> None:
-    readme = (DEPLOY / "argo-workflows/README.md").read_text().replace("\n   ", "\n")
+    readme = (DEPLOY / "argo-workflows/README.md").read_text().replace("\n    ", "\n")
     case = (HERE / "cases/argo-workflows/kustomization.yaml").read_text()
     for part in ("configMapGenerator:", "patches:"):
         block = case[case.index(part) :].split("\npatches:" if part[0] == "c" else "\0")[0]
