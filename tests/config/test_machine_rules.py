@@ -154,6 +154,13 @@ rules:
     )
 
 
+def test_rules_are_shown_as_the_file_that_they_are_in(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(RULES)
+
+    assert str(machine_rules(str(path))) == str(path)
+
+
 def test_the_rules_may_be_in_annotations() -> None:
     found = read_machine_rules(
         f"{ISSUER}\nannotated_service_accounts:\n  namespace: argo\n"
