@@ -109,7 +109,10 @@ async def test_what_is_missing_or_wrong_is_refused_and_the_doctor_says_what(
     else:
         await store.ping()
 
-    assert await here.seen(clock, **changes) == seen
+    found = await here.seen(clock, **changes)
+    # With TLS 1.3 a server says so behind the handshake, which later Pythons may not hear of.
+    unheard = {"ConnectionError"} if seen == "ClientCertificateError" else set()
+    assert found in {seen, *unheard}
     await store.aclose()
 
 
