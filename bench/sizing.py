@@ -87,7 +87,6 @@ def main() -> None:
     parser.add_argument("--refresh-token-minutes", type=float, default=math.inf, help="its life")
     parser.add_argument("--yardstick", type=float, help="your machine's, in ms")
     asked = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     file = QUICK_RESULT if asked.quick else RESULT
     if asked.measure:
         names = PARTS if asked.measure == "all" else (asked.measure,)
@@ -114,4 +113,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     main()

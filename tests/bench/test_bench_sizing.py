@@ -4,14 +4,13 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 import pytest_asyncio
-import structlog
 from redis.asyncio import Redis
 
 from bench import sizing
@@ -193,15 +192,6 @@ async def test_the_picture_has_a_bar_for_each_thing_and_each_life() -> None:
     assert all(0 < bar < 760 for bar in bars)
 
 
-@pytest.fixture
-def quiet_log() -> Iterator[None]:
-    """The program says errors only, which is to be so for it alone."""
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
-
-
-@pytest.mark.usefixtures("quiet_log")
 async def test_the_command_reckons_for_people_of_ones_own(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
