@@ -172,7 +172,7 @@ async def test_the_queue_of_revocations_is_looked_after_until_the_process_ends(
     here.provider.available = True
 
     rounds = here.first.tasks.start_endless(here.first.revocations.run, "rounds", here.clock)
-    await eventually(lambda: revoked(here) == 1)
+    await eventually(lambda: revoked(here) == 1 and not here.store._revocations)
     rounds.cancel()
     await asyncio.gather(rounds, return_exceptions=True)
 
