@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sidecar.config.argocd_folder import Signature, file_signature
 from sidecar.config.environment import read_file, variable
+from sidecar.config.tls import refuse_encrypted, why_unusable
 from sidecar.config.variables import Variables
 from sidecar.core.store_address import StoreAddress, StoreKind
 
@@ -34,7 +35,7 @@ class StoreTls:
             context = ssl.create_default_context(cafile=self._ca_file)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             if self._cert_file:
-                context.load_cert_chain(self._cert_file, self._key_file, password=_refuse)
+                context.load_cert_chain(self._cert_file, self._key_file, password=refuse_encrypted)
             self._seen, self._made = seen, context
         return self._made
 
@@ -89,7 +90,7 @@ def _file_faults(config: Variables) -> Iterator[str]:
         StoreTls(config.store_ca_file, None, None)()
     except (OSError, ValueError) as error:
         yield (
-            f"{variable('store_ca_file')} has no certificates ({_why(error)}). "
+            f"{variable('store_ca_file')} has no certificates ({why_unusable(error)}). "
             "Mount a file in PEM form"
         )
         return
@@ -98,7 +99,7 @@ def _file_faults(config: Variables) -> Iterator[str]:
     except (OSError, ValueError) as error:
         yield (
             f"{variable('store_tls_cert_file')} is no certificate that goes with "
-            f"{variable('store_tls_key_file')} ({_why(error)}). Mount both of one Secret"
+            f"{variable('store_tls_key_file')} ({why_unusable(error)}). Mount both of one Secret"
         )
 
 
@@ -117,15 +118,3 @@ def _read(value: str | None, file: str | None) -> Callable[[], str] | None:
         path = file
         return lambda: read_file(path)
     return (lambda: value) if value is not None else None
-
-
-def _why(error: Exception) -> str:
-    """OpenSSL's own word for what it does not like, which shows nothing of a file."""
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or "not in pem form").replace("_", " ").lower()
-    return str(error)
-
-
-def _refuse() -> str:
-    """In the place of OpenSSL's question for a password at the terminal."""
-    raise ValueError("the key is encrypted")

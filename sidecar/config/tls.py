@@ -16,7 +16,7 @@ def server_tls(cert_file: str, key_file: str, *, http2: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
-    context.load_cert_chain(cert_file, key_file, password=_refuse_encrypted)
+    context.load_cert_chain(cert_file, key_file, password=refuse_encrypted)
     # The server's order decides: a browser offers both, and must never be spliced to the upstream.
     context.set_alpn_protocols(["http/1.1", "h2"] if http2 else ["http/1.1"])
     return context
@@ -63,7 +63,7 @@ def pair_faults(given: Mapping[str, Any]) -> Iterator[str]:
         except (OSError, ValueError) as error:
             yield (
                 f"{variable('tls_cert_file')} is no certificate that goes with "
-                f"{variable('tls_key_file')} ({_why(error)}). "
+                f"{variable('tls_key_file')} ({why_unusable(error)}). "
                 "Mount tls.crt and tls.key of one Secret"
             )
 
@@ -77,7 +77,7 @@ def upstream_ca_faults(given: Mapping[str, Any]) -> Iterator[str]:
         upstream_tls(verify=True, ca_file=ca_file)
     except OSError as error:
         yield (
-            f"{variable('upstream_tls_ca_file')} has no certificates ({_why(error)}). "
+            f"{variable('upstream_tls_ca_file')} has no certificates ({why_unusable(error)}). "
             "Mount a file in PEM form"
         )
 
@@ -92,17 +92,19 @@ def provider_authorities(ca_file: str) -> str:
         pem = read_file(ca_file, most=MAX_CHAIN_BYTES)
         provider_tls(pem or "nothing", verify=True)
     except (OSError, ValueError) as error:
-        raise ValueError(f"has no certificates ({_why(error)}). Mount a file in PEM form") from None
+        raise ValueError(
+            f"has no certificates ({why_unusable(error)}). Mount a file in PEM form"
+        ) from None
     return pem
 
 
-def _why(error: Exception) -> str:
+def why_unusable(error: Exception) -> str:
     """OpenSSL's own word for what it does not like, which shows nothing of a file."""
     if isinstance(error, ssl.SSLError):
         return (error.reason or "not in pem form").replace("_", " ").lower()
     return str(error)
 
 
-def _refuse_encrypted() -> str:
+def refuse_encrypted() -> str:
     """In the place of OpenSSL's question for a password at the terminal."""
     raise ValueError("the key is encrypted")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sidecar.core.id_token import ALGORITHMS, LATEST_INSTANT, SigningKey, signed_payload
+from sidecar.core.id_token import ALGORITHMS, SigningKey, instant, signed_payload
 from sidecar.core.machine_rules import Claims, TrustedIssuer
 from sidecar.core.strict_json import read_object
 from sidecar.errors import TokenInvalid
@@ -140,12 +140,12 @@ def _header(token: str) -> dict[str, Any]:
 def _check_times(claims: dict[str, Any], issuer: TrustedIssuer, now: float) -> float:
     """The last instant at which all of them hold."""
     leeway = issuer.leeway_seconds
-    expires_at, issued_at = _instant(claims, "exp"), _instant(claims, "iat")
+    expires_at, issued_at = instant(claims, "exp"), instant(claims, "iat")
     if expires_at + leeway <= now:
         raise TokenInvalid("exp")
     if issued_at - leeway > now:
         raise TokenInvalid("iat")
-    if "nbf" in claims and _instant(claims, "nbf") - leeway > now:
+    if "nbf" in claims and instant(claims, "nbf") - leeway > now:
         raise TokenInvalid("nbf")
     if issuer.max_age_seconds is None:
         return expires_at + leeway
@@ -153,15 +153,6 @@ def _check_times(claims: dict[str, Any], issuer: TrustedIssuer, now: float) -> f
     if too_old_at <= now:
         raise TokenInvalid("age")
     return min(expires_at + leeway, too_old_at)
-
-
-def _instant(claims: dict[str, Any], name: str) -> float:
-    value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TokenInvalid(name)
-    if not 0 < value < LATEST_INSTANT:
-        raise TokenInvalid(name)
-    return float(value)
 
 
 def _check_required(claims: dict[str, Any], issuer: TrustedIssuer) -> None:

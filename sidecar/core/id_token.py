@@ -7,7 +7,7 @@ claims, because it takes the time as an argument.
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,6 +184,20 @@ def signed_payload(token: str, alg: str, keys: Sequence[SigningKey]) -> bytes:
     raise TokenInvalid("signature")
 
 
+def instant(claims: Mapping[str, Any], name: str) -> float:
+    """A claim that must be there and be an instant, in Unix seconds (RFC 7519 section 2).
+
+    Raises:
+        TokenInvalid: it is missing, or none.
+    """
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TokenInvalid(name)
+    if not 0 < value < LATEST_INSTANT:
+        raise TokenInvalid(name)
+    return float(value)
+
+
 def _check_claims(
     claims: dict[str, Any], header: dict[str, Any], expected: Expected, now: float
 ) -> None:
@@ -194,11 +208,7 @@ def _check_claims(
         # Before the other checks: another user's token has another nonce too.
         raise TokenInvalid("sub", other_subject=True)
     for name in ("exp", "iat"):
-        value = claims.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TokenInvalid(name)
-        if not 0 < value < LATEST_INSTANT:
-            raise TokenInvalid(name)
+        instant(claims, name)
     _check_registered_claims(claims, header, expected, now)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from sidecar.core.id_token import (
     CLOCK_LEEWAY_SECONDS,
-    LATEST_INSTANT,
     SigningKey,
+    instant,
     read_header,
     signed_claims,
 )
@@ -86,14 +86,14 @@ def _check_audience(claims: dict[str, Any], client_id: str) -> None:
 
 
 def _check_time(claims: dict[str, Any], now: float) -> None:
-    issued_at, expires_at = _instant(claims, "iat"), _instant(claims, "exp")
+    issued_at, expires_at = instant(claims, "iat"), instant(claims, "exp")
     if expires_at + CLOCK_LEEWAY_SECONDS <= now:
         raise TokenInvalid("exp")
     # An old one is refused whatever end it gives itself: it is remembered for as long only.
     age = now - issued_at
     if not -CLOCK_LEEWAY_SECONDS <= age < OLDEST_SECONDS + CLOCK_LEEWAY_SECONDS:
         raise TokenInvalid("iat")
-    if "nbf" in claims and _instant(claims, "nbf") - CLOCK_LEEWAY_SECONDS > now:
+    if "nbf" in claims and instant(claims, "nbf") - CLOCK_LEEWAY_SECONDS > now:
         raise TokenInvalid("nbf")
 
 
@@ -103,15 +103,6 @@ def _check_event(claims: dict[str, Any]) -> None:
         raise TokenInvalid("events")
     if "nonce" in claims:  # so that no ID token can pass for one
         raise TokenInvalid("nonce")
-
-
-def _instant(claims: dict[str, Any], name: str) -> float:
-    value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TokenInvalid(name)
-    if not 0 < value < LATEST_INSTANT:
-        raise TokenInvalid(name)
-    return float(value)
 
 
 def _text(claims: dict[str, Any], name: str) -> str:
