@@ -18,7 +18,7 @@ from yarl import URL
 
 from bench.serving import HOST, ROOT, START_SECONDS, STOP_SECONDS
 from bench.tokens import CLIENT_ID
-from sidecar.demo.valkey import DIE_WITH_PARENT
+from sidecar.demo.valkey import DIE_WITH_PARENT, ended
 from tests.world import free_port
 
 _MODULES = Path("/usr/lib/apache2/modules")
@@ -88,12 +88,7 @@ async def _until_it_listens(name: str, process: asyncio.subprocess.Process, port
 async def _stop(process: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError):
         process.terminate()
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+    await ended(process, seconds=STOP_SECONDS)
 
 
 @asynccontextmanager

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sidecar.demo.valkey import ended
+
 HOST = "127.0.0.1"
 ROOT = Path(__file__).parents[1]
 START_SECONDS = STOP_SECONDS = 20.0
@@ -112,9 +114,4 @@ async def double(module: str, settings: Mapping[str, Any]) -> AsyncIterator[str]
         yield address
     finally:
         process.stdin.close()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await ended(process, seconds=STOP_SECONDS)

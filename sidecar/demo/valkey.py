@@ -121,10 +121,16 @@ def _last_words(log: Path) -> str:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
+    """End a process by SIGTERM, or by SIGKILL where that takes too long."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
+    await ended(process, seconds=STOP_SECONDS)
+
+
+async def ended(process: asyncio.subprocess.Process, *, seconds: float) -> None:
+    """Wait for a process that has been told to end; it is killed where that takes too long."""
     try:
-        async with asyncio.timeout(STOP_SECONDS):
+        async with asyncio.timeout(seconds):
             await process.wait()
     except TimeoutError:
         process.kill()

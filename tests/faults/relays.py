@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sidecar.demo.valkey import ended
 from tests.faults.plan import Fault, Kind, Mix, Way
 from tests.faults.proxy import KEPT_LOSSES, Loss
 from tests.hostile.client import ROOT, START_SECONDS, STOP_SECONDS
@@ -87,9 +88,4 @@ async def relays(servers: Mapping[str, str], *, seed: int) -> AsyncIterator[Rela
         yield Relays(ports, losses=kept, _process=process)
     finally:
         process.stdin.close()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await ended(process, seconds=STOP_SECONDS)

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import ClientSession, ClientTimeout, CookieJar, TCPConnector
 from yarl import URL
 
+from sidecar.demo.valkey import ended
 from tests.hostile.log import Entry
 from tests.hostile.provider import secret_of
 from tests.hostile.rules import Rule
@@ -175,12 +176,7 @@ async def hostile_provider(
             yield Hostile(found["issuer"], found["control"], http)
     finally:
         process.stdin.close()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await ended(process, seconds=STOP_SECONDS)
 
 
 @dataclass
