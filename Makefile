@@ -14,7 +14,7 @@ COVERING = $(addprefix tests/,adapters attacks commands config conformance core 
 	machines observed proxy upgrade versions web workflows)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py fuzz test-attacks test-chaos check-deploy sbom bench bench-refresh dashboard-picture demo-picture sizing lint types lock clean test-failover store-failures docs soak coverage
+.PHONY: help demo test test-py fuzz test-attacks test-chaos check-deploy sbom bench bench-refresh dashboard-picture demo-picture sizing lint types lock clean test-failover store-failures docs soak coverage mutation
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ coverage: $(VENV)/test.ok tests/real/node_modules/.package-lock.json  ## what no
 	$(BIN)/coverage run -m pytest -q -W error $(COVERING)
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='sidecar/core/*' --fail-under=100
+
+mutation: $(VENV)/test.ok  ## which small changes of the core no test notices; ONLY="cookies sealing:KeyRing.open"
+	$(BIN)/python -m tests.mutation $(ONLY)
 
 fuzz: $(VENV)/test.ok  ## twenty seconds of coverage-guided fuzzing; FUZZ="answer -max_total_time=600"
 	$(BIN)/python -m tests.fuzz $(FUZZ)
