@@ -469,3 +469,7 @@ def test_the_dex_that_all_settings_make_is_this_one() -> None:
         authority="an authority\ufffd",
         connector_id="hub",
     )
+
+
+def test_weights_have_these_words() -> None:
+    assert [each.value for each in Weight] == ["note", "doubtful", "broken", "absent"]

@@ -419,3 +419,15 @@ def test_the_ways_are_called_what_settings_and_metadata_call_them() -> None:
     }
     assert set(WITH_SECRET) == {ClientAuth.BASIC, ClientAuth.BASIC_RAW, ClientAuth.POST}
     assert set(ALGORITHMS) == {"RS256", "PS256", "ES256"}
+
+
+def test_what_the_provider_lists_decides_where_nothing_is_chosen() -> None:
+    headers, _ = shown(Credentials(secret="s"))
+    key = read_assertion_key(pem(RSA))
+
+    _, form = shown(
+        Credentials(ClientAuth.PRIVATE_KEY_JWT, key=key), replace(OP, algorithms=("PS256",))
+    )
+
+    assert in_header(headers) == "argo-cd:s"
+    assert jwt.get_unverified_header(form["client_assertion"])["alg"] == "PS256"
