@@ -22,11 +22,11 @@ def referenced_secrets(cm: Mapping[str, bytes]) -> list[str]:
     def note(_: str, value: str) -> str:
         name, colon, _ = value.removeprefix("$").partition(":")
         if value.startswith("$") and colon and name != SECRET and _SECRET_NAME.fullmatch(name):
-            found[name] = None
+            found.setdefault(name)
         return value
 
-    with suppress(ValueError):  # what is wrong with it is said where it is read
-        read_oidc(cm.get("oidc.config", b"").decode(), note)
+    with suppress(KeyError, ValueError):  # what is wrong with it is said where it is read
+        read_oidc(cm["oidc.config"].decode(), note)
     return list(found)
 
 

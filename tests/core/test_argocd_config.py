@@ -207,13 +207,18 @@ def test_a_key_that_argo_cd_does_not_know_is_named() -> None:
         ("$oidc.keycloak.clientSecret", "hunter2"),
         ("$argocd-secret:oidc.keycloak.clientSecret", "hunter2"),
         ("$sso:client.secret", "hunter3"),
+        ("$sso:separated", "\x1c hunter5 \x1f"),
         ("hunter4", "hunter4"),
         ("pre$oidc.keycloak.clientSecret", "pre$oidc.keycloak.clientSecret"),
         ("' $oidc.keycloak.clientSecret'", " $oidc.keycloak.clientSecret"),
     ],
 )
 def test_a_reference_gives_the_trimmed_secret(reference: str, value: str) -> None:
-    others = {"sso": Secret({"client.secret": b"\xc2\xa0 hunter3\t\n"})}
+    others = {
+        "sso": Secret(
+            {"client.secret": b"\xc2\xa0 hunter3\t\n", "separated": b"\x1c hunter5 \x1f\n"}
+        )
+    }
 
     found = read(f"issuer: https://a\nclientID: b\nclientSecret: {reference}", others=others)
 
@@ -280,6 +285,7 @@ domainHint: plain:text
 """
 
     assert referenced_secrets({"oidc.config": text.encode()}) == ["mine"]
+    assert referenced_secrets({"oidc.config": b"name: $theirs:a:b"}) == ["theirs"]
 
 
 @pytest.mark.parametrize("cm", [{}, {"oidc.config": b"["}, {"oidc.config": b"\xff"}])
