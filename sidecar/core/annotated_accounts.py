@@ -33,6 +33,7 @@ Mounted = Callable[[str, str], str | None]
 # Accounts are listed every few seconds, and change every few months.
 _condition = lru_cache(maxsize=256)(condition)
 _INT64 = 1 << 63
+_INTEGER = re.compile(r"([+-]?)0*([0-9]{1,20})[0-9]*")  # more digits change nothing
 _SECRET = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123
 # The first segments behind which a request's namespace follows, by the length of the way there.
@@ -67,12 +68,11 @@ def annotated_rules(
 
 def precedence(annotations: Mapping[str, str]) -> int:
     """A rule's precedence as Go's `strconv.Atoi` gives it where its error is not looked at."""
-    text = annotations.get(PRECEDENCE, "")
-    if not re.fullmatch(r"[+-]?[0-9]+", text, re.ASCII):
+    found = _INTEGER.fullmatch(annotations.get(PRECEDENCE, ""))
+    if not found:
         return 0
-    digits = text.lstrip("+-").lstrip("0")
-    number = int(digits[:20] or "0")  # more digits change nothing: it is too large already
-    return max(-_INT64, -number) if text[0] == "-" else min(_INT64 - 1, number)
+    number = int(found[2])
+    return max(-_INT64, -number) if found[1] == "-" else min(_INT64 - 1, number)
 
 
 def token_secret(account: AccountItem) -> str:
@@ -115,7 +115,9 @@ def request_namespace(target: str) -> str:
     Whatever it is taken for here, the account that is chosen for it is one whose rule matches,
     and Kubernetes lets that do what it may.
     """
-    path = clean_path(target) or ""
+    path = clean_path(target)
+    if path is None:
+        return ""
     found = _BEHIND_API.match(path) or _ARTIFACTS.match(path)
     if found:
         return _usable(found[1])
@@ -126,7 +128,8 @@ def request_namespace(target: str) -> str:
         pairs = parse_qsl(query, max_num_fields=100)
     except ValueError:
         return ""
-    return _usable(next((value for name, value in pairs if name == "namespace"), ""))
+    named = [value for name, value in pairs if name == "namespace"]
+    return _usable(named[0]) if named else ""
 
 
 def _usable(namespace: str) -> str:

@@ -1,6 +1,7 @@
 """The cases of Argo Workflows' own server/auth/gatekeeper_test.go (v4.1.2), and what they leave."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -146,7 +147,17 @@ def test_a_failure_in_the_requests_namespace_leaves_the_logins_account() -> None
 
     assert isinstance(found, Choice)
     assert found.rule == "my-ns/my-sa"
+    assert found.credential == ServiceAccount("my-ns", "my-sa")
     assert [each.rule for each in found.failures] == ["user1-ns/broken"]
+
+
+def test_a_failure_in_the_requests_namespace_ends_its_search_though_a_lower_one_matches() -> None:
+    delegated = rules("user1-ns", account("broken", "groups in", "9"), account("any", "true", "8"))
+
+    found = choose_account(rules("my-ns"), delegated, "ci", BOTH)
+
+    assert isinstance(found, Choice)
+    assert found.rule == "my-ns/my-sa"
 
 
 def test_a_negative_precedence_in_the_requests_namespace_counts_where_nobody_else_matches() -> None:
@@ -186,6 +197,10 @@ def test_among_equals_the_first_name_decides_whatever_order_the_api_has() -> Non
         ("-3", -3),
         ("+3", 3),
         ("007", 7),
+        ("10", 10),
+        ("0", 0),
+        ("+-3", 0),
+        ("0" * 30 + "12", 12),
         ("", 0),
         ("high", 0),
         ("1.5", 0),
@@ -275,6 +290,8 @@ def test_a_secret_that_can_be_none_is_looked_for_nowhere(secret: str) -> None:
         ("/api/v1/sync/team-a", "team-a"),
         ("/api/v1/archived-workflows?namespace=team-a", "team-a"),
         ("/api/v1/archived-workflows/some-uid?namespace=team-a&x=1", "team-a"),
+        ("/api/v1/archived-workflows?x=1&namespace=team-a&namespace=b&q=a?c", "team-a"),
+        ("/api/v1/archived-workflows?x=1", ""),
         ("/api/v1/archived-workflows", ""),
         ("/api/v1/archived-workflows?namespace=team-a" + "&x=1" * 100, ""),
         ("/artifact-files/team-a/workflows/wf/node/outputs/a", "team-a"),
@@ -296,3 +313,20 @@ def test_a_secret_that_can_be_none_is_looked_for_nowhere(secret: str) -> None:
 )
 def test_the_namespace_of_a_request_is_the_one_in_its_path(target: str, namespace: str) -> None:
     assert request_namespace(target) == namespace
+
+
+def test_a_rule_for_another_issuer_is_not_asked_in_either_namespace() -> None:
+    [mine] = rules("my-ns", account("ci", "true"))
+    login, delegated = replace(mine, issuers=("ci",)), replace(mine, name="b/b", issuers=("ci",))
+
+    assert isinstance(choose_account([login], None, "ci", {}), Choice)
+    assert isinstance(choose_account([], [delegated], "ci", {}), Choice)
+    assert isinstance(choose_account([login], [delegated], "another", {}), Refusal)
+
+
+def test_the_annotations_are_those_of_argo_workflows() -> None:
+    assert (RULE, PRECEDENCE, TOKEN_NAME) == (
+        "workflows.argoproj.io/rbac-rule",
+        "workflows.argoproj.io/rbac-rule-precedence",
+        "workflows.argoproj.io/service-account-token.name",
+    )

@@ -227,6 +227,26 @@ def test_a_reference_gives_the_trimmed_secret(reference: str, value: str) -> Non
     assert found.oidc.client_secret == value
 
 
+@pytest.mark.parametrize(
+    "space",
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
+    "\u2009\u200a\u2028\u2029\u202f\u205f\u3000",
+)
+def test_what_go_takes_for_space_is_taken_from_around_a_secret(space: str) -> None:
+    secret = {"a": f"{space}x y{space}".encode()}
+
+    assert oidc("domainHint: $a", secret={**SECRETS, **secret}).domain_hint == "x y"
+
+
+@pytest.mark.parametrize("character", "\x1c\u200b\u180eX")
+def test_what_go_does_not_take_for_space_stays(character: str) -> None:
+    secret = {"a": f"{character}x{character}".encode()}
+
+    found = oidc("domainHint: $a", secret={**SECRETS, **secret})
+
+    assert found.domain_hint == f"{character}x{character}"
+
+
 def test_references_count_at_every_depth_but_not_in_keys() -> None:
     secret = {**SECRETS, "a": b"one", "b": b"two"}
 
