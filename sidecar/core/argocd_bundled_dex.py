@@ -1,25 +1,23 @@
 """The bundled Dex as all of Argo CD's settings make it, and what is wrong with them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from sidecar.core import argocd_dex
 from sidecar.core.argocd_dex import Connector, Dex, read_dex
-from sidecar.core.argocd_files import CM, DEX_TLS_SECRET, SECRET, ArgoCdFiles, Weight
+from sidecar.core.argocd_files import CM, DEX_TLS_SECRET, SECRET, ArgoCdFiles, Texts, Weight
 
 _Find = Callable[[Weight, str, str], None]
 _WHERE = f"{CM}: dex.config"
 
 
-def bundled_dex(
-    files: ArgoCdFiles, cm: Mapping[str, str], params: Mapping[str, str], find: _Find
-) -> Dex | None:
+def bundled_dex(files: ArgoCdFiles, cm: Texts, params: Texts, find: _Find) -> Dex | None:
     """The bundled Dex, where Argo CD has its logins go through it; `find` is told what is wrong.
 
     `cm` and `params` are the texts of `argocd-cm` and `argocd-cmd-params-cm`.
     """
-    text = cm.get("dex.config", "")
-    if not text or cm.get("oidc.config"):
+    text = cm["dex.config"]
+    if not text or cm["oidc.config"]:
         return None
     try:
         dex = read_dex(text)
@@ -29,15 +27,15 @@ def bundled_dex(
     _judge(dex, find)
     return replace(
         dex,
-        issuer=f"{cm.get('url', '')}{argocd_dex.ISSUER_PATH}",
+        issuer=f"{cm['url']}{argocd_dex.ISSUER_PATH}",
         client_secret=_client_secret(files, find),
         server=argocd_dex.server_address(
-            params.get("server.dex.server", ""),
-            plaintext=argocd_dex.is_on(params.get(argocd_dex.PLAINTEXT, "")),
+            params["server.dex.server"],
+            plaintext=argocd_dex.is_on(params[argocd_dex.PLAINTEXT]),
         ),
-        strict_tls=argocd_dex.is_on(params.get(argocd_dex.STRICT_TLS, "")),
+        strict_tls=argocd_dex.is_on(params[argocd_dex.STRICT_TLS]),
         authority=_authority(files),
-        connector_id=_connector_id(cm.get("dex.auth.connectorId", ""), dex.connectors, find),
+        connector_id=_connector_id(cm["dex.auth.connectorId"], dex.connectors, find),
     )
 
 
@@ -63,7 +61,7 @@ def _judge(dex: Dex, find: _Find) -> None:
 
 
 def _client_secret(files: ArgoCdFiles, find: _Find) -> str:
-    key = (files.secret or {}).get("server.secretkey", b"")
+    key = (files.secret or {}).get("server.secretkey")
     if key:
         return argocd_dex.client_secret(key)
     find(

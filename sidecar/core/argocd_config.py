@@ -19,6 +19,7 @@ from sidecar.core.argocd_files import (
     ArgoCdFiles,
     Finding,
     Secret,
+    Texts,
     Weight,
 )
 from sidecar.core.argocd_oidc import Oidc, read_oidc
@@ -90,7 +91,7 @@ class _Reading:
             self._find(Weight.BROKEN, CM, f"cannot be seen. {self._files.mend(CM)}")
         oidc = self._oidc() if self._files.cm is not None else None
         dex = bundled_dex(self._files, self._cm, self._params, self._find)
-        url = self._cm.get("url", "")
+        url = self._cm["url"]
         if (oidc or dex) is not None and not url:
             self._find(
                 Weight.BROKEN, f"{CM}: url", "is missing. Set it to where browsers see Argo CD"
@@ -100,13 +101,13 @@ class _Reading:
             additional_urls=self._additional_urls(),
             oidc=oidc,
             dex=dex,
-            tls_insecure_skip_verify=self._cm.get("oidc.tls.insecure.skip.verify") == "true",
+            tls_insecure_skip_verify=self._cm["oidc.tls.insecure.skip.verify"] == "true",
             session_seconds=self._session_seconds(),
-            anonymous=self._cm.get("users.anonymous.enabled") == "true",
+            anonymous=self._cm["users.anonymous.enabled"] == "true",
             root_path=self._root_path(),
             insecure=self._insecure(),
             redis=self._redis(),
-            redis_key_prefix=self._params.get("redis.key.prefix", ""),
+            redis_key_prefix=self._params["redis.key.prefix"],
             secret_key=(self._files.secret or {}).get("server.secretkey", b""),
             certificate_in=self._certificate_in(),
             groups_claims=self._groups_claims(),
@@ -116,8 +117,8 @@ class _Reading:
     def _find(self, weight: Weight, where: str, sentence: str) -> None:
         self._findings.append(Finding(weight, where, sentence))
 
-    def _texts(self, where: str, data: Mapping[str, bytes]) -> dict[str, str]:
-        texts = {}
+    def _texts(self, where: str, data: Mapping[str, bytes]) -> Texts:
+        texts = Texts()
         for key, value in data.items():
             try:
                 texts[key] = value.decode()
@@ -128,9 +129,9 @@ class _Reading:
     # The provider
 
     def _oidc(self) -> Oidc | None:
-        text, where = self._cm.get("oidc.config", ""), f"{CM}: oidc.config"
+        text, where = self._cm["oidc.config"], f"{CM}: oidc.config"
         if not text:
-            if not self._cm.get("dex.config"):
+            if not self._cm["dex.config"]:
                 self._find(
                     Weight.ABSENT,
                     where,
@@ -167,7 +168,7 @@ class _Reading:
                 "has no effect on logins through the sidecar: Argo CD has no refresh token of "
                 "theirs. Take it out",
             )
-        if self._cm.get("oidc.tls.insecure.skip.verify") == "true":
+        if self._cm["oidc.tls.insecure.skip.verify"] == "true":
             self._find(
                 Weight.NOTE,
                 f"{CM}: oidc.tls.insecure.skip.verify",
@@ -180,7 +181,7 @@ class _Reading:
     def _additional_urls(self) -> tuple[str, ...]:
         where = f"{CM}: additionalUrls"
         try:
-            found = read_yaml(self._cm.get("additionalUrls", ""))
+            found = read_yaml(self._cm["additionalUrls"])
         except YamlBroken as error:
             self._find(Weight.NOTE, where, f"{error}, and is ignored. Correct it")
             return ()
@@ -223,18 +224,18 @@ class _Reading:
     # argocd-cmd-params-cm and what goes with it
 
     def _root_path(self) -> str | None:
-        path = self._params.get("server.rootpath", "").strip("/")
+        path = self._params["server.rootpath"].strip("/")
         return path or None
 
     def _insecure(self) -> bool | None:
         if self._files.params is None:
             return None
-        return self._params.get("server.insecure", "").lower() == "true"
+        return self._params["server.insecure"].lower() == "true"
 
     def _redis(self) -> Redis | None:
         if self._files.params is None:
             return None
-        database = self._params.get("redis.db", "") or "0"
+        database = self._params["redis.db"] or "0"
         if not re.fullmatch(r"\d{1,9}", database, re.ASCII):
             self._find(
                 Weight.NOTE, f"{PARAMS}: redis.db", "is no number, so it is 0, as for Argo CD"
@@ -242,11 +243,11 @@ class _Reading:
             database = "0"
         credentials = self._files.others.get(REDIS_SECRET)
         return Redis(
-            self._params.get("redis.server", "") or DEFAULT_REDIS,
+            self._params["redis.server"] or DEFAULT_REDIS,
             int(database),
             self._credential(credentials, "auth_username") or "",
             self._credential(credentials, "auth"),
-            sentinel=bool(self._params.get("redis.sentinel.hosts", "")),
+            sentinel=bool(self._params["redis.sentinel.hosts"]),
         )
 
     def _credential(self, secret: Secret | None, key: str) -> str | None:

@@ -43,6 +43,13 @@ AWAITED = Finding(
 )
 
 
+class Texts(dict[str, str]):
+    """Texts by key; one that is not there is empty."""
+
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Secret:
     """A Secret besides `argocd-secret`."""

@@ -64,7 +64,7 @@ def claimed(token: str) -> Claimed | None:
         return None
     try:
         text = _decoded(token.split(".")[1]).decode("utf-8", "replace")
-        found, _ = _LENIENT.raw_decode(text.lstrip(" \t\r\n"))
+        found, _ = _LENIENT.raw_decode(text.lstrip())
     except RecursionError as error:
         raise TokenInvalid("nested") from error
     except ValueError:
@@ -199,6 +199,4 @@ def _number(_: str) -> int:
 
 # Whatever any reader behind us could take for claims must not hide their issuer from this one:
 # bytes that are no text, control characters, numbers without an end, something behind the object.
-_LENIENT = json.JSONDecoder(
-    object_pairs_hook=_Members, parse_int=_number, parse_float=_number, strict=False
-)
+_LENIENT = json.JSONDecoder(object_pairs_hook=_Members, parse_int=_number, strict=False)

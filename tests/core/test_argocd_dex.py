@@ -142,8 +142,11 @@ def test_a_broken_oidc_config_does_not_send_logins_to_dex() -> None:
 
 
 def test_without_the_key_that_its_secret_is_derived_from_logins_stay_with_argo_cd() -> None:
-    found = finding(read(secret={}))
+    read_without = read(secret={})
+    found = finding(read_without)
 
+    assert read_without.dex is not None
+    assert read_without.dex.client_secret == ""
     assert found.weight is Weight.BROKEN
     assert "server.secretkey" in found.sentence
 
