@@ -97,13 +97,13 @@ def open_attempt(
     refused = LoginRefused(
         "state", "This sign-in was started in another window, or too long ago. Start it again."
     )
-    label = Label(prefix, "login", hash_state(state))
+    state_hash = hash_state(state)
     try:
-        sealed = base64.urlsafe_b64decode(cookie + "=" * (-len(cookie) % 4))
-        attempt = LoginAttempt(*json.loads(ring.open(sealed, label)))
+        sealed = base64.urlsafe_b64decode(cookie + "==")  # more than is missing does no harm
+        attempt = LoginAttempt(*json.loads(ring.open(sealed, Label(prefix, "login", state_hash))))
     except (TypeError, ValueError, RecordBroken, StoreUnavailable) as error:
         raise refused from error
-    if not hmac.compare_digest(attempt.state.encode(), state.encode("utf-8", "replace")):
+    if not hmac.compare_digest(hash_state(str(attempt.state)), state_hash):
         raise refused
     if not -60 <= now - attempt.started_at <= ATTEMPT_LIFE_SECONDS:
         raise refused
@@ -268,11 +268,11 @@ def safe_return_url(given: str, bases: Sequence[str], paths: Paths) -> str:
         rest = _below(given, origin(base))
         if rest is None:
             continue
-        raw = re.split("[?#]", rest, maxsplit=1)[0] or "/"
+        raw = re.split("[?#]", rest)[0] or "/"
         path = clean_path(raw)
         base_path = urlsplit(base).path.rstrip("/")
         if path is None or paths.own(path) not in (None, OwnPath.SESSIONS) or _DOTS.search(raw):
-            continue
+            raise refused
         # A browser leaves `//` and `%61` as they are, and so may what chooses a server by the path.
         if all(p == base_path or p.startswith(base_path + "/") for p in (path, raw)):
             return given

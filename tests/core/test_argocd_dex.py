@@ -1,5 +1,6 @@
 """`dex.config`, as Argo CD makes the bundled Dex's configuration of it."""
 
+import json
 import math
 
 import pytest
@@ -7,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.argocd_config import ArgoCdConfig, read_argocd_config
-from sidecar.core.argocd_dex import Dex, client_secret, read_dex, server_address
+from sidecar.core.argocd_dex import (
+    CANNOT_REFRESH,
+    CLIENT_ID,
+    SCOPES,
+    Dex,
+    client_secret,
+    is_on,
+    read_dex,
+    server_address,
+)
 from sidecar.core.argocd_files import DEX_TLS_SECRET, ArgoCdFiles, Finding, Secret, Weight
 
 GITHUB = """
@@ -264,3 +274,67 @@ def test_whatever_stands_there_is_read_or_said_to_be_wrong(text: str) -> None:
     found = read(text)
 
     assert found.dex is not None or found.findings
+
+
+@pytest.mark.parametrize(
+    ("text", "on"),
+    [
+        *((text, True) for text in ("1", "t", "T", "true", "TRUE", "True")),
+        *((text, False) for text in ("", "0", "f", "false", "tRUE", "yes", " true", "10")),
+    ],
+)
+def test_a_switch_is_read_as_go_reads_it(text: str, on: bool) -> None:
+    assert is_on(text) is on
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("- a", "is no mapping of keys to values"),
+        ("{}", "is no mapping of keys to values"),
+        ("connectors: {}", "has no list of connectors"),
+        ("connectors: []", "has no connector"),
+        ("connectors: [github]", "has a connector without a type"),
+        ("connectors: [", "is no YAML (line 1)"),
+    ],
+)
+def test_what_no_dex_starts_with_is_said(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match="^") as raised:
+        read_dex(text)
+
+    assert str(raised.value) == why
+
+
+def test_argo_cd_is_this_client_at_its_dex_and_asks_for_these_scopes() -> None:
+    assert CLIENT_ID == "argo-cd"
+    assert SCOPES == ("openid", "profile", "email", "groups", "federated:id")
+    assert set(CANNOT_REFRESH) == {"saml", "oauth", "authproxy"}
+
+
+@pytest.mark.parametrize(
+    ("length", "seconds"),
+    [
+        ("1h", 3600), ("2m", 120), ("3s", 3), ("4ms", 0.004), ("5us", 5e-6), ("6µs", 6e-6),
+        ("7ns", 7e-9), ("1h2m3.5s", 3723.5), ("1.25h", 4500), ("0s", 0), ("123456789s", 123456789),
+    ],
+)  # fmt: skip
+def test_a_length_is_read_as_go_reads_it(length: str, seconds: float) -> None:
+    found = read_dex(f"{GITHUB}expiry: {{idTokens: {length}}}")
+
+    assert found.id_token_seconds == pytest.approx(seconds, rel=1e-12)
+
+
+@pytest.mark.parametrize("length", ["1234567890s", "1.1234567890s", "1H", "1S", "1sX", "X1s"])
+def test_a_length_that_go_would_not_read_is_none(length: str) -> None:
+    assert read_dex(f"{GITHUB}expiry: {{idTokens: {length}}}").id_token_seconds is None
+
+
+def test_a_connector_is_shown_by_64_printable_characters_of_its_id() -> None:
+    ids = ["a" * 70, "\x07", 7]
+    text = f"connectors: {json.dumps([{'type': 'saml', 'id': each} for each in ids])}"
+
+    assert [str(each) for each in read_dex(text).connectors] == [
+        f"{'a' * 64} (saml)",
+        "without an id (saml)",
+        "without an id (saml)",
+    ]

@@ -56,6 +56,13 @@ def test_an_attempt_comes_back_by_its_cookie_and_its_state() -> None:
     assert open_attempt(cookie(made), made.state, ring(), PREFIX, now=NOW + 30) == made
 
 
+def test_an_attempt_of_any_length_comes_back() -> None:
+    for length in range(300):
+        made = new_attempt("x" * length, CALLBACK, now=NOW, random=RANDOM)
+
+        assert open_attempt(cookie(made), made.state, ring(), PREFIX, now=NOW) == made
+
+
 def test_state_nonce_and_verifier_are_256_bits_each_and_not_the_same() -> None:
     made = attempt()
 
@@ -250,9 +257,13 @@ def test_the_scope_is_not_asked_for_twice() -> None:
 
 
 def test_an_answer_is_read_and_unknown_parameters_are_left_alone() -> None:
-    query = [("code", "c"), ("state", "s"), ("iss", ISSUER), ("session_state", "x"), ("x", "1")]
+    query = [("session_state", "x"), ("code", "c"), ("state", "s"), ("iss", ISSUER), ("x", "1")]
 
     assert read_authorization_response(query) == AuthorizationResponse("s", "c", ISSUER, "")
+    failed = [("error", "access_denied"), ("state", "s")]
+    assert read_authorization_response(failed) == AuthorizationResponse(
+        "s", "", "", "access_denied"
+    )
 
 
 @pytest.mark.parametrize("name", ["state", "code", "iss", "error"])
@@ -610,6 +621,7 @@ HOSTILE = [
     "https://user:password@argocd.example.org/",
     "https://argocd.example.org.evil.example",
     "https://argocd.example.orgevil.example",
+    "https://argocd.example.orgX/",
     "https://argocd.example.org\\@evil.example",
     "https://argocd.example.org\\.evil.example",
     "https://argocd.example.org%2eevil.example",
@@ -716,6 +728,12 @@ def test_a_neighbour_of_the_root_path_is_refused(url: str) -> None:
     """Argo CD itself compares prefixes, so that /argo matches /argocd-x."""
     with pytest.raises(LoginRefused):
         safe_return_url(url, [ROOTED], Paths("/argo"))
+
+
+def test_a_root_path_ends_where_it_ends() -> None:
+    assert safe_return_url("/argo/x", [f"{SITE}/argo/"], Paths("/argo")) == f"{SITE}/argo/x"
+    with pytest.raises(LoginRefused):
+        safe_return_url("/argo/x", [f"{SITE}/argoX"], Paths("/argoX"))
 
 
 def test_a_second_address_of_the_site_counts_but_the_first_one_is_gone_to() -> None:
