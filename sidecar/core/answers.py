@@ -176,8 +176,7 @@ def session_ended(
             return Answer(401, [("Content-Type", "text/event-stream")], _ENDED_EVENT)
         case Kind.COOKIE_ONLY:
             return plain(401, "Invalid token\n")
-        case _:
-            return None
+    return None
 
 
 def bearer_refused() -> Answer:

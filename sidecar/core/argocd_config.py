@@ -213,7 +213,7 @@ class _Reading:
         try:
             found = read_yaml((self._files.rbac or {}).get("scopes", b"").decode())
         except (YamlBroken, UnicodeDecodeError):
-            found = "broken"
+            found = ()
         listed = found if isinstance(found, list) else []
         names = [each for each in listed if isinstance(each, str) and _CLAIM.fullmatch(each)]
         if found is not None and (names != found or len(names) > MAX_CLAIMS):

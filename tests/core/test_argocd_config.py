@@ -369,7 +369,7 @@ def test_a_config_map_that_cannot_be_seen_is_broken_not_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("30s", 30), ("5m", 300), ("24h", 86400), ("7d", 604800)]
+    ("text", "seconds"), [("1s", 1), ("30s", 30), ("5m", 300), ("24h", 86400), ("7d", 604800)]
 )
 def test_a_session_duration_has_one_number_and_one_unit(text: str, seconds: float) -> None:
     assert read(users_session_duration=text).session_seconds == seconds
@@ -428,6 +428,7 @@ def test_the_redis_of_argo_cd_is_found_with_its_password() -> None:
 
 
 def test_a_database_that_is_no_number_is_the_first() -> None:
+    assert finding(read(params={"redis.db": "٣".encode()})).weight is Weight.NOTE
     found = read(params={"redis.db": b"x", "redis.sentinel.hosts": b"a:1"})
 
     assert found.redis == Redis("argocd-redis:6379", 0, "", None, sentinel=True)
@@ -440,6 +441,7 @@ def test_a_database_that_is_no_number_is_the_first() -> None:
         ({}, {}, ""),
         ({"tls.crt": b"c", "tls.key": b"k"}, {}, "argocd-secret"),
         ({"tls.crt": b"c"}, {}, ""),
+        ({"tls.crt": b"c"}, {"argocd-server-tls": Secret({"tls.crt": b"c"})}, ""),
         (
             {"tls.crt": b"c", "tls.key": b"k"},
             {"argocd-server-tls": Secret({"tls.crt": b"c", "tls.key": b"k"})},
@@ -451,6 +453,25 @@ def test_the_certificate_comes_from_the_secret_of_its_own_first(
     own: dict[str, bytes], others: dict[str, Secret], name: str
 ) -> None:
     assert read(secret={**SECRETS, **own}, others=others).certificate_in == name
+
+
+def test_a_certificate_is_looked_for_with_its_key_alone() -> None:
+    only = {"tls.crt": b"c", "tls.key": b"k"}
+    files = ArgoCdFiles({"url": URL.encode()}, only)
+
+    assert read_argocd_config(files).certificate_in == "argocd-secret"
+    assert read_argocd_config(files).secret_key == b""
+
+
+def test_a_root_path_loses_its_slashes_and_nothing_else() -> None:
+    assert read(params={"server.rootpath": b"/X/argo/X/"}).root_path == "X/argo/X"
+
+
+@pytest.mark.parametrize(("text", "skips"), [("true", True), ("TRUE", False), ("", False)])
+def test_the_providers_certificate_is_not_checked_where_that_says_true(
+    text: str, skips: bool
+) -> None:
+    assert read(oidc_tls_insecure_skip_verify=text).tls_insecure_skip_verify is skips
 
 
 def test_what_is_no_text_is_skipped_and_said() -> None:
@@ -469,6 +490,10 @@ def test_what_is_no_text_is_skipped_and_said() -> None:
         ("['cognito:groups', email]", ("cognito:groups", "email")),
         ("- https://example.org/groups", ("https://example.org/groups",)),
         ("", ()),
+        (
+            str([f"claim{number}" for number in range(20)]),
+            tuple(f"claim{number}" for number in range(20)),
+        ),
     ],
 )
 def test_argocd_rbac_cm_names_the_claims_that_policies_go_by(

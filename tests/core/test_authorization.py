@@ -686,6 +686,7 @@ def test_the_page_of_ones_sessions_may_be_returned_to(base: str) -> None:
         "//auth/logout",
         "/x/../auth/logout",
         "/x/%2e%2e/auth/logout",
+        "/x/%2E%2e/applications",
         "/%61uth/logout",
         "/auth%2flogout",
         "/auth//logout",
