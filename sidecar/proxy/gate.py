@@ -163,9 +163,9 @@ class Gate:
                 self._remember(asked, memory, passed)
         return passed
 
-    def may_go_up(self, passed: Pass) -> bool:
+    def may_go_up(self, live: Live) -> bool:
         """Whether the session that a request goes up with has not ended meanwhile."""
-        return passed.live is None or self._renewals.may_go_up(passed.live)
+        return self._renewals.may_go_up(live)
 
     def has_session(self, asked: Asked, memory: Memory) -> bool:
         """Whether a request names a session of ours, alive or not."""

@@ -71,16 +71,17 @@ class Reply:
         """
         self._held += data
         while True:
-            end = self._held.find(b"\r\n\r\n") + 4
-            if max(end, len(self._held) if end < 4 else 0) > MAX_ANSWER_HEAD:
+            held = self._held
+            end = held.find(b"\r\n\r\n") + 4
+            if (end if end >= 4 else len(held)) > MAX_ANSWER_HEAD:
                 raise AnswerMalformed("its head is too long")
             if end < 4:
                 return None
-            head = read_answer_head(self._held[:end], as_fields=self.passed.rewrites)
-            if not head.interim:
+            head = read_answer_head(held[:end], as_fields=self.passed.rewrites)
+            if head.plain or not head.interim:
                 self.head, self._head_end = head, end
                 return head
-            self._held = self._held[end:]
+            self._held = held[end:]
             if not self._asked.head.block.http_1_0:
                 self._browser.write(head_bytes(head.line, end_to_end(head.fields)))
 
@@ -96,15 +97,15 @@ class Reply:
         block = self._asked.head.block
         if head.chunked and block.http_1_0:
             raise AnswerMalformed("chunked, though HTTP/1.0 was asked")
-        self._body = head.body(self._asked.head.method)
+        body = self._body = head.body(self._asked.head.method)
         self.keeps_alive = may_keep and block.keeps_alive and not self.until_close
         if self._asked.rewrites_settings and head.status == 200:
             self._collected = b""
             self.pass_body(self._take_held()[self._head_end :])
         else:
             self.begun = True
-            self._write_first(self._head_bytes(head, more), self._body)
-            self.done = self._body.done
+            self._write_first(self._head_bytes(head, more), body)
+            self.done = body.done
 
     def _write_first(self, head: bytes, body: Body) -> None:
         """Write the head, and what has come behind it, which may be the longest of all pieces."""
