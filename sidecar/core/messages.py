@@ -20,7 +20,9 @@ from sidecar.errors import RequestMalformed
 
 MAX_FIELDS = 256
 # A target in origin form without a fragment.
-_REQUEST_LINE = re.compile(rb"([A-Z][A-Z-]{0,30}) (/[\x21\x22\x24-\x7e]*) HTTP/1\.([01])\r\n")
+_REQUEST_LINE = re.compile(
+    rb"(?!CONNECT |TRACE )([A-Z][A-Z-]{0,30}) (/[\x21\x22\x24-\x7e]*) HTTP/1\.([01])\r\n"
+)
 _ANY_LINE = re.compile(rb"([A-Z][A-Z-]{0,30}) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])\r\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -73,9 +75,15 @@ class RequestFields:
         return sum(len(name) + len(value) for name, value in self.fields)
 
     def body(self, most: int | None = None) -> Body:
-        """The request's body, which ends somewhere (RFC 9112 section 6.3)."""
+        """The request's body, which ends somewhere (RFC 9112 section 6.3).
+
+        Raises:
+            RequestMalformed: it is longer than `most`, as is known by now.
+        """
         if self.chunked:
             return Chunked(most)
+        if most is not None and (self.length or 0) > most:
+            raise RequestMalformed("a body is too long", status=413)
         return Length(self.length) if self.length else NO_BODY
 
     def for_the_next_hop(self) -> Fields:
@@ -143,7 +151,7 @@ class RequestReader:
             RequestMalformed: it is not to be passed on; with the status to answer.
         """
         found = _REQUEST_LINE.match(raw)
-        if not found or found[1] in _NOT_FOR_A_PROXY:
+        if not found:
             raise _refusal_of_line(raw)
         method, target, minor = found.groups()
         end = found.end()
@@ -152,7 +160,8 @@ class RequestReader:
             _check_request(raw)
             self._last = _read_block(raw[end:-2], method, self._most_fields, http_1_0=minor == b"0")
             self._last_bytes = same
-        return RequestHead(method.decode(), target.decode(), raw[:end], *self._last)
+        block, passing = self._last
+        return RequestHead(method.decode(), target.decode(), raw[:end], block, passing)
 
 
 def check_beginning(head: bytes, searched: int, most: int) -> None:

@@ -241,7 +241,8 @@ class Exchange:
             self._way.pool.give_back(upstream)
         elif upstream is not None:
             upstream.close()
-        self._let_go()
+        if self._held_open is not None:
+            self._let_go()
         self._browser.finish(keep=reply.keeps_alive)
 
     def upstream_lost(self, error: Exception | None) -> None:

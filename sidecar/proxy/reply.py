@@ -98,18 +98,19 @@ class Reply:
         if head.chunked and block.http_1_0:
             raise AnswerMalformed("chunked, though HTTP/1.0 was asked")
         body = self._body = head.body(self._asked.head.method)
-        self.keeps_alive = may_keep and block.keeps_alive and not self.until_close
+        self.keeps_alive = may_keep and block.keeps_alive and not isinstance(body, UntilClose)
         if self._asked.rewrites_settings and head.status == 200:
             self._collected = b""
             self.pass_body(self._take_held()[self._head_end :])
         else:
             self.begun = True
-            self._write_first(self._head_bytes(head, more), body)
+            goes_on = head.plain if self.keeps_alive else b""
+            self._write_first(goes_on or self._head_bytes(head, more), body)
             self.done = body.done
 
     def _write_first(self, head: bytes, body: Body) -> None:
         """Write the head, and what has come behind it, which may be the longest of all pieces."""
-        came, at = self._take_held(), self._head_end
+        came, self._held, at = self._held, b"", self._head_end
         if not body.takes_all(len(came) - at):
             mine, self._rest = body.take(came[at:])
             self._browser.write(head + mine)
@@ -174,8 +175,7 @@ class Reply:
 
     def _head_bytes(self, head: AnswerHead, more: Fields) -> bytes:
         if head.plain:
-            close = b"" if self.keeps_alive else b"Connection: close\r\n"
-            return head.plain[:-2] + close + b"\r\n" if close else head.plain
+            return head.plain[:-2] + b"Connection: close\r\n\r\n"
         fields = [*self._fields(head), *more]
         if head.chunked:
             fields.append(("Transfer-Encoding", "chunked"))
