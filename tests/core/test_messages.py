@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sidecar.core import messages
 from sidecar.core.answer_heads import AnswerHead, read_answer_head
 from sidecar.core.framing import Chunked, Length, NoBody, UntilClose
 from sidecar.core.heads import end_to_end, head_bytes, head_pieces
@@ -91,6 +92,90 @@ def test_any_bytes_are_an_answer_or_none_whether_its_fields_are_wanted_or_not(
         return head.length, head.chunked, head.keeps_alive
 
     assert framing(False) == framing(True)
+
+
+_CHANGING = st.sampled_from(
+    [
+        b"A",
+        b"X-Request-ID",
+        b"A_b",
+        b"Cookie",
+        b"Connection",
+        b"Content-Length",
+        b"Host",
+        b"Api-Token",
+    ]
+)
+_CHANGED = st.sampled_from(
+    [b" 1", b" 2", b" 34", b"", b"5", b" 6 \t", b" \xff:", b" a\r\nB: c", b" a\nB: c", b" a\r",
+     b" \x00", b" close", b" a", b"b", b" c\r\n d", b" e\r\n"]
+)  # fmt: skip
+_AROUND = st.lists(
+    st.sampled_from([b"A: b", b"Accept: c", b"C: d", b"Cookie: e", b"A:"]), max_size=3
+)
+
+
+@properties
+@given(_AROUND, _CHANGING, st.lists(_CHANGED, min_size=3, max_size=6), _AROUND)
+@example([b"C: d"], b"X-Request-ID", [b" 1", b" 2", b" 34", b" 6 \t", b" a\r\nB: c"], [b"C: d"])
+@example([b"C: d"], b"X-Request-ID", [b" 1", b" 2", b" \x00"], [b"Cookie: e"])
+@example([], b"A", [b" 1", b" 2", b"5", b" a\nB: c"], [])
+@example([b"Connection: a"], b"A", [b" 1", b" 2", b" 34"], [])
+def test_of_a_value_that_changes_a_reader_says_what_it_says_of_its_first(
+    before: list[bytes], name: bytes, values: list[bytes], behind: list[bytes]
+) -> None:
+    reader = RequestReader()
+
+    def read(reader: RequestReader, value: bytes) -> object:
+        lines = (b"GET / HTTP/1.1", *before, H[:-2], name + b":" + value, *behind, b"", b"")
+        try:
+            head = reader.read(b"\r\n".join(lines))
+        except RequestMalformed as error:
+            return error.status
+        return head.block.fields, list(head.passing), head.block.length, head.block.keeps_alive
+
+    for value in values:
+        assert read(reader, value) == read(RequestReader(), value)
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        (b"GET / HTTP/1.1", [b"C: e", b"A: 3", b"A: b"]),
+        (b"GET / HTTP/1.1", [b"C: d", b"A: 3", b"A: c"]),
+        (b"GET / HTTP/1.1", [b"C: d", b"B: 3", b"A: b"]),
+        (b"GET / HTTP/1.1", [b"C: d", b"A: b"]),
+        (b"GET / HTTP/1.0", [b"C: d", b"A: 3", b"A: b"]),
+        (b"POST / HTTP/1.1", [b"C: d", b"A: 3", b"A: b"]),
+    ],
+)
+def test_where_more_changes_than_the_value_that_did_all_is_read(
+    line: bytes, lines: list[bytes]
+) -> None:
+    reader = RequestReader()
+    upgrade = [H[:-2], b"Connection: upgrade", b"Upgrade: websocket"]
+
+    def read(reader: RequestReader, line: bytes, *lines: bytes) -> object:
+        head = reader.read(b"\r\n".join([line, *upgrade, *lines, b"", b""]))
+        return list(head.passing), head.block.websocket, head.block.http_1_0
+
+    for value in (b"1", b"2", b"34"):
+        read(reader, b"GET / HTTP/1.1", b"C: d", b"A: " + value, b"A: b")
+
+    assert read(reader, line, *lines) == read(RequestReader(), line, *lines)
+
+
+def test_where_a_value_alone_changes_nothing_else_is_read_again() -> None:
+    reader = RequestReader()
+    lines = [b"GET / HTTP/1.1", H[:-2], b"A: 1", b"Cookie: e", b"B: 2", b"C: 3", b"", b""]
+    reader.read(b"\r\n".join(lines))
+    first = reader.read(b"\r\n".join([*lines[:5], b"C: 4", *lines[6:]]))
+
+    messages.forget()
+    second = reader.read(b"\r\n".join([*lines[:5], b"C: 567", *lines[6:]]))
+
+    assert second.block is first.block
+    assert list(second.passing) == [b"A: 1\r\n", b"B: 2\r\nC: 567\r\n"]
 
 
 _LINES = [
