@@ -19,14 +19,14 @@ class AnswerHead:
 
     status: int
     line: bytes
-    """Its status line, in our version of HTTP (RFC 9110 section 2.5)."""
+    """Its status line, in our version of HTTP (RFC 9110 section 2.5). Empty where it is plain."""
     length: int | None
     chunked: bool
     keeps_alive: bool
     plain: bytes
     """The head as it may pass as it came, where it may; else empty."""
     fields: Fields
-    """Empty where the head is plain: nobody needs them, and most answers are."""
+    """Empty there, too: nobody needs them, and most answers are plain."""
 
     @property
     def interim(self) -> bool:
@@ -65,23 +65,22 @@ def read_answer_head(raw: bytes, *, as_fields: bool = False) -> AnswerHead:
 # `Connection: keep-alive`, no cookie and no token, and framing in its usual spelling only, once.
 # All else is read field by field: what is no head is refused there.
 _PLAIN = re.compile(
-    rb"(http/1.1 ([2-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n)"
+    rb"http/1.1 ([2-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
     rb"(?:(?!connection:|content-length:|grpc-metadata-renew-token:|keep-alive:|proxy-|set-cookie:"
     rb"|te:|transfer-encoding:|upgrade:)[!#$%&'*+.^_`|~0-9a-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n"
-    rb"|(?(3)(?!))(?(4)(?!))content-length: ([0-9]{1,18})\r\n"
-    rb"|(?(3)(?!))(?(4)(?!))(transfer-encoding: chunked\r\n)"
-    rb"|(?(5)(?!))(connection: keep-alive\r\n))*+\r\n"
+    rb"|(?(2)(?!))(?(3)(?!))content-length: ([0-9]{1,18})\r\n"
+    rb"|(?(2)(?!))(?(3)(?!))(transfer-encoding: chunked\r\n)"
+    rb"|(?(4)(?!))(connection: keep-alive\r\n))*+\r\n"
 )
 
 
 def _plain_head(raw: bytes, found: re.Match[bytes]) -> AnswerHead:
     """The head, less the one field for one hop that it may have."""
-    at, end = found.span(5)
+    status, length, chunked = found.group(1, 2, 3)
+    at, end = found.span(4)
     plain = raw if at < 0 else raw[:at] + raw[end:]
-    length, chunked = found[3], found[4] is not None
-    line = raw[: found.end(1)]
     return AnswerHead(
-        int(found[2]), line, None if length is None else int(length), chunked, True, plain, []
+        int(status), b"", int(length) if length else None, chunked is not None, True, plain, []
     )
 
 
