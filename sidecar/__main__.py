@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-import sidecar.adapters.lean_redis  # noqa: F401 - before whoever loads redis
 from sidecar.app import SystemClock, running
 from sidecar.config.environment import read_file
 from sidecar.config.settings import Config

@@ -13,8 +13,8 @@ from sidecar.adapters.argocd_redis import ArgoCdRedis
 from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider
 from sidecar.adapters.provider_http import Way, provider_session
-from sidecar.adapters.redis_client import Access
 from sidecar.adapters.redis_store import RedisStore
+from sidecar.adapters.redis_way import Access
 from sidecar.adapters.traced import provider_trace, traced_store
 from sidecar.adapters.upstream import ArgoCd, NobodyToTell
 from sidecar.config.argocd_folder import file_signature
@@ -158,7 +158,9 @@ def issuer_http(issuer: TrustedIssuer, config: Config) -> ClientSession:
     return provider_session(total_seconds=config.timings.keys_seconds, way=way)
 
 
-def access_tokens(config: Config, random: Callable[[int], bytes]) -> ArgoCdRedis | None:
+def access_tokens(
+    config: Config, clock: Clock, random: Callable[[int], bytes]
+) -> ArgoCdRedis | None:
     """Argo CD's Redis for the access tokens that it looks for there; None where it does not."""
     seed = config.argocd.access_token_seed
     if seed is None:
@@ -168,6 +170,7 @@ def access_tokens(config: Config, random: Callable[[int], bytes]) -> ArgoCdRedis
         seed.server_secret,
         key_prefix=seed.key_prefix,
         random=random,
+        clock=clock,
         command_seconds=config.store_timeout,
     )
 
