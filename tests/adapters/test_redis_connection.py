@@ -17,6 +17,7 @@ from sidecar.adapters.redis_way import Access, RedisWay, always
 from tests.adapters.conftest import PATIENT, ValkeyServer
 from tests.adapters.relay import Relay
 from tests.fakes.clock import FakeClock
+from tests.fakes.connections import Connections
 
 PING = packed("PING")
 HASTY_SECONDS = 0.3
@@ -48,22 +49,31 @@ async def far(relay: Relay) -> AsyncIterator[RedisConnection]:
         await connection.aclose()
 
 
-@asynccontextmanager
-async def serving(say: bytes, *, wait_for: bytes = b"") -> AsyncIterator[RedisWay]:
+class _Says(Connections):
     """A server that says this to everybody, once it has heard the other."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard = b""
-        while wait_for not in heard:
-            heard += await reader.read(1024) or wait_for
-        writer.write(say)
-        await reader.read(-1)
-        writer.close()
+    def __init__(self, say: bytes, wait_for: bytes) -> None:
+        super().__init__()
+        self._say, self._wait_for = say, wait_for
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard = b""
+        while self._wait_for not in heard:
+            heard += await reader.read(1024) or self._wait_for
+        writer.write(self._say)
+        await reader.read(-1)
+
+
+@asynccontextmanager
+async def serving(say: bytes, *, wait_for: bytes) -> AsyncIterator[RedisWay]:
+    saying = _Says(say, wait_for)
+    server = await asyncio.start_server(saying._connected, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    async with server:
+    try:
         yield RedisWay(always((host, port)), Access(), **PATIENT)
+    finally:
+        server.close()
+        await saying.cut_all()
 
 
 # Answers

@@ -103,7 +103,7 @@ class Refusal:
 
 
 REFUSALS = {
-    "full": Refusal("OutOfMemoryError", (("CONFIG", "SET", "maxmemory", "1"),)),
+    "full": Refusal("OOM", (("CONFIG", "SET", "maxmemory", "1"),)),
     "without-replicas": Refusal("NOREPLICAS", (("CONFIG", "SET", "min-replicas-to-write", "1"),)),
     "read-only": Refusal("READONLY", (("REPLICAOF", HOST, "1"),)),
 }
