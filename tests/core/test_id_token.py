@@ -455,7 +455,7 @@ def test_a_payload_that_is_no_object_is_refused_and_no_crash(payload: bytes) -> 
         ({"at_hash": half_hash("access-2")}, "at_hash"),
         ({"at_hash": "x"}, "at_hash"),
         ({"at_hash": 5}, "at_hash"),
-        ({"at_hash": ["x"]}, "claims"),
+        ({"at_hash": ["x"]}, "at_hash"),
     ],
 )
 def test_a_login_is_refused_by_the_check_that_fails(changes: dict[str, Any], check: str) -> None:
