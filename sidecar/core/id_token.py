@@ -252,7 +252,7 @@ def _fits_access_token(at_hash: object, alg: str, access_token: str) -> bool:
     if not at_hash or not access_token:
         return True
     name = "sha512" if alg == "EdDSA" else f"sha{alg[2:]}"
-    digest = hashlib.new(name, access_token.encode()).digest()
+    digest = hashlib.new(name, access_token.encode(errors="replace")).digest()
     half = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=")
     return isinstance(at_hash, str) and _is_same(at_hash, half.decode())
 
