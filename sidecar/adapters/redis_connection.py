@@ -114,7 +114,7 @@ class RedisConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The server, or the way to it, is gone."""
-        self.abort(exc)
+        self.abort(exc if isinstance(exc, OSError) else None)
         if not self._lost.done():
             self._lost.set_result(None)
 

@@ -64,17 +64,24 @@ class RedisWay:
             AuthenticationError: the server does not let us in.
             NotPrimary: it should be the primary, and is none.
             ResponseError: it refuses to begin.
-            OSError, ValueError: it cannot be reached, or what is needed for that not be read.
+            OSError: it cannot be reached, or what is needed for that not be read.
             TimeoutError: not in time.
         """
-        async with asyncio.timeout(self.connect_seconds):
-            connection, place = await self._opened()
-            try:
-                await self._greet(connection)
-            except BaseException:
-                # Half a greeting is none: whoever asks next would be given the rest of it.
-                connection.abort()
-                raise
+        try:
+            async with asyncio.timeout(self.connect_seconds):
+                return await self._greeted()
+        except ValueError as error:
+            # A file that is read for each connection, or a name that no resolver takes.
+            raise ConnectionError(str(error)) from error
+
+    async def _greeted(self) -> tuple[RedisConnection, Place | None]:
+        connection, place = await self._opened()
+        try:
+            await self._greet(connection)
+        except BaseException:
+            # Half a greeting is none: whoever asks next would be given the rest of it.
+            connection.abort()
+            raise
         return connection, place
 
     async def _opened(self) -> tuple[RedisConnection, Place | None]:

@@ -12,7 +12,7 @@ from sidecar.adapters.redis_connection import (
     ResponseError,
     packed,
 )
-from sidecar.adapters.redis_node import Node, error_name
+from sidecar.adapters.redis_node import FAILURES, Node, error_name
 from sidecar.adapters.redis_way import Access, RedisWay, always
 from tests.adapters.conftest import PATIENT, ValkeyServer
 from tests.adapters.relay import Relay
@@ -239,6 +239,34 @@ async def test_a_password_that_is_not_taken_has_an_error_of_its_own(greeting: by
             await way.connected()
 
     assert "hunter2" not in repr(refused.value)
+
+
+def _unreadable() -> str:
+    raise ValueError("not UTF-8 text")
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        RedisWay("/nowhere", Access(), **PATIENT),
+        RedisWay(always(("a" * 70, 1)), Access(), **PATIENT),
+        RedisWay(always(("a..b", 1)), Access(), **PATIENT),
+    ],
+    ids=["no-socket", "too-long-a-name", "no-name"],
+)
+async def test_what_cannot_be_reached_is_an_error_of_the_connection(way: RedisWay) -> None:
+    with pytest.raises(FAILURES):
+        await way.connected()
+
+
+async def test_a_password_that_cannot_be_read_is_an_error_of_the_connection(
+    valkey_server: ValkeyServer,
+) -> None:
+    plain = way_to(valkey_server.unix)
+    way = RedisWay(plain.where, Access(password=_unreadable), **PATIENT)
+
+    with pytest.raises(ConnectionError):
+        await way.connected()
 
 
 async def test_a_server_that_does_not_greet_back_is_left_in_time(relay: Relay) -> None:
