@@ -40,16 +40,18 @@ class _Trip:
     """Commands that were sent in one piece, and what has been answered of them."""
 
     count: int
-    ends_at: float
+    sent_at: float
     done: asyncio.Future[list[Any]]
     answers: list[Any] = field(default_factory=list)
 
 
 class RedisConnection(asyncio.Protocol):
-    """Sends commands and gives each its answer; `seconds` after it was sent, at the latest.
+    """Sends commands and gives each its answer.
 
-    One answer that is late breaks the connection, and so does all that is no answer: everybody
-    who waits is told, and nothing is sent again, since it may have run.
+    Within `seconds` the server has to say something, and within twice as many it has to answer:
+    where many ask at once, some wait for their turn. If it does not, or says what is no answer,
+    the connection is broken: everybody who waits is told, and nothing is sent again, since it may
+    have run.
     """
 
     def __init__(self, *, seconds: float) -> None:
@@ -57,6 +59,7 @@ class RedisConnection(asyncio.Protocol):
         self._seconds = seconds
         self._reader = Reader(ProtocolError, ResponseError, notEnoughData=_MORE)
         self._unread = 0
+        self._heard_at = 0.0
         self._trips: deque[_Trip] = deque()
         self._unsent: list[bytes] = []
         self._alarm: asyncio.TimerHandle | None = None
@@ -77,13 +80,13 @@ class RedisConnection(asyncio.Protocol):
         if not self.is_open:
             done.set_exception(_closed())
             return done
-        ends_at = self._loop.time() + self._seconds
-        self._trips.append(_Trip(count, ends_at, done))
+        now = self._loop.time()
+        self._trips.append(_Trip(count, now, done))
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(commands)
         if self._alarm is None:
-            self._alarm = self._loop.call_at(ends_at, self._ring)
+            self._alarm = self._loop.call_at(now + self._seconds, self._ring)
         return done
 
     def abort(self, error: Exception | None = None) -> None:
@@ -120,6 +123,7 @@ class RedisConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A part of an answer, or several."""
+        self._heard_at = self._loop.time()
         self._reader.feed(data)
         self._unread += len(data)
         try:
@@ -145,14 +149,15 @@ class RedisConnection(asyncio.Protocol):
             self._transport.write(b"".join(unsent))
 
     def _ring(self) -> None:
-        """Look whether the answer that is to come first is overdue.
+        """Look whether the answer that is to come next is overdue.
 
         What came while the process stood still has been read: event loops look at their sockets
         before they look at their clocks.
         """
         self._alarm = None
         if self._trips:
-            ends_at = self._trips[0].ends_at
+            sent_at, patience = self._trips[0].sent_at, self._seconds
+            ends_at = min(max(sent_at, self._heard_at) + patience, sent_at + 2 * patience)
             if ends_at <= self._loop.time():
                 self.abort(TimeoutError())
             else:

@@ -1,7 +1,7 @@
 """One connection for all that is asked: answers in their order, and an end to each wait."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -14,6 +14,7 @@ from sidecar.adapters.redis_connection import (
 )
 from sidecar.adapters.redis_node import FAILURES, Node, error_name
 from sidecar.adapters.redis_way import Access, RedisWay, always
+from sidecar.core.store_address import Place
 from tests.adapters.conftest import PATIENT, ValkeyServer
 from tests.adapters.relay import Relay
 from tests.fakes.clock import FakeClock
@@ -65,15 +66,19 @@ class _Says(Connections):
 
 
 @asynccontextmanager
-async def serving(say: bytes, *, wait_for: bytes) -> AsyncIterator[RedisWay]:
-    saying = _Says(say, wait_for)
-    server = await asyncio.start_server(saying._connected, "127.0.0.1", 0)
-    host, port = server.sockets[0].getsockname()
+async def listening(connections: Connections) -> AsyncIterator[Callable[[], Awaitable[Place]]]:
+    server = await asyncio.start_server(connections._connected, "127.0.0.1", 0)
     try:
-        yield RedisWay(always((host, port)), Access(), **PATIENT)
+        yield always(server.sockets[0].getsockname())
     finally:
         server.close()
-        await saying.cut_all()
+        await connections.cut_all()
+
+
+@asynccontextmanager
+async def serving(say: bytes, *, wait_for: bytes) -> AsyncIterator[RedisWay]:
+    async with listening(_Says(say, wait_for)) as where:
+        yield RedisWay(where, Access(), **PATIENT)
 
 
 # Answers
@@ -167,6 +172,29 @@ async def test_each_question_has_its_own_time(far: RedisConnection, relay: Relay
         await far.send(PING)
 
     assert loop.time() - asked_at >= HASTY_SECONDS
+
+
+class _Slow(Connections):
+    """A server that takes 0.7 s for each answer."""
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await asyncio.sleep(0.7)
+            writer.write(b"+PONG\r\n")
+
+
+async def test_who_waits_for_his_turn_waits_longer_and_not_for_long() -> None:
+    """The second is answered after 1.4 s, and the third would be after 2.1."""
+    async with listening(_Slow()) as where:
+        way = RedisWay(where, Access(), command_seconds=1.0, connect_seconds=10)
+        connection, _ = await way.connected()
+
+        found = await asyncio.gather(
+            *(connection.send(PING) for _ in range(3)), return_exceptions=True
+        )
+
+    assert found[:2] == [[b"PONG"]] * 2
+    assert isinstance(found[2], TimeoutError)
 
 
 async def test_a_server_that_goes_ends_all_waits(far: RedisConnection, relay: Relay) -> None:
