@@ -362,3 +362,21 @@ async def test_whose_login_gets_no_session_gives_its_token_to_the_users_others_a
 
 def test_the_client_whose_logins_are_observed_is_known_to_who_asks(here: Flows) -> None:
     assert observed(here).client_id == "argo-cd"
+
+
+async def test_a_login_whose_token_the_store_does_not_give_back_begins_nothing_and_passes(
+    here: Flows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login, logins = await signed_in(here), observed(here)
+    await logins.keep(login.response)
+
+    async def away(_: str) -> bytes:
+        raise StoreUnavailable("told to fail")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(here.store, "redeemed", away)
+        assert await logins.begin(login.id_token, user_agent=AGENT) is None
+
+    assert counted(here.first, "unavailable") == 1
+    assert not alarms(here.first)
+    assert await logins.begin(login.id_token, user_agent=AGENT)  # it is repeated once that is back

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from sidecar.core.breaker import OPENS_AT_GRANTS
-from sidecar.core.grant import Sharing
 from sidecar.core.provider_profiles import GENERIC, Provider, profile_of
 from sidecar.core.refresh_policy import usable_seconds
 from sidecar.core.session import EndReason, SessionKey
@@ -572,97 +571,3 @@ async def test_an_answer_that_was_lost_stays_lost_though_the_client_was_refused_
 
     with pytest.raises(SessionOver, match=EndReason.LOST_ANSWER):
         await here.first.refresh.current(key)
-
-
-async def test_a_token_that_is_known_to_be_unspent_is_not_lost_to_those_who_join_its_grant(
-    here: Flows,
-) -> None:
-    """Others join as often as the intent would be taken back; then it stays, as if in doubt."""
-    key = await here.logged_in()
-    here.clock.advance(200)
-    gate = here.provider.hold()
-    await here.first.refresh.current(key)
-    await gate.reached()
-    here.provider.settings.client_secret = "another"
-    other = await here.add()
-    grant = (await here.live(key)).grant
-
-    async def joined() -> None:
-        assert await other.parts.joining.join(grant.user_tag, grant.id, user_agent="another")
-
-    await joined()
-    here.store.then["load_grant"].extend([joined] * 5)
-    gate.release()
-    await here.first.tasks.idle()
-
-    assert not here.store.then["load_grant"]
-    here.provider.settings.client_secret = "demo-secret"
-    here.clock.advance(101)
-    assert await here.first.refresh.current(key)
-    assert (here.provider.refreshes, here.provider.reuses) == (1, 0)
-
-
-async def test_a_grant_that_is_over_ends_though_others_join_it_all_the_while(here: Flows) -> None:
-    key = await here.logged_in()
-    here.clock.advance(301)
-    gate = here.provider.hold()
-    asking = asyncio.ensure_future(here.first.refresh.current(key))
-    await gate.reached()
-    here.provider.end_all()
-    other = await here.add()
-    grant = (await here.live(key)).grant
-
-    async def joined() -> None:
-        assert await other.parts.joining.join(grant.user_tag, grant.id, user_agent="another")
-
-    here.store.then["load_grant"].extend([joined] * 6)
-    gate.release()
-
-    with pytest.raises(SessionOver):
-        await asking
-
-    assert not here.store.then["load_grant"]
-
-
-async def test_a_login_that_comes_while_a_refused_grant_is_ended_saves_it(here: Flows) -> None:
-    key = await here.logged_in(Sharing.PER_USER)
-    here.clock.advance(301)
-    gate = here.provider.hold()
-    asking = asyncio.ensure_future(here.first.refresh.current(key))
-    await gate.reached()
-    here.provider.end_all()
-    other = await here.add()
-    tokens, claims = await here.signed_in()
-
-    async def nothing() -> None: ...
-
-    async def logged_in() -> None:
-        await other.parts.joining.start(
-            tokens, claims, nonce="a-nonce", user_agent="another", sharing=Sharing.PER_USER
-        )
-
-    # A grant that is shared is read twice before it is ended.
-    here.store.then["load_grant"].extend([nothing, logged_in])
-    gate.release()
-
-    live = await asking
-    assert live
-    assert live.grant.tokens == tokens
-
-
-async def test_a_grant_that_is_lost_with_its_session_while_its_lease_is_taken_is_asked_for_nothing(
-    here: Flows,
-) -> None:
-    key = await here.logged_in()
-    here.clock.advance(301)
-    before = here.provider.token_requests
-
-    async def lost() -> None:
-        # And this process stood still for so long that it may bring nothing back.
-        here.store._slots.clear()
-        here.clock.advance(700)
-
-    here.store.then["take_lease"].append(lost)
-
-    assert await here.first.refresh.current(key) is None
-    assert here.provider.token_requests == before
