@@ -13,7 +13,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 COVERING = $(addprefix tests/,core flows web workflows machines config commands)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-py fuzz test-attacks test-chaos check-deploy sbom bench bench-refresh dashboard-picture demo-picture sizing lint types lock clean test-failover store-failures docs soak coverage
+.PHONY: help demo test test-py fuzz test-attacks test-chaos check-deploy sbom bench bench-refresh dashboard-picture demo-picture sizing lint types lock clean test-failover store-failures docs soak coverage mutation
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test-attacks: $(VENV)/test.ok  ## each attack with and without its defence, a pa
 coverage: $(VENV)/test.ok tests/real/node_modules/.package-lock.json  ## what no test reaches of core and flows: it has to be nothing; minutes. COVERING="tests/core" is less
 	$(BIN)/coverage run -m pytest -q -W error $(COVERING)
 	$(BIN)/coverage report
+
+mutation: $(VENV)/test.ok  ## which small changes of the core no test notices; ONLY="cookies sealing:KeyRing.open"
+	$(BIN)/python -m tests.mutation $(ONLY)
 
 fuzz: $(VENV)/test.ok  ## twenty seconds of coverage-guided fuzzing; FUZZ="answer -max_total_time=600"
 	$(BIN)/python -m tests.fuzz $(FUZZ)

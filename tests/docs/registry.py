@@ -168,6 +168,7 @@ BY_HAND = {
     "demo-picture": "a minute of a browser before the demo, which is filmed",
     "dashboard-picture": "four minutes at Prometheus; tests/bench/test_panels.py has its parts",
     "store-failures": "minutes, and a page's table; `make test-failover` has a part of it",
+    "mutation": "a quarter of an hour",
     "lock": "asks the package index what is newest",
 }
 """What make does and nobody runs unasked, and why."""

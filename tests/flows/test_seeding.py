@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from sidecar.adapters.argocd_redis import ArgoCdRedis
+from sidecar.app import SystemClock
 from sidecar.core.argocd_access_token import encryption_key, open_entry
 from sidecar.core.grant import Grant
 from sidecar.demo.valkey import valkey
@@ -41,7 +42,9 @@ class Here:
 
     def at(self, url: str) -> ArgoCdRedis:
         """Argo CD's Redis, reached there."""
-        made = ArgoCdRedis(url, SECRET, key_prefix="", random=os.urandom, command_seconds=5)
+        made = ArgoCdRedis(
+            url, SECRET, key_prefix="", random=os.urandom, clock=SystemClock(), command_seconds=5
+        )
         self.owned.push_async_callback(made.aclose)
         return made
 
