@@ -64,6 +64,22 @@ def test_what_is_dropped_for_machines_is_read(name: str) -> None:
     assert is_read_for_machines(name)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["Argocd-User-Groups", "Argocd-User-Id", "Argocd-Username", "Remote-Email", "Remote-Group",
+     "Remote-Groups", "Remote-Name", "Remote-User", "X-Forwarded-Access-Token",
+     "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username",
+     "X-Forwarded-User", "Impersonate-User", "Impersonate-Extra-Scopes", "X-Remote-User",
+     "X-Remote-Extra-Any", "X-Auth-Request-Email", "X-Auth-Request-User"],
+)  # fmt: skip
+def test_nobody_outside_says_who_they_are_however_it_is_spelled(name: str) -> None:
+    host = ("Host", "x")
+
+    assert is_read_for_machines(name.lower())
+    for spelled in (name, name.upper(), name.lower(), name.replace("-", "_")):
+        assert without_identity([host, (spelled, "admin"), host]) == [host, host]
+
+
 @pytest.mark.parametrize("name", ["x-forwarded-for", "user-agent", "remote", "x-forwarded-host"])
 def test_what_says_nothing_of_who_somebody_is_passes(name: str) -> None:
     assert not is_read_for_machines(name)
