@@ -229,7 +229,7 @@ class Refresh:
                 await self._renewal.end(grant, await self._end_without_refresh_token(grant))
             case Action.LOG_IN_SILENTLY:
                 raise SilentLoginNeeded
-            case Action.RENEW_FIRST:
+            case _:  # RENEW_FIRST
                 # The browser may leave; the renewal goes on.
                 await asyncio.shield(self._join(grant, min_life))
         return True

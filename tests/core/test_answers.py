@@ -1,7 +1,11 @@
+import json
+
 import pytest
 
 from sidecar.core.answers import session_ended
+from sidecar.core.devtron import UNAUTHORIZED
 from sidecar.core.heads import Kind
+from sidecar.core.upstream_kinds import UpstreamKind
 
 
 @pytest.mark.parametrize(
@@ -25,3 +29,12 @@ def test_a_session_that_has_ended_is_told_as_argo_cd_tells_it(
 
 def test_a_page_goes_on_to_argo_cd_though_its_session_has_ended() -> None:
     assert session_ended(Kind.PAGE) is None
+
+
+@pytest.mark.parametrize("kind", [Kind.API, Kind.STREAM])
+def test_devtron_tells_all_of_a_session_that_has_ended_in_one_way(kind: Kind) -> None:
+    answer = session_ended(kind, UpstreamKind.DEVTRON)
+
+    assert answer
+    assert (answer.status, json.loads(answer.body)) == (401, UNAUTHORIZED)
+    assert session_ended(Kind.PAGE, UpstreamKind.DEVTRON) is None

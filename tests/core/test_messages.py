@@ -380,3 +380,31 @@ def test_an_answer_of_http_1_0_has_no_chunks() -> None:
 )
 def test_an_answer_says_whether_its_connection_goes_on(raw: bytes, keeps_alive: bool) -> None:
     assert read_answer_head(raw).keeps_alive is keeps_alive
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "harmless"),
+    [
+        (b"GET / HTTP/1.1\r\n", b"", True),
+        (b"HEAD / HTTP/1.1\r\n", b"", True),
+        (b"POST / HTTP/1.1\r\n", b"", False),
+        (b"GET / HTTP/1.1\r\n", b"Content-Length: 2\r\n", False),
+        (b"GET / HTTP/1.1\r\n", b"Transfer-Encoding: chunked\r\n", False),
+    ],
+)
+def test_only_a_safe_request_without_a_body_may_be_repeated(
+    line: bytes, fields: bytes, harmless: bool
+) -> None:
+    assert RequestReader().read(line + H + fields + b"\r\n").is_harmless_again is harmless
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET / HTTP/1.1\r\n" + H + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.0\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_a_request_whose_body_two_readers_would_end_elsewhere_is_refused(raw: bytes) -> None:
+    with pytest.raises(RequestMalformed):
+        RequestReader().read(raw)

@@ -1,6 +1,17 @@
 """What a user of the store's server may do."""
 
-from sidecar.core.store_acl import CLUSTER, COMMANDS, DATABASE, DOCTOR, MEND, SENTINEL, acl_line
+from pathlib import Path
+
+from sidecar.core.store_acl import (
+    CLUSTER,
+    COMMANDS,
+    DATABASE,
+    DOCTOR,
+    MEND,
+    SENTINEL,
+    SERVING,
+    acl_line,
+)
 
 KEYS = {"del", "exists", "get", "set", "pexpire", "pexpireat", "pttl"}
 HASHES = {"hdel", "hget", "hgetall", "hlen", "hmget", "hset", "hsetnx"}
@@ -36,3 +47,12 @@ def test_the_mend_says_the_same_commands_the_keys_and_where_to_read_on() -> None
     assert f"-@all {commands}, and the keys argocd-token-refresh:*" in MEND
     assert MEND.startswith("Give its ACL: ")
     assert MEND.endswith("(docs/store.md)")
+
+
+def test_a_user_of_the_store_gets_no_more_than_the_page_says() -> None:
+    page = Path("docs/store.md").read_text(encoding="utf-8")
+
+    line = acl_line("token-refresh", "argocd-token-refresh:", commands=SERVING)
+
+    assert line in page
+    assert " resetkeys ~argocd-token-refresh:* resetchannels -@all +" in line
