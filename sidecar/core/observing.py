@@ -31,9 +31,11 @@ def with_offline_access(target: str, client_id: str) -> str:
     named = [(unquote_plus(name), value) for name, _, value in (p.partition("=") for p in parts)]
     asked = {name: unquote_plus(value) for name, value in named}
     at = [i for i, (name, _) in enumerate(named) if name == "scope"]
-    scopes = asked.get("scope", "").split()
     ours = asked.get("client_id") == client_id and "code" in asked.get("response_type", "").split()
-    if not ours or len(at) != 1 or "openid" not in scopes or "offline_access" in scopes:
+    if not ours or len(at) != 1:
+        return target
+    scopes = asked["scope"].split()
+    if "openid" not in scopes or "offline_access" in scopes:
         return target
     parts[at[0]] += "+offline_access"
     return f"{path}?{'&'.join(parts)}"
@@ -48,7 +50,7 @@ def redeems_code(form: bytes, authorization: str, client_id: str) -> bool:
     fields = dict(pairs)
     if len(fields) != len(pairs) or fields.get("grant_type") != "authorization_code":
         return False
-    return (_basic_user(authorization) or fields.get("client_id", "")) == client_id
+    return (_basic_user(authorization) or fields.get("client_id")) == client_id
 
 
 def _basic_user(authorization: str) -> str:
@@ -76,7 +78,7 @@ def without_refresh_token(body: bytes) -> bytes:
 
 def id_token_hash(id_token: str) -> str:
     """The SHA-256 of an ID token: names what belongs to it without showing it."""
-    return hashlib.sha256(id_token.encode("utf-8", "replace")).hexdigest()
+    return hashlib.sha256(id_token.encode(errors="replace")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,12 +184,9 @@ class _Pair(NamedTuple):
         if public is None or inside is None:
             return None
         ours, theirs = (url.path.rstrip("/").split("/") for url in (public, inside))
-        while len(ours) > 1 and len(theirs) > 1 and ours[-1] == theirs[-1]:
+        while ours and theirs and ours[-1] == theirs[-1]:
             ours, theirs = ours[:-1], theirs[:-1]
-        return cls(
-            public._replace(path="/".join(ours), query=""),
-            inside._replace(path="/".join(theirs), query=""),
-        )
+        return cls(public._replace(path="/".join(ours)), inside._replace(path="/".join(theirs)))
 
 
 def _source(url: _Url, *places: _Url) -> _Url | None:
@@ -239,7 +236,7 @@ def _with_the_issuers_tls(url: _Url, addresses: ProviderAddresses) -> _Url:
     issuer = _Url.read(addresses.issuer)
     if issuer is None or issuer.scheme != "https" or not url.is_at(issuer):
         return url
-    return url._replace(scheme=issuer.scheme, netloc=issuer.netloc, port=issuer.port)
+    return url._replace(scheme=issuer.scheme, netloc=issuer.netloc)
 
 
 def _without_tls(addresses: ProviderAddresses) -> set[str]:

@@ -81,7 +81,8 @@ def step(known: Remembered | None, *, logged_in: bool, from_here: bool, now: flo
     if known is None:
         # The next page renews it: a browser that keeps no cookie of ours is sent nowhere.
         return Step.REMEMBER if logged_in else Step.PASS
-    if not logged_in and now < (known.ends_at or now + 1):
+    has_ended = known.ends_at and known.ends_at <= now
+    if not logged_in and not has_ended:
         return Step.FORGET if from_here else Step.PASS
     return Step.RENEW if now >= known.renew_at else Step.PASS
 

@@ -15,6 +15,7 @@ from sidecar.core.provider_addresses import (
     endpoints_at,
     is_issuer,
     seen_from_here,
+    seen_from_outside,
 )
 from tests.core.examples import properties
 
@@ -115,6 +116,21 @@ def test_a_provider_that_names_inside_what_browsers_need_is_corrected_as_oidc_pr
         pytest.param(
             PUBLIC, INSIDE, "http://sso.example.org/realms/argo/token", f"{INSIDE}/token",
             id="a scheme that a proxy has hidden",
+        ),
+        pytest.param(
+            "https://sso.example.org/aX", "http://sso:8080/bX",
+            "https://sso.example.org/aX/token", "http://sso:8080/bX/token",
+            id="paths of which only the last letter is the same",
+        ),
+        pytest.param(
+            "https://sso.example.org/a/", "http://sso:8080/b?tenant=1",
+            "https://sso.example.org/a/token?x=2", "http://sso:8080/b/token?x=2",
+            id="an address with a query",
+        ),
+        pytest.param(
+            "https://sso.example.org:8443/dex", "https://dex:5556/dex",
+            "https://sso.example.org:8443/dex", "https://dex:5556/dex",
+            id="nothing behind the path",
         ),
         pytest.param(
             "http://localhost:8080/orchestrator/api/dex", "http://127.0.0.1:5556/orchestrator/api/dex",
@@ -238,8 +254,10 @@ def test_with_an_internal_url_no_document_leads_the_sidecar_to_a_third_place(
     urls, refused = endpoints_at(SPLIT, metadata(PUBLIC, INSIDE, **{name: f"{third}/x"}))
 
     assert name not in urls
-    assert third in refused[name]
-    assert f"SIDECAR_{name.upper()}" in refused[name]
+    assert refused == {
+        name: f"has its {name} at {third}, which is neither the issuer's address nor "
+        f"SIDECAR_ISSUER_INTERNAL_URL. Set SIDECAR_{name.upper()}"
+    }
 
 
 @pytest.mark.parametrize("name", SERVER_ENDPOINTS)
@@ -250,7 +268,10 @@ def test_no_document_leads_the_sidecar_to_another_host_without_tls(name: str) ->
     urls, refused = endpoints_at(addresses, led_away)
 
     assert name not in urls
-    assert "without TLS" in refused[name]
+    assert refused == {
+        name: f"has its {name} at http://evil.example, without TLS. "
+        f"Mend the provider's metadata, or set SIDECAR_{name.upper()}"
+    }
 
 
 @pytest.mark.parametrize("name", SERVER_ENDPOINTS)
@@ -312,7 +333,20 @@ def test_what_parsers_could_read_differently_is_no_endpoint(
     urls, refused = endpoints_at(addresses, metadata(PUBLIC, PUBLIC, **{name: named}))
 
     assert name not in urls
-    assert f"no usable {name}" in refused[name]
+    assert refused == {
+        name: f"has no usable {name}. Mend the provider's metadata, or set SIDECAR_{name.upper()}"
+    }
+
+
+@pytest.mark.parametrize("addresses", [ProviderAddresses(PUBLIC), SPLIT], ids=["one", "split"])
+def test_of_a_strangers_address_no_more_is_shown_than_its_beginning(
+    addresses: ProviderAddresses,
+) -> None:
+    origin = f"http://{'x' * 300}.example"
+
+    _, refused = endpoints_at(addresses, metadata(PUBLIC, PUBLIC, token_endpoint=f"{origin}/x"))
+
+    assert f" at {origin[:200]}, w" in refused["token_endpoint"]
 
 
 def test_what_nobody_needs_may_be_missing() -> None:
@@ -351,6 +385,7 @@ def test_whatever_a_document_names_server_endpoints_stay_inside_and_browsers_out
     ("addresses", "url"),
     [
         (ProviderAddresses(PUBLIC), f"{PUBLIC}/.well-known/openid-configuration"),
+        (ProviderAddresses(f"{PUBLIC}/X"), f"{PUBLIC}/X/.well-known/openid-configuration"),
         (ProviderAddresses(f"{PUBLIC}/"), f"{PUBLIC}/.well-known/openid-configuration"),
         (SPLIT, f"{INSIDE}/.well-known/openid-configuration"),
         (ProviderAddresses(PUBLIC, INSIDE, "http://files/oidc.json"), "http://files/oidc.json"),
@@ -385,6 +420,7 @@ def test_a_document_may_have_no_other_name_not_even_the_internal_one(name: objec
         (PUBLIC, None),
         (ALIASES[0], None),
         (f"https://sts.example.net/{TENANT}/", TENANT),
+        (f"https://sts.example.net/{TENANT.upper()}/", TENANT.upper()),
     ],
 )
 def test_a_token_may_have_the_issuers_name_or_an_alias_filled_with_its_own_tenant(
@@ -425,3 +461,22 @@ def test_what_browsers_see_has_an_address_inside_if_an_internal_one_is_set() -> 
     assert seen_from_here(SPLIT, f"{PUBLIC}/auth") == f"{INSIDE}/auth"
     assert seen_from_here(SPLIT, "https://login.example.org/x") == "https://login.example.org/x"
     assert seen_from_here(ProviderAddresses(PUBLIC), f"{PUBLIC}/auth") == f"{PUBLIC}/auth"
+    assert seen_from_here(SPLIT, "no address") == "no address"
+
+
+def test_what_the_sidecar_asks_inside_has_an_address_outside_if_an_internal_one_is_set() -> None:
+    assert seen_from_outside(SPLIT, f"{INSIDE}/token") == f"{PUBLIC}/token"
+    assert seen_from_outside(SPLIT, f"{PUBLIC}/token") == f"{PUBLIC}/token"
+    assert seen_from_outside(SPLIT, "no address") == "no address"
+    hidden = "http://sso.example.org/realms/argo/token"
+    assert seen_from_outside(ProviderAddresses(PUBLIC), hidden) == hidden
+
+
+def test_an_issuer_that_is_no_address_has_nothing_inside() -> None:
+    odd = ProviderAddresses("sso.example.org", INSIDE)
+
+    urls, refused = endpoints_at(odd, metadata(PUBLIC, INSIDE))
+
+    assert {*urls} == {*BROWSER_ENDPOINTS}
+    assert {*refused} == {*SERVER_ENDPOINTS}
+    assert seen_from_here(odd, f"{INSIDE}/token") == f"{INSIDE}/token"
