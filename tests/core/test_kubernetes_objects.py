@@ -168,8 +168,8 @@ def test_an_object_is_argo_cds_by_its_label_alone(label: str | None, part: bool)
 
 
 def test_a_list_of_nothing_has_a_version_all_the_same() -> None:
-    for items in ([], None):
-        text = json.dumps({"metadata": METADATA, "items": items}).encode()
+    for items in ("[]", "null"):
+        text = f'{{"metadata": {json.dumps(METADATA)}, "items": {items}}}'.encode()
         assert read_list(text, Kind.SECRET, "argocd-secret") == (None, "7")
 
 

@@ -269,6 +269,8 @@ def test_keys_are_separated_by_commas_or_lines() -> None:
         ("2026a:not base64!", "key '2026a' is not base64"),
         (f"2026a:{SECRET[:8]}!{SECRET[8:]}", "key '2026a' is not base64"),
         ("2026a:ключ", "key '2026a' is not base64"),
+        (f"2026a:{SECRET}:x", "key '2026a' is not base64"),
+        (f"2026a:b:{SECRET}", "key '2026a' is not base64"),
         ("2026a:", "key '2026a' has 0 bytes"),
         (f"2026a:{SECRET},2026a:{SECRET}", "key id '2026a' is given twice"),
     ],
