@@ -79,6 +79,7 @@ class _Changes(libcst.CSTVisitor):
 
     Annotations and decorators are left as they are, as mutmut leaves them: nothing that runs reads
     the first; what the second ask for here (frozen, slots, the size of a cache) is no behaviour.
+    So is the spelling of a sentence that is raised; that it is this sentence is behaviour.
     """
 
     def __init__(self, positions: Any, module: libcst.Module, source: str) -> None:
@@ -92,10 +93,15 @@ class _Changes(libcst.CSTVisitor):
             self._line_starts.append(self._line_starts[-1] + len(line))
         self._path: list[str] = []
         self._function: tuple[str, range] | None = None
+        self._is_raised = False
 
     def on_visit(self, node: libcst.CSTNode) -> bool:
         if isinstance(node, libcst.Annotation | libcst.Decorator) or _is_left_alone(node):
             return False
+        if self._is_raised and isinstance(node, libcst.SimpleString) and " " in node.raw_value:
+            return False
+        if isinstance(node, libcst.Raise):
+            self._is_raised = True
         if isinstance(node, libcst.FunctionDef | libcst.ClassDef):
             self._path.append(node.name.value)
         for kind, operator in mutation_operators:
@@ -107,6 +113,8 @@ class _Changes(libcst.CSTVisitor):
     def on_leave(self, original_node: libcst.CSTNode) -> None:
         if isinstance(original_node, libcst.FunctionDef | libcst.ClassDef):
             self._path.pop()
+        elif isinstance(original_node, libcst.Raise):
+            self._is_raised = False
 
     def visit_FunctionDef_body(self, node: libcst.FunctionDef) -> None:
         if self._function is None:
