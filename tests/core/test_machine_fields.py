@@ -18,6 +18,7 @@ DEVTRON = upstream_profile(UpstreamKind.DEVTRON)
     [
         (("Authorization", "Bearer a.b.c"), "a.b.c"),
         (("authorization", "bearer   a.b.c "), "a.b.c"),
+        (("Authorization", "Bearer XaX"), "XaX"),
         (("token", "a.b.c"), "a.b.c"),
         (("Grpc-Metadata-Token", "a.b.c"), "a.b.c"),
         (("grpc-metadata-authorization", "Bearer a.b.c"), "a.b.c"),
@@ -46,6 +47,20 @@ def test_in_front_of_devtron_its_own_field_counts_and_gets_the_credential() -> N
 
     assert presented_tokens(fields, DEVTRON) == ["a.b.c"]
     assert with_credential(fields, "new", DEVTRON) == [("Accept", "*/*"), ("api-token", "new")]
+
+
+def test_nothing_goes_up_beside_the_credential_that_may_be_one() -> None:
+    credentials = [
+        ("AUTHORIZATION", "Bearer x"), ("Cookie", "argocd.token=x"), ("Token", "x"),
+        ("Grpc-Metadata-Token", "x"), ("grpc-metadata-anything", "x"),
+    ]  # fmt: skip
+    other = ("Api-Token", "x")
+
+    assert with_credential([*credentials, other], "new", ARGOCD) == [
+        other,
+        ("Authorization", "Bearer new"),
+    ]
+    assert with_credential([*credentials, other], "new", DEVTRON) == [("api-token", "new")]
 
 
 def test_what_passes_between_fields_stays_between_them() -> None:
