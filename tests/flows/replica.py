@@ -45,6 +45,7 @@ from tests.world import PacedClock, plain_http
 
 PREFIX = "test:"
 RING = KeyRing([Key("k", b"k" * 32)])
+Happens = Callable[[], Awaitable[object]]
 
 
 class SkewedClock:
@@ -85,7 +86,7 @@ class FailingStore(MemoryStore):
         self.refuses_revocations = False
         self.order: list[str] = []
         """Which of the two writes of a login came first."""
-        self.then: dict[str, deque[Callable[[], Awaitable[object]]]] = defaultdict(deque)
+        self.then: dict[str, deque[Happens]] = defaultdict(deque)
         """What happens after each of the next calls of a name, before their callers hear of it."""
         self._happens = False
 
@@ -311,6 +312,14 @@ class Flows:
         now = self.clock.now()
         claims = await verified_claims(identity, given["id_token"], expected, now=now)
         return first_tokens(response, given["id_token"], claims, now=now), claims
+
+
+def logs_in(other: Replica, given: tuple[TokenSet, IdTokenClaims]) -> Happens:
+    """A login of the same user, which another replica finishes."""
+    joining, (tokens, claims) = other.parts.joining, given
+    return lambda: joining.start(
+        tokens, claims, nonce="a-nonce", user_agent="another", sharing=Sharing.PER_USER
+    )
 
 
 class NoUpstream:

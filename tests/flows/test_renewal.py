@@ -1,25 +1,22 @@
 """One renewal of a grant, and what comes between its reading, its asking and its keeping."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 from aiohttp import web
 
 from sidecar.core.grant import Grant, Sharing
-from sidecar.core.id_token import IdTokenClaims
 from sidecar.core.session import SessionKey
 from sidecar.core.timings import Timings
-from sidecar.core.tokens import TokenSet
 from sidecar.errors import SessionOver, TryLater
 from sidecar.flows.records import Live
 from sidecar.flows.saving import SAVED_BY_THEN_SECONDS
-from tests.flows.replica import FailingStore, Flows, Replica
+from tests.flows.replica import FailingStore, Flows, Happens, Replica, logs_in
 from tests.flows.test_lost_provider import metric
 from tests.world import eventually
 
 LIFE = 300.0
-Happens = Callable[[], Awaitable[object]]
 
 
 async def asking(
@@ -30,14 +27,6 @@ async def asking(
     waiting = asyncio.ensure_future(here.first.refresh.current(key))
     await gate.reached()
     return waiting, gate.release
-
-
-def logs_in(other: Replica, given: tuple[TokenSet, IdTokenClaims]) -> Happens:
-    """A login of the same user, which another replica finishes."""
-    joining, (tokens, claims) = other.parts.joining, given
-    return lambda: joining.start(
-        tokens, claims, nonce="a-nonce", user_agent="another", sharing=Sharing.PER_USER
-    )
 
 
 def joins(other: Replica, key: SessionKey, grant: Grant) -> Happens:

@@ -1,17 +1,13 @@
 """Sessions of one user that share a grant, at a provider with one refresh token per user."""
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 
 from sidecar.core.grant import Sharing
-from sidecar.core.id_token import IdTokenClaims
 from sidecar.core.session import EndReason
-from sidecar.core.tokens import TokenSet
 from sidecar.errors import SessionOver, StoreUnavailable
 from sidecar.flows.records import Client
 from sidecar.ports import Record
-from tests.flows.replica import FailingStore, Flows, Replica
+from tests.flows.replica import FailingStore, Flows, logs_in
 
 
 async def test_a_second_login_puts_its_tokens_into_the_shared_grant(here: Flows) -> None:
@@ -113,21 +109,11 @@ async def test_a_grant_that_always_changes_is_joined_later_and_not_said_to_have_
     assert await here.joined(key)
 
 
-def logins_elsewhere(
-    other: Replica, given: tuple[TokenSet, IdTokenClaims]
-) -> Callable[[], Awaitable[object]]:
-    """Logins of the same user, which another replica finishes."""
-    joining, (tokens, claims) = other.parts.joining, given
-    return lambda: joining.start(
-        tokens, claims, nonce="a-nonce", user_agent="another", sharing=Sharing.PER_USER
-    )
-
-
 async def test_two_logins_of_one_user_at_once_both_get_their_session_on_one_grant(
     here: Flows,
 ) -> None:
     laptop = await here.logged_in(Sharing.PER_USER)
-    phone = logins_elsewhere(await here.add(), await here.signed_in())
+    phone = logs_in(await here.add(), await here.signed_in())
 
     here.store.then["load_grant"].append(phone)
     tablet = await here.logged_in(Sharing.PER_USER)
@@ -140,7 +126,7 @@ async def test_two_logins_of_one_user_at_once_both_get_their_session_on_one_gran
 
 async def test_a_login_whose_shared_grant_always_changes_may_be_tried_again(here: Flows) -> None:
     await here.logged_in(Sharing.PER_USER)
-    others = logins_elsewhere(await here.add(), await here.signed_in())
+    others = logs_in(await here.add(), await here.signed_in())
 
     here.store.then["load_grant"].extend([others] * 30)
     with pytest.raises(StoreUnavailable):
