@@ -87,9 +87,9 @@ _KEEP_ALIVE = b"\r\nconnection: keep-alive\r\n"
 def _without_keep_alive(raw: bytes, lowered: bytes) -> bytes:
     """The head without the one field for one hop that a plain one may have, even twice."""
     at = lowered.rfind(_KEEP_ALIVE)
-    while at >= 0:
+    while at != -1:
         raw = raw[:at] + raw[at + len(_KEEP_ALIVE) - 2 :]
-        at = lowered.rfind(_KEEP_ALIVE, 0, at + 2)
+        at = lowered.rfind(_KEEP_ALIVE, None, at + 2)
     return raw
 
 
@@ -121,5 +121,5 @@ class _AnswerParser(HeadEnd):
             raise RequestMalformed("more fields than anybody sends")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One field; llhttp has taken the white space before its value."""
-        self.fields.append((name.decode("latin-1"), value.rstrip(b" \t").decode("latin-1")))
+        """One field; llhttp has taken the white space before its value, and takes no other."""
+        self.fields.append((name.decode("latin-1"), value.rstrip().decode("latin-1")))
