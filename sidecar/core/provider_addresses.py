@@ -15,6 +15,7 @@ BROWSER_ENDPOINTS = ("authorization_endpoint", "end_session_endpoint")
 SERVER_ENDPOINTS = ("token_endpoint", "jwks_uri", "revocation_endpoint", "userinfo_endpoint")
 REQUIRED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 TENANT = "{tenantid}"
+_USUAL_PORT = 443  # and 80: at one host they are one place
 _PRINTABLE = re.compile(r"[!-\[\]-~]{1,2048}")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -138,12 +139,11 @@ class _Url(NamedTuple):
             return None
         try:
             parts = urlsplit(text)
-            host, port = parts.hostname or "", parts.port
+            host, port = parts.hostname or "", parts.port or _USUAL_PORT
         except ValueError:
             return None
         if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc:
             return None
-        port = port or (443 if parts.scheme == "https" else 80)
         query = f"?{parts.query}" if parts.query else ""
         return cls(parts.scheme, parts.netloc, host, port, parts.path, query)
 
@@ -157,7 +157,7 @@ class _Url(NamedTuple):
 
     def is_at(self, other: "_Url") -> bool:
         """Whether host and port are the same; http and https on their own ports are one."""
-        usual = {self.port, other.port} <= {80, 443}
+        usual = {self.port, other.port} <= {80, _USUAL_PORT}
         return self.host == other.host and (usual or self.port == other.port)
 
     def below(self, base: "_Url") -> str | None:

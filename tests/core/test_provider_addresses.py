@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sidecar.core.provider_addresses import (
     BROWSER_ENDPOINTS,
+    NO_ENDPOINTS,
     REQUIRED,
     SERVER_ENDPOINTS,
     ProviderAddresses,
@@ -109,6 +110,16 @@ def test_a_provider_that_names_inside_what_browsers_need_is_corrected_as_oidc_pr
             id="one host with two schemes",
         ),
         pytest.param(
+            "http://sso.example.org/auth/dex", "https://sso.example.org/dex",
+            "http://sso.example.org/auth/dex/token", "https://sso.example.org/dex/token",
+            id="public below internal, without TLS",
+        ),
+        pytest.param(
+            "https://sso.example.org:80/a", "http://sso.example.org:8080/b",
+            "https://sso.example.org/a/token", "http://sso.example.org:8080/b/token",
+            id="another usual port",
+        ),
+        pytest.param(
             "https://gate.example.org/api/dex", "https://gate.example.org/inside/dex",
             "https://gate.example.org/api/dex/token", "https://gate.example.org/inside/dex/token",
             id="one host with two paths",
@@ -205,6 +216,18 @@ def test_browsers_are_not_sent_to_where_only_the_document_is() -> None:
     assert urls == EVERYWHERE
 
 
+def test_a_document_at_another_path_inside_leads_to_what_the_issuer_has_in_its_place() -> None:
+    addresses = ProviderAddresses(
+        "https://argo.example.org/orchestrator/api/dex",
+        discovery_url="http://dex:5556/dex/.well-known/openid-configuration",
+    )
+
+    urls = endpoints_at(addresses, metadata("http://dex:5556/dex", "http://dex:5556/dex")).urls
+
+    assert urls["authorization_endpoint"] == "https://argo.example.org/orchestrator/api/dex/auth"
+    assert urls["token_endpoint"] == "http://dex:5556/dex/token"
+
+
 def test_metadata_at_another_path_of_the_issuers_host_move_no_endpoint_as_entras() -> None:
     login = "https://login.example.org"
     addresses = ProviderAddresses(
@@ -281,6 +304,20 @@ def test_the_issuers_own_host_is_asked_by_tls_though_the_document_names_http(nam
     assert endpoints_at(ProviderAddresses(PUBLIC), document).urls[name] == (
         "https://sso.example.org/x"
     )
+
+
+def test_the_issuers_own_host_is_asked_at_the_issuers_port() -> None:
+    document = metadata(PUBLIC, PUBLIC, token_endpoint="http://sso.example.org:80/x")
+
+    assert endpoints_at(ProviderAddresses(PUBLIC), document).urls["token_endpoint"] == (
+        "https://sso.example.org/x"
+    )
+
+
+def test_another_port_of_the_issuers_host_is_not_asked_without_tls() -> None:
+    document = metadata(PUBLIC, PUBLIC, token_endpoint="http://sso.example.org:8080/x")
+
+    assert {*endpoints_at(ProviderAddresses(PUBLIC), document).refused} == {"token_endpoint"}
 
 
 def test_tls_at_the_issuers_host_is_not_given_up_where_the_issuer_has_none() -> None:
@@ -418,7 +455,9 @@ def test_a_document_may_have_no_other_name_not_even_the_internal_one(name: objec
     ("claimed", "tenant"),
     [
         (PUBLIC, None),
+        (PUBLIC, TENANT),
         (ALIASES[0], None),
+        (ALIASES[0], TENANT),
         (f"https://sts.example.net/{TENANT}/", TENANT),
         (f"https://sts.example.net/{TENANT.upper()}/", TENANT.upper()),
     ],
@@ -480,3 +519,11 @@ def test_an_issuer_that_is_no_address_has_nothing_inside() -> None:
     assert {*urls} == {*BROWSER_ENDPOINTS}
     assert {*refused} == {*SERVER_ENDPOINTS}
     assert seen_from_here(odd, f"{INSIDE}/token") == f"{INSIDE}/token"
+
+
+def test_of_a_provider_of_which_nothing_is_set_the_issuer_is_all_that_is_known() -> None:
+    plain = ProviderAddresses(PUBLIC)
+
+    assert (plain.internal_url, plain.discovery_url) == ("", "")
+    assert (plain.overrides, plain.aliases) == ((), ())
+    assert NO_ENDPOINTS.urls == NO_ENDPOINTS.refused == {}
