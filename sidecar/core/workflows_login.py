@@ -49,7 +49,7 @@ class Remembered:
 
 def remembered(value: str | None) -> Remembered | None:
     """What our cookie says; None without one, or with one that is not ours."""
-    found = _REMEMBERED.fullmatch(value or "")
+    found = _REMEMBERED.fullmatch(value) if value else None
     return Remembered(int(found[1]), int(found[2])) if found else None
 
 
@@ -118,7 +118,7 @@ def is_page(target: str) -> bool:
     """Whether argo-server would come back to this page, and it fits into what carries it."""
     if len(target) > _LONGEST_PAGE or not _PAGE.fullmatch(target):
         return False
-    return not target.startswith("//") and not _ELSEWHERE.search(target)
+    return not _ELSEWHERE.search(target)
 
 
 def login_address(base: str, target: str) -> str:
@@ -150,8 +150,8 @@ def without_form(location: str) -> str:
 
 def page_of(found: Iterable[Crumb], state: str, base: str) -> str:
     """The page that a login began at, which argo-server keeps in a cookie named by its state."""
-    page = next((c.value.strip('"') for c in found if c.name == state), "")
-    return page if is_page(page) else f"{base}/"
+    pages = (c.value.strip('"') for c in found if c.name == state)
+    return next(filter(is_page, pages), f"{base}/")
 
 
 def page_after(page: str, base: str) -> str:

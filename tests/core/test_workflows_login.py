@@ -58,6 +58,7 @@ def test_what_a_page_load_does(
 
 def test_a_login_is_renewed_after_half_of_its_life() -> None:
     assert begun(NOW + 10 * HOUR + 0.5, NOW + 0.75) == begun(NOW + 10 * HOUR, NOW + 0.5)
+    assert begun(NOW + 4 * HOUR, NOW) == Remembered(NOW + 2 * HOUR, NOW + 4 * HOUR)
     assert begun(NOW + 10 * HOUR, NOW) == Remembered(NOW + 5 * HOUR, NOW + 10 * HOUR)
 
 
@@ -70,7 +71,7 @@ def test_after_a_try_the_next_is_a_quarter_of_an_hour_away() -> None:
 
     assert step(tried, logged_in=True, from_here=True, now=NOW + 15 * 60 - 1) is Step.PASS
     assert step(tried, logged_in=True, from_here=True, now=NOW + 15 * 60) is Step.RENEW
-    assert DUE.tried(NOW + 0.9) == tried
+    assert DUE.tried(NOW + 0.9) == tried == Remembered(NOW + 15 * 60, DUE.ends_at)
 
 
 def test_our_cookie_is_read_as_it_was_written() -> None:
@@ -117,6 +118,10 @@ def test_a_logins_end_is_the_one_of_its_cookie() -> None:
     [
         ('authorization="Bearer v2:a.b"; Path=/', (True, None)),
         ('authorization="Bearer v2:a.b"; Expires=soon', (True, None)),
+        (
+            "authorization=Bearer v2:a; Expires=a=b; Expires=Fri, 15 Jan 2027 18:00:00 GMT",
+            (True, None),
+        ),
         ('authorization="Bearer v2:a.b"; X-Expires=Fri, 15 Jan 2027 18:00:00 GMT', (True, None)),
         ("authorization=XBearer v2:a.b; Path=/", (False, None)),
         ("authorization=; Max-Age=0", (False, None)),
