@@ -7,8 +7,9 @@ token (OpenID Connect Core section 11), and that one token stays here.
 import base64
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -29,9 +30,9 @@ def with_offline_access(target: str, client_id: str) -> str:
     if len(parts) > _MAX_PARAMETERS:
         return target
     named = [(unquote_plus(name), value) for name, _, value in (p.partition("=") for p in parts)]
-    asked = {name: unquote_plus(value) for name, value in named}
+    asked = defaultdict(str, {name: unquote_plus(value) for name, value in named})
     at = [i for i, (name, _) in enumerate(named) if name == "scope"]
-    ours = asked.get("client_id") == client_id and "code" in asked.get("response_type", "").split()
+    ours = asked["client_id"] == client_id and "code" in asked["response_type"].split()
     if not ours or len(at) != 1:
         return target
     scopes = asked["scope"].split()
@@ -85,7 +86,7 @@ def id_token_hash(id_token: str) -> str:
 class Kept:
     """The tokens of a login that was observed, and what its verified ID token says."""
 
-    tokens: TokenSet = field(repr=False)
+    tokens: TokenSet
     claims: IdTokenClaims
 
     def to_bytes(self) -> bytes:

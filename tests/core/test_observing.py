@@ -54,6 +54,7 @@ def test_our_client_asks_for_a_refresh_token(asked: str, scope: str) -> None:
         ASKED.replace("scope", "Scope"),
         ASKED.replace("=code", "=token"),
         ASKED + "&scope=openid",
+        ASKED + "&scope=openid=x",
         ASKED + "&x=1" * 97,
         ASKED.replace("response_type", "x"),
         ASKED.replace("client_id", "x"),
