@@ -45,9 +45,9 @@ def crumbs(cookie_headers: Iterable[str]) -> list[Crumb]:
     ]
 
 
-def is_ours(crumb: Crumb) -> bool:
-    """Whether a cookie is the sidecar's, of this or another Argo CD on the host: never sent up."""
-    return crumb.name.removeprefix("__Host-").startswith(_FAMILY)
+def is_ours(name: str) -> bool:
+    """Whether a cookie of this name is a sidecar's, of this or another Argo CD: never sent up."""
+    return name.removeprefix("__Host-").startswith(_FAMILY)
 
 
 def is_token(crumb: Crumb) -> bool:
@@ -197,4 +197,6 @@ def without(found: Iterable[Crumb], *, tokens: bool) -> Iterator[Crumb]:
     Nor any with bytes beyond ASCII: Go ignores it, but on its way there it could change into
     one that may not.
     """
-    return (c for c in found if c.raw.isascii() and not is_ours(c) and not (tokens and is_token(c)))
+    return (
+        c for c in found if c.raw.isascii() and not is_ours(c.name) and not (tokens and is_token(c))
+    )
