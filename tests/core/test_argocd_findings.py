@@ -473,3 +473,53 @@ def test_the_dex_that_all_settings_make_is_this_one() -> None:
 
 def test_weights_have_these_words() -> None:
     assert [each.value for each in Weight] == ["note", "doubtful", "broken", "absent"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("requestedScopes: [$x]", "requestedScopes begins with $"),
+        ("9007199254740993: a", "too long under one of its keys. Put it into quotes"),
+        ("domainHint: 9007199254740993", "too long under domainHint. Put it into quotes"),
+        (
+            "requestedIDTokenClaims: {a: b}",
+            "no mapping of keys to values under requestedIDTokenClaims",
+        ),
+        (
+            "requestedIDTokenClaims: {a: {essential: 1}}",
+            "neither true nor false under requestedIDTokenClaims",
+        ),
+    ],
+)
+def test_where_in_oidc_config_it_is_wrong_is_said(line: str, told: str) -> None:
+    [found] = read_argocd_config(files(OIDC + line)).findings
+
+    assert told in str(found)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "text"),
+    [
+        ("true", "true"),
+        ("false", "false"),
+        ("9007199254740992", "9007199254740992"),
+        ("-9007199254740992", "-9007199254740992"),
+        ("0.1", "0.1"),
+        ("2.0", "2"),
+    ],
+)
+def test_a_number_or_a_switch_is_written_as_json_has_it(yaml: str, text: str) -> None:
+    found = read_argocd_config(files(f"{OIDC}domainHint: {yaml}")).oidc
+
+    assert found is not None
+    assert found.domain_hint == text
+
+
+def test_requested_claims_are_in_order_and_none_are_nothing() -> None:
+    asked = read_argocd_config(files(OIDC + "requestedIDTokenClaims: {z: null, a: null}")).oidc
+    nothing = read_argocd_config(files(OIDC + "requestedIDTokenClaims: {}")).oidc
+
+    assert asked is not None
+    assert asked.requested_id_token_claims == '{"id_token":{"a":null,"z":null}}'
+    assert nothing is not None
+    assert nothing.requested_id_token_claims == ""
