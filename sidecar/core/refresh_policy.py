@@ -172,7 +172,12 @@ def _refresh_token_due_at(grant: Grant) -> float:
 
 def usable_seconds(grant: Grant, now: float) -> float:
     """How long the ID token can still be sent upstream; 0 or less when it cannot."""
-    return grant.tokens.id_token_expires_at - now - min(TRAVEL_SECONDS, _life(grant) / 20)
+    return usable_until(grant) - now
+
+
+def usable_until(grant: Grant) -> float:
+    """The instant, in Unix seconds, until which the ID token can be sent upstream."""
+    return grant.tokens.id_token_expires_at - min(TRAVEL_SECONDS, _life(grant) / 20)
 
 
 def _life(grant: Grant) -> float:

@@ -47,7 +47,7 @@ class Saving:
 
     def latest(self, live: Live) -> Live:
         """A session with the newest tokens of its grant, whether they are stored or not."""
-        unsaved = self._unsaved.get(live.grant.id)
+        unsaved = self._unsaved.get(live.grant.id) if self._unsaved else None
         if unsaved and unsaved.grant.renewals > live.grant.renewals:
             return live._replace(grant=unsaved.grant)
         return live
