@@ -13,4 +13,4 @@ def without_pkce(body: bytes) -> bytes:
     except (ValueError, KeyError, TypeError, RecursionError):
         return body
     oidc["enablePKCEAuthentication"] = False
-    return json.dumps(settings).encode()
+    return json.dumps(settings, separators=(",", ":")).encode()
