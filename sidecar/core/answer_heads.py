@@ -106,5 +106,5 @@ class _AnswerParser(HeadEnd):
             raise RequestMalformed("more fields than anybody sends")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One field; llhttp has taken the white space before its value."""
-        self.fields.append((name.decode("latin-1"), value.rstrip(b" \t").decode("latin-1")))
+        """One field; llhttp has taken the white space before its value, and takes no other."""
+        self.fields.append((name.decode("latin-1"), value.rstrip().decode("latin-1")))

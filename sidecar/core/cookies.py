@@ -45,9 +45,9 @@ def crumbs(cookie_headers: Iterable[str]) -> list[Crumb]:
     ]
 
 
-def is_ours(crumb: Crumb) -> bool:
-    """Whether a cookie is the sidecar's, of this or another Argo CD on the host: never sent up."""
-    return crumb.name.removeprefix("__Host-").startswith(_FAMILY)
+def is_ours(name: str) -> bool:
+    """Whether a cookie of this name is a sidecar's, of this or another Argo CD: never sent up."""
+    return name.removeprefix("__Host-").startswith(_FAMILY)
 
 
 def is_token(crumb: Crumb) -> bool:
@@ -142,13 +142,12 @@ def token_cookie_lines(token: str, cookie: TokenCookie) -> list[str]:
         return []
     if len(parts) > 1:
         parts[0] = f"{len(parts)}:{parts[0]}"
-    names = [TOKEN_COOKIE, *(f"{TOKEN_COOKIE}-{i}" for i in range(1, len(parts)))]
-    return [f"{name}={part}; {flags}" for name, part in zip(names, parts, strict=True)]
+    return [f"{_chunk_name(i)}={part}; {flags}" for i, part in enumerate(parts)]
 
 
 def clear_token_lines(found: Iterable[Crumb], cookie: TokenCookie, *, keep: int = 0) -> list[str]:
     """Set-Cookie lines that end a browser's `argocd.token` cookies, but the first `keep`."""
-    current = {TOKEN_COOKIE, *(f"{TOKEN_COOKIE}-{i}" for i in range(1, keep))} if keep else set()
+    current = {_chunk_name(i) for i in range(keep)}
     flags = cookie.flags
     names = sorted({crumb.name for crumb in found if is_token(crumb)} - current)
     return [
@@ -173,7 +172,11 @@ def join_token(found: Sequence[Crumb]) -> str:
         return first
     if not re.fullmatch(r"[0-9]{1,2}", count) or not 1 <= int(count) <= _MAX_CHUNKS:
         return ""
-    return rest + "".join(values.get(f"{TOKEN_COOKIE}-{i}", "") for i in range(1, int(count)))
+    return rest + "".join(values.get(_chunk_name(i), "") for i in range(1, int(count)))
+
+
+def _chunk_name(index: int) -> str:
+    return f"{TOKEN_COOKIE}-{index}" if index else TOKEN_COOKIE
 
 
 def says_local(token: str) -> bool:
@@ -182,7 +185,7 @@ def says_local(token: str) -> bool:
     if len(parts) != 3 or len(parts[1]) > 16384:
         return False
     try:
-        claims = json.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        claims = json.loads(urlsafe_b64decode(parts[1] + "=="))  # more than is missing is no fault
     except (ValueError, RecursionError):
         return False
     return isinstance(claims, dict) and claims.get("iss") == "argocd"
@@ -194,4 +197,6 @@ def without(found: Iterable[Crumb], *, tokens: bool) -> Iterator[Crumb]:
     Nor any with bytes beyond ASCII: Go ignores it, but on its way there it could change into
     one that may not.
     """
-    return (c for c in found if c.raw.isascii() and not is_ours(c) and not (tokens and is_token(c)))
+    return (
+        c for c in found if c.raw.isascii() and not is_ours(c.name) and not (tokens and is_token(c))
+    )

@@ -2,9 +2,9 @@
 
 import json
 import re
-from calendar import timegm
 from dataclasses import dataclass, field
-from email.utils import parsedate_tz
+from email.utils import mktime_tz, parsedate_tz
+from typing import Any
 
 from sidecar.core.provider_profiles import (
     GENERIC,
@@ -102,19 +102,23 @@ def _fits(row: ErrorRow, status: int, error: str, description: str) -> bool:
 
 
 def _oauth_error(answer: Answer) -> tuple[str, str]:
-    if answer.content_type.partition(";")[0].strip().lower() in _WEB_PAGES:
-        return "", ""
-    try:
-        found = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return "", ""
-    if not isinstance(found, dict):
-        return "", ""
+    found = _object_in(answer)
     error, description = found.get("error"), found.get("error_description")
     return (
         error if isinstance(error, str) else "",
         description if isinstance(description, str) else "",
     )
+
+
+def _object_in(answer: Answer) -> dict[str, Any]:
+    """The JSON object that an answer is; an empty one where it is none."""
+    if answer.content_type.partition(";")[0].strip().lower() in _WEB_PAGES:
+        return {}
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _retry_after(answer: Answer) -> float:
@@ -133,6 +137,6 @@ def _http_date(text: str) -> float | None:
     """An HTTP date (RFC 9110 section 5.6.7) in Unix seconds, None where it is none."""
     try:
         parsed = parsedate_tz(text)
-        return None if parsed is None else float(timegm(parsed[:9]) - (parsed[9] or 0))
+        return None if parsed is None else mktime_tz(parsed)
     except (ValueError, OverflowError, IndexError, TypeError):
         return None

@@ -330,7 +330,7 @@ def without_our_cookies(fields: Iterable[tuple[str, str]]) -> Fields:
     return [
         (name, value)
         for name, value in fields
-        if name.lower() != "set-cookie" or not is_ours(Crumb(_cookie_name(value), "", value))
+        if name.lower() != "set-cookie" or not is_ours(_cookie_name(value))
     ]
 
 

@@ -232,7 +232,7 @@ def _check_instants(claims: dict[str, Any], now: float) -> None:
         raise TokenInvalid("exp")
     if instant(claims, "iat") > now + CLOCK_LEEWAY_SECONDS:
         raise TokenInvalid("iat")
-    not_before = claims.get("nbf", 0)
+    not_before = claims.get("nbf", now)
     if isinstance(not_before, bool) or not isinstance(not_before, int | float):
         raise TokenInvalid("nbf")
     if not not_before <= now + CLOCK_LEEWAY_SECONDS:  # nor is NaN

@@ -86,7 +86,7 @@ def decide(
         return Decision(Action.USE if left > 0 else Action.OVER)
     if not grant.renews_id_token:
         return Decision(Action.USE if left > 0 else Action.LOG_IN_SILENTLY)
-    next_try = max(retry_at, 0.0 if key_gone else _renewed_lately_until(grant, now))
+    next_try = retry_at if key_gone else max(retry_at, _renewed_lately_until(grant, now))
     if next_try > now:
         return Decision(Action.BACK_OFF, next_try)
     harmless = is_harmless_again(grant, now + store_is_ahead, reuse_window)

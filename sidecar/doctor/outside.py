@@ -54,7 +54,9 @@ def _of_url(config: Config, url: str, page: Page) -> Iterator[Finding]:
     if config.login is LoginMode.OBSERVED:
         yield _observed(url, page)
         return
-    cookies = [line for line in page.set_cookies if any(map(is_ours, crumbs([line])))]
+    cookies = [
+        line for line in page.set_cookies if any(is_ours(crumb.name) for crumb in crumbs([line]))
+    ]
     if not cookies:
         yield fault(
             "outside.reach", f"a login at {url} is not the sidecar's ({page.status})",

@@ -74,7 +74,7 @@ _MENDS = {
 
 def _loop(config: Config, login: Page) -> Finding | None:
     """Whether the upstream is a sidecar again."""
-    if not any(is_ours(crumb) for crumb in crumbs(login.set_cookies)):
+    if not any(is_ours(crumb.name) for crumb in crumbs(login.set_cookies)):
         return None
     return fault(
         "upstream.reach",

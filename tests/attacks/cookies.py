@@ -37,7 +37,7 @@ def _tokens_stay(original: Any) -> Any:
 
 def _any_bytes(_: Any) -> Any:
     def without(found: Iterable[Crumb], *, tokens: bool) -> Iterable[Crumb]:
-        return (c for c in found if not is_ours(c) and not (tokens and is_token(c)))
+        return (c for c in found if not is_ours(c.name) and not (tokens and is_token(c)))
 
     return without
 

@@ -47,7 +47,7 @@ def test_a_state_of_ours_is_known_and_no_other() -> None:
     state = new_state(RING, random=bytes(STATE_RANDOM_BYTES))
 
     assert is_our_state(state, RING)
-    for other in ("", ".", state[:-1], "1" + state[1:], f"{state}.", "é", "x" * 10_000):
+    for other in ("", ".", state[:-1], "1" + state[1:], f"{state}.", "é", "\udcff", "x" * 10_000):
         assert not is_our_state(other, RING)
     assert not is_our_state(state, KeyRing([Key("other", b"o" * 32)]))
 
@@ -55,3 +55,10 @@ def test_a_state_of_ours_is_known_and_no_other() -> None:
 @pytest.mark.parametrize("session", [f"tag.{'0' * 32}", "0" * 32])
 def test_a_session_cookies_mac_is_none_of_a_state(session: str) -> None:
     assert not is_our_state(f"{session.partition('.')[0]}.{RING.sign(session)}", RING)
+
+
+def test_no_two_logouts_have_one_state() -> None:
+    states = {new_state(RING, random=bytes([n]) * STATE_RANDOM_BYTES) for n in range(3)}
+
+    assert len(states) == 3
+    assert all(is_our_state(state, RING) for state in states)

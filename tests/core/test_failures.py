@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.failures import Answer, failure
+from sidecar.core.failures import Answer, failure, known_error
 from sidecar.core.provider_profiles import (
     GENERIC,
     PROFILES,
@@ -316,6 +316,30 @@ def test_a_wait_is_never_nothing_and_never_long(profile: ProviderProfile, answer
 
 
 # --- what else a failure says
+
+
+@pytest.mark.parametrize(
+    ("description", "reused"),
+    [
+        ("Maximum allowed refresh token reuse exceeded", True),
+        ("REUSE of a refresh token", True),
+        ("Session not active", False),
+        (None, False),
+    ],
+)
+def test_a_refusal_says_whether_a_token_came_twice(description: str | None, reused: bool) -> None:
+    found = failure(Answer(400, body("invalid_grant", description)))
+
+    assert isinstance(found, ProviderRefused)
+    assert found.reused is reused
+
+
+@pytest.mark.parametrize(
+    "word", ["invalid_grant", "invalid_client", "token_inactive", "mfa_required", "deleted_client"]
+)
+def test_a_metric_has_a_label_for_each_word_of_the_tables_and_one_for_all_others(word: str) -> None:
+    assert known_error(word) == word
+    assert known_error(f"{word} ") == "other"
 
 
 @pytest.mark.parametrize("status", [425, 429, 503])

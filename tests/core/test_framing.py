@@ -130,6 +130,52 @@ def test_extensions_and_trailers_are_bounded_together() -> None:
     assert refused.value.status == 431
 
 
+LONG_CHUNK = b"1;" + b"a" * 4000 + b"\r\nx\r\n"
+
+
+def a_trailer(length: int) -> bytes:
+    return b"A:" + b"b" * (length - 4) + b"\r\n"
+
+
+def test_extensions_may_be_as_long_together_as_their_bound_and_no_longer() -> None:
+    body = Chunked()
+    body.take((b"1;" + b"a" * 1023 + b"\r\nx\r\n") * (MAX_EXTENSIONS // 1024))
+    body.take(b"1\r\nx\r\n")
+
+    with pytest.raises(RequestMalformed):
+        body.take(b"1;\r\n")
+
+
+def test_trailers_may_be_as_long_together_as_their_bound_and_no_longer() -> None:
+    begun = b"0\r\n" + a_trailer(4096) * (MAX_TRAILERS // 4096 - 1)
+    body = Chunked()
+    body.take(begun + a_trailer(4094) + b"\r\n")
+    assert body.done
+
+    with pytest.raises(RequestMalformed):
+        Chunked().take(begun + a_trailer(4095) + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("wire", "status", "why"),
+    [
+        (b"x\r\n", 400, "a chunk's size cannot be read"),
+        (b"1" * 5000, 400, "a chunk's line is too long"),
+        (LONG_CHUNK * 17, 400, "more chunk extensions than anybody needs"),
+        (b"1\r\nab\r\n", 400, "a chunk is longer than its size"),
+        (b"FFFFF\r\n", 413, "a body is too long"),
+        (b"0\r\n" + a_trailer(4000) * 5, 431, "trailers are too long"),
+        (b"0\r\nHost: x\r\n", 400, "a trailer that may not be one"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_body_that_is_refused_says_why(wire: bytes, status: int, why: str) -> None:
+    with pytest.raises(RequestMalformed) as refused:
+        Chunked(1000).take(wire)
+
+    assert (str(refused.value), refused.value.status) == (why, status)
+
+
 def test_a_body_may_have_a_longest_length() -> None:
     assert Chunked(5).take(b"5\r\nhello\r\n0\r\n\r\n")[0]
 
@@ -183,6 +229,20 @@ def test_bodies_without_bytes_and_without_an_end() -> None:
     assert Length(0).done
     assert UntilClose().take(b"x") == (b"x", b"")
     assert not UntilClose().done
+
+
+def test_a_body_is_done_from_the_beginning_where_it_has_no_bytes() -> None:
+    bodies: list[Body] = [NoBody(), Length(0), Length(1), UntilClose(), Chunked()]
+
+    assert [body.done for body in bodies] == [True, True, False, False, False]
+
+
+def test_a_body_that_has_taken_more_than_its_bytes_takes_no_more() -> None:
+    body = Length(2)
+    body.take(b"abc")
+
+    assert body.take(b"d") == (b"", b"d")
+    assert not body.takes_all(1)
 
 
 def test_a_body_that_has_passed_leaves_nothing_to_the_garbage_collector() -> None:

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -46,6 +47,22 @@ def test_a_grant_comes_back_from_storage_as_it_went(stored: Grant) -> None:
     read = Grant.from_bytes(stored.id, stored.user_tag, stored.version, stored.to_bytes())
 
     assert read == stored
+    assert read.sharing is stored.sharing
+
+
+def test_a_grant_takes_no_more_room_in_the_store_than_its_words() -> None:
+    assert b" " not in grant().to_bytes()
+
+
+def test_a_grant_is_read_that_a_release_has_written_which_knew_less_of_it() -> None:
+    stored = grant()
+    fields = json.loads(stored.to_bytes())
+    for name in ("answers_without_id_token", "others", "renewals"):
+        del fields[name]
+
+    older = json.dumps(fields).encode()
+
+    assert Grant.from_bytes(stored.id, stored.user_tag, stored.version, older) == stored
 
 
 def test_what_the_seal_binds_is_taken_from_where_it_was_found() -> None:
@@ -61,13 +78,15 @@ def test_what_the_seal_binds_is_taken_from_where_it_was_found() -> None:
         grant().with_intent(now=1200.0),
         grant().without_intent(),
         grant().with_login(token_set(refresh_token="refresh-2"), nonce="n", ends_at=1.0),
+        grant(others=(Candidate("refresh-2", "nonce-2"),)).without_refused(),
     ],
-    ids=["tokens", "intent", "no-intent", "login"],
+    ids=["tokens", "intent", "no-intent", "login", "refused"],
 )
 def test_every_change_is_the_next_version(changed: Grant) -> None:
     assert changed.version == grant().version + 1
     assert grant().is_behind(changed)
     assert not changed.is_behind(grant())
+    assert not changed.is_behind(changed)
 
 
 def test_new_tokens_close_the_intent() -> None:
@@ -154,9 +173,10 @@ def test_a_token_is_tried_once_only() -> None:
 
 
 def test_a_refused_token_makes_way_for_the_next_with_its_own_nonce() -> None:
-    found = logged_in(grant(), 1).with_intent(now=1200.0).without_refused()
+    found = logged_in(grant(), 2).with_intent(now=1200.0).without_refused()
 
     assert tried(found) == ["refresh-1"]
+    assert found.tokens.refresh_token_expires_at is None  # whose end it was is not known
     assert found.nonce == grant().nonce
     assert found.tokens.id_token == token_set().id_token
     assert found.intent is None

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sidecar.core.cookies import CookieJar, crumbs
 from sidecar.core.heads import (
+    PASSING,
     Kind,
     OwnPath,
     Paths,
@@ -13,6 +14,8 @@ from sidecar.core.heads import (
     clean_path,
     end_to_end,
     has_client_credential,
+    head_bytes,
+    head_pieces,
     is_usable_host,
     upstream_fields,
     values,
@@ -252,6 +255,88 @@ def test_a_request_to_devtron_is_told_by_what_devtron_serves_without_a_login(
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "accept", "kind"),
+    [
+        ("GET", "/", HTML, Kind.PAGE),
+        ("HEAD", "/workflows/argo", HTML, Kind.PAGE),
+        ("POST", "/workflows/argo", HTML, Kind.OTHER),
+        ("GET", "/main.js", "*/*", Kind.OTHER),
+        ("GET", "/oauth2/redirect", HTML, Kind.SIGN_IN),
+        ("GET", "/oauth2/callback", HTML, Kind.SIGN_IN),
+        ("GET", "/oauth2/callback/x", HTML, Kind.OTHER),
+        ("GET", "/oauth2", HTML, Kind.PAGE),
+        ("GET", "/api", HTML, Kind.PAGE),
+        ("GET", "/api/v1/info", HTML, Kind.API),
+        ("GET", "/api/v1/workflows/argo", "*/*", Kind.API),
+        ("GET", "/api/v1/workflows/argo/x/log", EVENTS, Kind.STREAM),
+        ("GET", "/api/v1/stream/events/argo", "*/*", Kind.STREAM),
+        ("GET", "/api/v1/workflow-events/argo", "*/*", Kind.STREAM),
+        ("GET", "/x/api/v1/stream/events/argo", "*/*", Kind.OTHER),
+        ("GET", "/metrics", HTML, Kind.OTHER),
+        ("GET", "/artifacts/argo/x", HTML, Kind.OTHER),
+        ("GET", "/artifacts-by-uid/x", HTML, Kind.OTHER),
+        ("GET", "/input-artifacts/argo/x", HTML, Kind.OTHER),
+        ("GET", "/input-artifacts-by-uid/x", HTML, Kind.OTHER),
+        ("GET", "/artifact-files/argo/x", HTML, Kind.OTHER),
+        ("POST", "/upload-artifacts/argo/x", HTML, Kind.OTHER),
+        ("GET", "/upload-artifacts/argo/x", HTML, Kind.OTHER),
+        ("GET", "/auth/logout", HTML, Kind.PAGE),
+    ],
+)
+def test_a_request_to_argo_workflows_is_told_by_what_its_server_does_with_it(
+    method: str, path: str, accept: str, kind: Kind
+) -> None:
+    paths = Paths(upstream=UpstreamKind.ARGO_WORKFLOWS, takes_over_logins=False)
+
+    assert paths.kind(method, path, accept) is kind
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "accept", "kind"),
+    [
+        ("HEAD", "/dashboard", HTML, Kind.PAGE),
+        ("POST", "/dashboard", HTML, Kind.OTHER),
+        ("PUT", "/orchestrator/auth/login/x", HTML, Kind.PUBLIC),
+        ("PUT", "/orchestrator/api/v1/session", HTML, Kind.PUBLIC),
+        ("GET", "/orchestrator/api/dex", HTML, Kind.DEX),
+        ("GET", "/orchestrator/api/dexter", "*/*", Kind.PUBLIC),
+        ("GET", "/api/dex/auth", "*/*", Kind.API),
+        ("GET", "/auth/logout", HTML, Kind.API),
+    ],
+)
+def test_what_devtron_serves_to_everybody_is_a_page_or_public(
+    method: str, path: str, accept: str, kind: Kind
+) -> None:
+    paths = Paths("/orchestrator", upstream=UpstreamKind.DEVTRON)
+
+    assert paths.kind(method, path, accept) is kind
+
+
+@pytest.mark.parametrize("path", OWN)
+def test_where_no_login_is_taken_over_every_path_is_the_upstreams(path: str) -> None:
+    paths = Paths(takes_over_logins=False)
+    settings = paths.purpose("GET", "/api/v1/settings", "")
+
+    assert paths.own(path) is None
+    assert settings is not None
+    assert not settings.gets_settings
+
+
+@pytest.mark.parametrize(
+    ("field", "brings"),
+    [
+        (("Authorization", "Bearer a.b.c"), True),
+        (("token", "a.b.c"), False),
+        (("api-token", "x"), False),
+    ],
+)
+def test_argo_workflows_takes_one_field_before_its_cookies(
+    field: tuple[str, str], brings: bool
+) -> None:
+    assert has_client_credential([field], Kind.API, UpstreamKind.ARGO_WORKFLOWS) is brings
+
+
+@pytest.mark.parametrize(
     ("field", "brings"),
     [
         (("api-token", "x"), True),
@@ -471,9 +556,29 @@ def test_what_strangers_send_is_not_remembered_at_any_length() -> None:
     assert _purpose.cache_info().currsize == before
 
 
+@pytest.mark.parametrize(("path", "accept"), [(500, 524), (1024, 0)])
+def test_a_purpose_of_usual_length_is_remembered_and_none_is_any_longer(
+    path: int, accept: int
+) -> None:
+    paths = Paths()
+
+    def is_remembered(target: str) -> bool:
+        paths.purpose("GET", target, "y" * accept)
+        before = _purpose.cache_info().hits
+        paths.purpose("GET", target, "y" * accept)
+        return _purpose.cache_info().hits > before
+
+    assert is_remembered("/" + "x" * (path - 1) + "?" + "z" * 9999)
+    assert not is_remembered("/" + "x" * path)
+
+
 @pytest.mark.parametrize(
     ("host", "usable"),
     [
+        ("a" * 255, True),
+        ("ARGOCD.Example.org:65535", True),
+        ("a-b~c", True),
+        ("[ABCD:ef09::]", True),
         ("argocd.example.org", True),
         ("argocd.example.org:8080", True),
         ("127.0.0.1", True),
@@ -505,6 +610,23 @@ def test_what_strangers_send_is_not_remembered_at_any_length() -> None:
 )
 def test_a_host_is_one_name_and_nothing_else(host: str, usable: bool) -> None:
     assert is_usable_host(host) is usable
+
+
+def test_a_head_goes_over_the_wire_a_line_for_each_field() -> None:
+    fields = [("Host", "a"), ("X", "\xe9"), ("x", "")]
+
+    assert head_bytes(b"GET / HTTP/1.1\r\n", fields) == (
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: \xe9\r\nx: \r\n\r\n"
+    )
+    assert head_bytes(b"HTTP/1.1 200 OK\r\n", []) == b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+def test_a_head_is_cut_where_fields_pass_that_are_not_read() -> None:
+    fields = [PASSING, ("Host", "a"), ("X", "\xe9"), PASSING, ("Y", "1")]
+
+    assert head_pieces(fields) == [b"", b"Host: a\r\nX: \xe9\r\n", b"Y: 1\r\n\r\n"]
+    assert head_pieces([PASSING]) == [b"", b"\r\n"]
+    assert head_pieces([]) == [b"\r\n"]
 
 
 def test_only_white_space_of_http_is_taken_from_what_connection_names() -> None:

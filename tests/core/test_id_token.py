@@ -124,9 +124,11 @@ def test_a_good_token_gives_the_claims_that_are_acted_on() -> None:
     ("algorithm", "key", "to_jwk"),
     [
         ("RS256", rsa_key, RSAAlgorithm.to_jwk),
+        ("RS384", rsa_key, RSAAlgorithm.to_jwk),
         ("RS512", rsa_key, RSAAlgorithm.to_jwk),
         ("PS256", rsa_key, RSAAlgorithm.to_jwk),
         ("PS384", rsa_key, RSAAlgorithm.to_jwk),
+        ("PS512", rsa_key, RSAAlgorithm.to_jwk),
         ("ES256", ec_key, ECAlgorithm.to_jwk),
         ("ES384", lambda: ec_key("P-384"), ECAlgorithm.to_jwk),
         ("ES512", lambda: ec_key("P-521"), ECAlgorithm.to_jwk),
@@ -208,6 +210,9 @@ def test_the_hash_goes_by_the_tokens_own_algorithm(
         {"nbf": 0},
         {"nbf": -1.5},
         {"iat": 1000.5, "exp": 2000.5},
+        {"iat": 1},
+        {"iat": 0.5},
+        {"exp": 10**11 - 1},
     ],
 )
 def test_a_clock_that_is_five_minutes_off_refuses_no_login(changes: dict[str, Any]) -> None:
@@ -633,6 +638,15 @@ def test_no_key_is_looked_up_for_an_algorithm_that_is_not_allowed(alg: str) -> N
 
 def test_a_key_never_prints_its_numbers() -> None:
     assert "RSA" not in repr(signing_key(kid="1", alg=None))
+
+
+def test_what_is_not_said_of_a_token_is_not_expected_of_it() -> None:
+    expected = Expected(ISSUER, "argocd")
+
+    assert (expected.access_token, expected.nonce, expected.subject) == ("", "", "")
+    assert (expected.aliases, expected.user_tag) == ((), "")
+    assert IdTokenClaims(ISSUER, "alice", 1.0, 2.0, "").nonce == ""
+    assert accepted(token(nonce=None, at_hash="x"), expected).nonce == ""
 
 
 def test_claims_that_nobody_acts_on_refuse_no_login() -> None:

@@ -311,6 +311,8 @@ async def test_many_refusals_at_once_are_one_look_at_the_keys(dex: Flows) -> Non
 
     for key in keys:
         dex.first.refresh.refused(await dex.live(key))
+    looks = [task for task in dex.first.tasks._running if task.get_name() == "look at keys"]
     await dex.first.tasks.idle()
 
+    assert len(looks) == 1
     assert dex.provider.jwks_requests == before + 1

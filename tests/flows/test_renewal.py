@@ -202,6 +202,31 @@ async def test_a_client_that_is_refused_takes_a_login_that_came_meanwhile_nothin
     assert not live.grant.answer_unknown
 
 
+async def test_whoever_is_refused_too_late_leaves_the_intent_of_the_one_that_asks_now(
+    here: Flows,
+) -> None:
+    """Its lease has run out, and another replica has noted that it tries the token once more."""
+    key = await here.logged_in()
+    other = await here.add()
+    here.clock.advance(LIFE + 1)
+    late, go_on = await asking(here, key)
+    here.clock.advance(here.first.refresh.lease_seconds)
+    gate = here.provider.hold()
+    now = asyncio.ensure_future(other.refresh.current(key))
+    await gate.reached()
+    here.provider.settings.client_secret = "another"
+
+    go_on()
+    with pytest.raises(TryLater):
+        await late
+    assert (await here.live(key)).grant.answer_unknown
+
+    here.provider.settings.client_secret = "demo-secret"
+    gate.release()
+    assert await now
+    assert (here.provider.refreshes, here.provider.reuses) == (1, 0)
+
+
 async def test_an_unspent_token_is_not_lost_to_those_who_join_its_grant_all_the_while(
     here: Flows,
 ) -> None:

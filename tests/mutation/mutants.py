@@ -6,7 +6,9 @@ functions: limits, tables, patterns, fields.
 """
 
 import ast
+import codecs
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -107,7 +109,8 @@ class _Changes(libcst.CSTVisitor):
         for kind, operator in mutation_operators:
             if isinstance(node, kind):
                 for changed in operator(node):
-                    self._add(node, changed)
+                    if not _is_the_same_codec(node, changed):
+                        self._add(node, changed)
         return True
 
     def on_leave(self, original_node: libcst.CSTNode) -> None:
@@ -162,3 +165,11 @@ def _is_left_alone(node: libcst.CSTNode) -> bool:
         and isinstance(node.func, libcst.Name)
         and node.func.value in NEVER_MUTATE_FUNCTION_CALLS
     )
+
+
+def _is_the_same_codec(node: libcst.CSTNode, changed: libcst.CSTNode) -> bool:
+    """Whether both name a text's encoding, in which capitals do not count."""
+    if isinstance(node, libcst.SimpleString) and isinstance(changed, libcst.SimpleString):
+        with suppress(LookupError, ValueError):
+            return codecs.lookup(node.raw_value) == codecs.lookup(changed.raw_value)
+    return False
