@@ -92,7 +92,7 @@ def _unexpected(text: str, error: lark.UnexpectedInput) -> ExpressionBroken:
     if found in ("'", '"', "`"):
         return ExpressionBroken("a string does not end", at)
     before = re.search(r"(\w*)\s*$", text[:at])
-    words = (found, text[at], before[1] if before else "")
+    words = (found, before[1] if before else "")
     hint = next((_NOT_TAKEN[word] for word in words if word in _NOT_TAKEN), "")
     return ExpressionBroken(f"unexpected {found[:40]!r}" + (f": {hint}" if hint else ""), at)
 

@@ -186,9 +186,9 @@ class _Checker:
     def _call(self, node: Call) -> Type:
         self._refuse_a_claim(node.name)
         function = FUNCTIONS[node.name]
-        for argument, kinds in zip(node.arguments, function.takes, strict=True):
+        for place, argument in enumerate(node.arguments):
             found = self.type_of(argument)
-            if not (found.is_open or found.is_one_of(*kinds)):
+            if not (found.is_open or found.is_one_of(*function.takes[place])):
                 raise ExpressionFailed(f"{node.name} does not take a {found}")
         return _list_of(STRING) if function.gives == "list" else Type(function.gives)
 
