@@ -326,6 +326,46 @@ def test_an_expression_that_fails_says_what_it_does_not_take(text: str, why: str
 
 
 @pytest.mark.parametrize(
+    ("text", "from_there"),
+    [
+        ("a matches b", "b"),
+        ("a matches b.c", "c"),
+        ("a matches b?.c", "c"),
+        ("a matches b?.c.d", "d"),
+        ("a matches b[0]", "0]"),
+        ("a matches b?.[0]", "0]"),
+        ("a matches b[1:]", "b[1:]"),
+        ("a matches len(b)", "len(b)"),
+        ("a matches any(b, true)", "any(b, true)"),
+        ("a matches count(b)", "count(b)"),
+        ("a matches [b, c]", "b, c]"),
+        ("a matches (b ? c : d)", "b ? c : d)"),
+        ("a matches (b ?: c)", "b ?: c)"),
+        ("a matches -b", "-b"),
+        ("a matches (b + c)", "+ c)"),
+        ("a matches (b and c)", "and c)"),
+        ("a matches (b not in c)", "not in c)"),
+        ("a matches (1 < 2)", "< 2)"),
+        ("a matches (1 < 2 < 3)", "< 3)"),
+        ("a matches (not b)", "not b)"),
+        ("a matches 1", "1"),
+        ("a matches 0x1f", "0x1f"),
+        ("a matches nil", "nil"),
+        ("a matches true", "true"),
+        ("a matches $env", "$env"),
+        ("any(b, a matches #)", "#)"),
+        ("any(b, a matches .c)", "c)"),
+        ("any(b, a matches #.c)", "c)"),
+    ],
+)
+def test_every_part_of_a_condition_has_its_place(text: str, from_there: str) -> None:
+    with pytest.raises(ExpressionBroken, match="matches takes a pattern") as caught:
+        Expression(text)
+
+    assert text[caught.value.at :] == from_there
+
+
+@pytest.mark.parametrize(
     ("text", "part"),
     [
         ("blocked", "blocked"),
@@ -394,13 +434,24 @@ def test_a_failing_expression_shows_no_value_of_a_claim() -> None:
         "a" + ".b" * 500 + " == 1",
         "true ? " * 200 + "true" + " : true" * 200,
         "any(a, " * 200 + "true" + ")" * 200,
+        "a not in (" * 200 + "a" + ")" * 200,
+        "(1 < " * 200 + "1" + ")" * 200,
+        "(true and " * 200 + "true" + ")" * 200,
+        "len(" * 200 + "a" + ")" * 200,
+        "a[" * 200 + "1" + "]" * 200,
+        "a?.[" * 200 + "1" + "]" * 200,
+        "a" + "[1:]" * 200,
         "'" + "x" * MAX_TEXT + "' == ''",
     ],
     ids=lambda text: text[:12],
 )
-def test_a_huge_expression_is_refused(text: str) -> None:
-    with pytest.raises(ExpressionBroken):
+def test_a_huge_expression_is_refused_with_the_place(text: str) -> None:
+    with pytest.raises(ExpressionBroken) as caught:
         Expression(text)
+
+    why = "is nested deeper than 100 levels" if len(text) <= MAX_TEXT else "is longer than 8 KiB"
+    assert str(caught.value) == ("ends too early" if text == "(" * 5000 else why)
+    assert 0 <= caught.value.at <= len(text)
 
 
 @pytest.mark.parametrize(
@@ -454,6 +505,33 @@ def test_an_expression_with_a_pattern_takes_linear_time(pattern: str) -> None:
     assert expression.holds({"s": "a" * 100 * 1024}) is ("b" not in pattern)
     assert not expression.holds({"s": "a" * 100 * 1024 + "c"})
     assert time.process_time() - begun < 5  # it takes milliseconds; Python's own takes for ever
+
+
+@pytest.mark.parametrize("text", ["x" * MAX_TEXT, " " * (MAX_TEXT - 1) + "x"])
+def test_an_expression_may_be_as_long_as_its_bound_and_no_longer(text: str) -> None:
+    Expression(text)
+
+    with pytest.raises(ExpressionBroken, match="longer than 8 KiB"):
+        Expression(f"{text} ")
+
+
+def test_claims_may_be_nested_as_deep_as_their_bound() -> None:
+    claims: dict[str, Any] = {}
+    for _ in range(MAX_CLAIMS_DEPTH):
+        claims = {"a": claims}
+
+    assert Expression("true").holds(claims)
+
+
+@pytest.mark.parametrize("claim", [None, True, 1.5, "x", [1], (1,), {1: 2}])
+def test_a_claim_of_any_kind_of_json_is_one(claim: object) -> None:
+    assert Expression("$env?.a == a").holds({"a": claim})
+
+
+def test_two_conditions_are_the_same_by_their_texts() -> None:
+    assert Expression("true") == Expression("true")
+    assert Expression("true") != Expression("false")
+    assert Expression("true") != "true"
 
 
 def test_steps_end() -> None:
