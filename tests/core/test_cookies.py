@@ -275,7 +275,7 @@ def test_a_token_of_any_length_comes_back_from_its_chunks(
         (["other=1", "argocd.token=2:x.y; path=/", "argocd.token-1=.z; path=/"], "x.y.z"),
         (["argocd.token=; Max-Age=0"], ""),
         (["argocd.oauthstate=x.y.z"], ""),
-        (["other=1; argocd.token=x.y.z"], ""),
+        (["other=1; argocd.token=x.y.z; path=/"], ""),
         ([""], ""),
         ([], ""),
     ],

@@ -402,6 +402,21 @@ def test_of_a_condition_that_does_not_hold_the_first_part_that_does_not_is_shown
     assert found == part
 
 
+@pytest.mark.parametrize(("name", "text"), [("any", "any(g, true)"), ("len", "len(g) == 1")])
+def test_a_claim_of_a_functions_name_takes_its_place(name: str, text: str) -> None:
+    with pytest.raises(ExpressionFailed) as caught:
+        Expression(text).holds({"g": [1], name: 1})
+
+    assert str(caught.value) == f"{name} is a claim here, and no function"
+
+
+def test_a_long_name_of_a_claim_is_not_repeated_whole() -> None:
+    with pytest.raises(ExpressionFailed) as caught:
+        Expression("m" * 500).holds(CLAIMS)
+
+    assert str(caught.value) == f"there is no claim '{'m' * 100}'"
+
+
 @pytest.mark.parametrize("text", ["any(sub, true)", "all(realm, true)"])
 def test_an_expression_looks_at_each_element_of_lists_alone(text: str) -> None:
     # Where the kind is not known before, expr goes through a string's bytes too.
