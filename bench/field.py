@@ -29,7 +29,7 @@ NUMBERED = "sidecar_numbered"
 """The sidecar, asked by requests that differ in a field, as behind an Ingress that numbers them."""
 OF_OURS = (SIDECAR, PLAIN, UNCACHED)
 ALL = (DIRECT, NGINX, HAPROXY, OPENIDC, *OF_OURS)
-_OF_DEVELOPERS = ("rich",)
+_OF_DEVELOPERS = ("rich", "greenlet")  # structlog loads them where they are
 _PUBLIC_HOST = PUBLIC_URL.removeprefix("http://")
 FIELDS = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",

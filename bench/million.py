@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from statistics import median
 from typing import Any, TypeVar
 
@@ -20,14 +19,13 @@ from bench.memory import ISSUER
 from bench.place import Maker, at_once, maker, valkey_cpu
 from bench.serving import HOST
 from sidecar.adapters.redis_store import RedisStore
-from sidecar.adapters.script_batch import ScriptBatch
 from sidecar.app import SystemClock
 from sidecar.core.session import SessionKey
 from sidecar.demo.valkey import valkey
 from sidecar.edges import KEY_PREFIX
 from sidecar.flows.cache import grant_name, session_name
 from sidecar.flows.confirmations import BATCH
-from sidecar.ports import RecordName, StoredSession, Write, due_shard
+from sidecar.ports import RecordName, StoredSession, Write
 from tests.world import free_port
 
 LIFE_SECONDS = 4 * 3600  # longer than the store takes to be filled
@@ -37,39 +35,19 @@ _ASKING = 8
 _TURNS = 10
 _LOOKS = 5  # at each record: one takes too little time to be measured
 _PATIENT_SECONDS = 10.0  # a busy machine is no fault of the store's
-_NOTE = "return redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])"
 _A = TypeVar("_A")
 _T = TypeVar("_T")
 
 
 class FilledStore(RedisStore):
-    """The store, to be filled: what is written in one moment goes to the server together."""
+    """The store, to be filled."""
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, command_seconds=_PATIENT_SECONDS, **options)
-        source = (resources.files("sidecar.adapters") / "scripts" / "attach.lua").read_text()
-        self._attach = ScriptBatch(self._servers, source, seconds=60.0)
-        self._note = ScriptBatch(self._servers, _NOTE, seconds=60.0)
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._attach.aclose()
-        await self._note.aclose()
-        await super().aclose()
 
     async def surplus(self, key: SessionKey, *, most: int) -> list[tuple[SessionKey, str]]:
         """None: each has one."""
         return []
-
-    async def schedule(self, user_tag: str, grant_id: str, due_at: float | None) -> None:
-        """Note when a grant is to be renewed."""
-        due = [str(int((due_at or 0) * 1000)), f"{user_tag}/{grant_id}"]
-        await self._note.call([self._due(due_shard(grant_id))], due)
-
-    async def _run(self, script: str, keys: list[str], args: list[Any]) -> list[Any]:
-        if script != "attach":
-            return await super()._run(script, keys, args)
-        return self._in_time(await self._attach.call(keys, args))
 
 
 @dataclass(frozen=True)

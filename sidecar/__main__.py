@@ -8,12 +8,10 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 import structlog
 
-import sidecar.adapters.lean_redis  # noqa: F401 - before whoever loads redis
 from sidecar.app import SystemClock, running
 from sidecar.config.environment import read_file
 from sidecar.config.settings import Config
@@ -160,6 +158,8 @@ async def _sidecar_with(environment: Mapping[str, str]) -> AsyncIterator[None]:
 
 def version(_: Namespace) -> int:
     """The installed version."""
+    from importlib import metadata  # zip files, CSV and mail, for one line
+
     print(metadata.version("argocd-token-refresh"))
     return 0
 

@@ -8,11 +8,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import ClientSession
 
 from sidecar import edges
-from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.adapters.upstream import upstream_session
 from sidecar.config.settings import Config
@@ -43,6 +43,9 @@ from sidecar.web.auth import AuthEndpoints, Endpoint
 from sidecar.web.backchannel import BackchannelEndpoint
 from sidecar.web.server import OwnSite
 from sidecar.web.sessions import SessionPages
+
+if TYPE_CHECKING:
+    from sidecar.adapters.memory_store import MemoryStore
 
 # What began with a configuration that is gone has ended by then: logins take the longest.
 KEPT_SECONDS = ATTEMPT_LIFE_SECONDS + 60.0

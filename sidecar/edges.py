@@ -5,16 +5,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import ClientSession
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.adapters.argocd_redis import ArgoCdRedis
-from sidecar.adapters.memory_store import MemoryStore
 from sidecar.adapters.openid_provider import OpenIdProvider
 from sidecar.adapters.provider_http import Way, provider_session
-from sidecar.adapters.redis_client import Access
 from sidecar.adapters.redis_store import RedisStore
+from sidecar.adapters.redis_way import Access
 from sidecar.adapters.traced import provider_trace, traced_store
 from sidecar.adapters.upstream import ArgoCd, NobodyToTell
 from sidecar.config.argocd_folder import file_signature
@@ -42,6 +42,9 @@ from sidecar.proxy.site import Limits
 from sidecar.proxy.traced import TracedPool
 from sidecar.tracing import NO_TRACING, Tracer
 
+if TYPE_CHECKING:
+    from sidecar.adapters.memory_store import MemoryStore
+
 _DEX_SECONDS = 30.0  # its connector may ask others, and the upstream waits as long as it likes
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 KEY_PREFIX = "argocd-token-refresh:"
@@ -49,9 +52,11 @@ KEY_PREFIX = "argocd-token-refresh:"
 
 def store(
     config: Config, clock: Clock, *, command_seconds: float | None = None
-) -> RedisStore | MemoryStore:
+) -> "RedisStore | MemoryStore":
     """The store that is configured; for work that nobody waits for, with more time than that."""
     if config.store_url == "memory://":
+        from sidecar.adapters.memory_store import MemoryStore  # for those who try it out
+
         return MemoryStore(clock)
     return RedisStore(
         config.store_url,
@@ -158,7 +163,9 @@ def issuer_http(issuer: TrustedIssuer, config: Config) -> ClientSession:
     return provider_session(total_seconds=config.timings.keys_seconds, way=way)
 
 
-def access_tokens(config: Config, random: Callable[[int], bytes]) -> ArgoCdRedis | None:
+def access_tokens(
+    config: Config, clock: Clock, random: Callable[[int], bytes]
+) -> ArgoCdRedis | None:
     """Argo CD's Redis for the access tokens that it looks for there; None where it does not."""
     seed = config.argocd.access_token_seed
     if seed is None:
@@ -168,6 +175,7 @@ def access_tokens(config: Config, random: Callable[[int], bytes]) -> ArgoCdRedis
         seed.server_secret,
         key_prefix=seed.key_prefix,
         random=random,
+        clock=clock,
         command_seconds=config.store_timeout,
     )
 

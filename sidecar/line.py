@@ -49,7 +49,7 @@ class Line:
         )  # fmt: skip
         self.parts.sessions.groups.claims = config.groups_claims
         self.http = edges.provider_http(config, runtime.tracer)
-        self.parts.sessions.seeding.use(edges.access_tokens(config, runtime.random))
+        self.parts.sessions.seeding.use(edges.access_tokens(config, runtime.clock, runtime.random))
         self.provider = edges.provider(
             config,
             self.http,
@@ -137,7 +137,7 @@ class Line:
             return
         seeding = self.parts.sessions.seeding
         old = seeding.target
-        seeding.use(edges.access_tokens(config, self._runtime.random))
+        seeding.use(edges.access_tokens(config, self._runtime.clock, self._runtime.random))
         if old is not None:
             # What is under way there fails, and is written to the new one.
             self._runtime.tasks.start(old.aclose(), "close Argo CD's Redis")

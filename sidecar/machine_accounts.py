@@ -8,7 +8,6 @@ from sidecar.config.settings import Config
 from sidecar.core.kubernetes_objects import MEND_HIDDEN, AccountItem
 from sidecar.core.machine_rules import MachineRules, ServiceAccount
 from sidecar.errors import KubernetesApiFailed
-from sidecar.flows.account_rules import AccountRules
 from sidecar.flows.account_tokens import AccountTokens
 from sidecar.flows.tasks import Runtime
 from sidecar.ports import (
@@ -42,6 +41,8 @@ class MachineAccounts:
         """The rules in their annotations, where those are the rules."""
         if rules.annotated is None:
             return None
+        from sidecar.flows.account_rules import AccountRules  # with all that reads conditions
+
         folder = config.account_tokens_dir
 
         def mounted(namespace: str, secret: str) -> str | None:

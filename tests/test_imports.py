@@ -18,6 +18,12 @@ NOT_FOR_SERVING = [
     "opentelemetry",  # the same
     "requests",
     "google",
+    "redis",  # seven MiB for the few commands that we send
+    "authlib",
+    "joserfc",
+    "sidecar.adapters.memory_store",
+    "sidecar.core.expressions",  # and all that reads conditions: for those who have rules
+    "importlib.metadata",  # zip files, CSV and mail, for a version that nobody asks for
     "typer",  # a command line costs more than it does
     "click",
     "pydantic",  # the environment is read by hand, with all its faults

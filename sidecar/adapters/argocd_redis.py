@@ -2,13 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TypeVar, cast
+from typing import TypeVar
 
-from redis.exceptions import RedisError
-
-from sidecar.adapters.redis_client import Access, redis_client
-from sidecar.adapters.redis_node import is_read_only
-from sidecar.adapters.sentinel import sentinels_of, way_to
+from sidecar.adapters.redis_connection import ResponseError, packed
+from sidecar.adapters.redis_node import FAILURES, Node, error_name
+from sidecar.adapters.redis_way import Access, RedisWay
+from sidecar.adapters.sentinel import sentinels_of, where_is
 from sidecar.core.argocd_access_token import (
     NONCE_BYTES,
     access_token_key,
@@ -19,9 +18,8 @@ from sidecar.core.argocd_access_token import (
 )
 from sidecar.core.store_address import StoreAddress
 from sidecar.errors import SeedUnavailable
-from sidecar.ports import AccessToken
+from sidecar.ports import AccessToken, Clock
 
-_MAX_CONNECTIONS = 8
 _MOST_AT_ONCE = 500
 _CONNECT_SECONDS = 0.5  # a login waits for it once
 
@@ -38,37 +36,40 @@ class ArgoCdRedis:
         *,
         key_prefix: str,
         random: Callable[[int], bytes],
+        clock: Clock,
         command_seconds: float,
     ) -> None:
         address = StoreAddress.parse(url)
         access = Access.of(address)
         self._sentinels = sentinels_of(address, access, seconds=_CONNECT_SECONDS / 2)
-        self._redis = redis_client(
-            way_to(address, self._sentinels),
+        way = RedisWay(
+            where_is(address, self._sentinels),
             access,
-            database=address.database,
-            max_connections=_MAX_CONNECTIONS,
             command_seconds=command_seconds,
             connect_seconds=_CONNECT_SECONDS,
+            database=address.database,
         )
+        self._node = Node(way, clock)
         self._key = encryption_key(server_secret)
         self._prefix = key_prefix
         self._random = random
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close the connection."""
         if self._sentinels is not None:
             await self._sentinels.aclose()
-        await self._redis.aclose(close_connection_pool=True)
+        await self._node.aclose()
 
     async def put(self, token: AccessToken) -> None:
         """Write a token over the one before; Argo CD asks for the user's groups anew."""
 
         async def write() -> None:
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.set(self._place(token), self._sealed(token), px=_ms(token.seconds))
-                pipe.delete(*group_keys(token.subject, prefix=self._prefix))
-                await pipe.execute()
+            await self._send(
+                packed("MULTI"),
+                packed("SET", self._place(token), self._sealed(token), "PX", _ms(token.seconds)),
+                packed("DEL", *group_keys(token.subject, prefix=self._prefix)),
+                packed("EXEC"),
+            )
 
         await self._asked(write)
 
@@ -87,34 +88,34 @@ class ArgoCdRedis:
         """Take a token out, if it is the one that is there: it will soon be worth nothing."""
 
         async def take() -> None:
-            found = cast(bytes | None, await self._redis.get(self._place(token)))
+            found: bytes | None = await self._node.ask("GET", self._place(token))
             if found is not None and open_entry(found, self._key) == token.value:
-                await self._redis.delete(self._place(token))
+                await self._node.ask("DEL", self._place(token))
 
         await self._asked(take)
 
     async def _there(self, tokens: Sequence[AccessToken]) -> list[int]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for token in tokens:
-                pipe.exists(self._place(token))
-            answers: list[int] = await pipe.execute()
-            return answers
+        return await self._send(*(packed("EXISTS", self._place(token)) for token in tokens))
 
     async def _write_new(self, token: AccessToken) -> int:
         place, sealed = self._place(token), self._sealed(token)
-        answer = await self._redis.set(place, sealed, px=_ms(token.seconds), nx=True)
+        answer = await self._node.ask("SET", place, sealed, "PX", _ms(token.seconds), "NX")
         return int(answer is not None)
+
+    async def _send(self, *commands: bytes) -> list[int]:
+        """The answers to commands that go together."""
+        answers = await self._node.send(b"".join(commands), len(commands))
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise answer
+        return answers
 
     async def _asked(self, command: Callable[[], Awaitable[_T]]) -> _T:
         try:
             return await command()
-        except (RedisError, OSError, TimeoutError) as error:
-            if is_read_only(error):
-                # A replica now: the next connection is made to where the address leads then.
-                await self._redis.connection_pool.disconnect()
-            # Not chained: the library's error may hold the command, and so the entry.
-            # A refused password comes as the cause of a broken connection.
-            raise SeedUnavailable(type(error.__cause__ or error).__name__) from None
+        except FAILURES as error:
+            # Not chained: the server's text may hold the command, and so the entry.
+            raise SeedUnavailable(error_name(error)) from None
 
     def _place(self, token: AccessToken) -> str:
         return access_token_key(token.subject, prefix=self._prefix)

@@ -11,7 +11,6 @@ from aiohttp import (
     ClientSession,
     ClientTimeout,
 )
-from authlib.oauth2.rfc7009 import prepare_revoke_token_request
 
 from sidecar.adapters.json_documents import json_document
 from sidecar.adapters.provider_http import (
@@ -167,7 +166,7 @@ class OpenIdProvider:
         endpoints = await self._endpoints.get()
         if not endpoints.revocation_endpoint:
             return False
-        body, _ = prepare_revoke_token_request(refresh_token, "refresh_token")
+        body = urlencode({"token": refresh_token, "token_type_hint": "refresh_token"})
         answer = await self._post(endpoints.revocation_endpoint, body, endpoints, "revocation")
         if answer.status != 200:
             raise failure(answer, self.profile)

@@ -10,8 +10,7 @@ from sidecar.ports import ProviderEndpoints
 def read_metadata(document: Any, addresses: ProviderAddresses) -> ProviderEndpoints:
     """The endpoints in a discovery document, each where it is asked.
 
-    Read by hand: Authlib's check refuses http inside a cluster, and documents that leave out
-    what nobody needs.
+    Inside of a cluster it may be `http`, and what nobody needs may be left out.
     """
     if not isinstance(document, dict):
         raise ProviderUnavailable("the provider's discovery is not a JSON object")

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from redis.crc import key_slot
-from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
-from redis.exceptions import ConnectionError as RedisConnectionError
-
-from sidecar.adapters.redis_client import Access, always
+from sidecar.adapters.redis_connection import ResponseError
 from sidecar.adapters.redis_node import FAILURES, Node
-from sidecar.core.store_address import Place, StoreAddress
+from sidecar.adapters.redis_way import Access, RedisWay, always
+from sidecar.core.store_address import Place, StoreAddress, slot_of
 from sidecar.ports import Clock
 
 _MOST_STEPS = 8
@@ -23,7 +20,7 @@ Ranges = tuple[tuple[int, int, Place], ...]
 """First and last slot, and who has them."""
 
 
-class SlotUnserved(RedisConnectionError):
+class SlotUnserved(ConnectionError):
     """No server of the Cluster is known to have this key."""
 
 
@@ -75,21 +72,20 @@ class Cluster:
                 if importing:
                     return await node.ask_importing(*command, source=source)
                 return await node.ask(*command, source=source)
-            except MovedError as moved:
-                place, importing = _place_in(moved, place), False
-                self._moved[moved.slot_id] = place
-                self._stale = True
-            except AskError as sent:
-                place, importing = _place_in(sent, place), True
-            except TryAgainError:
-                # Some of the keys are here and some there; that lasts milliseconds.
-                if self._clock.monotonic() > patient_until:
-                    raise
-                await self._clock.sleep(_TRY_AGAIN_SECONDS)
-                place, importing, steps = await self._place_of(key), False, 0
-            except ClusterDownError:
-                self._stale = True
-                raise
+            except ResponseError as refusal:
+                match refusal.code:
+                    case "MOVED":
+                        slot, place = _sent_on(refusal, place)
+                        self._moved[slot], self._stale, importing = place, True, False
+                    case "ASK":
+                        (_, place), importing = _sent_on(refusal, place), True
+                    case "TRYAGAIN" if self._clock.monotonic() <= patient_until:
+                        # Some of the keys are here and some there; that lasts milliseconds.
+                        await self._clock.sleep(_TRY_AGAIN_SECONDS)
+                        place, importing, steps = await self._place_of(key), False, 0
+                    case code:
+                        self._stale |= code == "CLUSTERDOWN"
+                        raise
         raise SlotUnserved
 
     async def nodes(self) -> Sequence[Node]:
@@ -136,14 +132,13 @@ class Cluster:
 
     def _node(self, place: Place) -> Node:
         if place not in self._nodes:
-            self._nodes[place] = Node(
+            way = RedisWay(
                 always(place),
                 self._access,
-                self._clock,
                 command_seconds=self._command_seconds,
                 connect_seconds=self._connect_seconds,
-                name=f"{place[0]}:{place[1]}",
             )
+            self._nodes[place] = Node(way, self._clock, name=f"{place[0]}:{place[1]}")
         return self._nodes[place]
 
     # Who has what
@@ -201,14 +196,15 @@ class Cluster:
         for place in [place for place in self._nodes if place not in kept]:
             node = self._nodes.pop(place)
             self._interrupted_at = max(self._interrupted_at, node.interrupted_at)
-            with suppress(RedisError, OSError):
-                await node.aclose()
+            await node.aclose()
 
 
 def _slot(key: str) -> int:
-    return int(key_slot(key.encode()))
+    return slot_of(key.encode())
 
 
-def _place_in(sent: AskError, by: Place) -> Place:
-    """Where a server sends us; one that does not know its own host means its own."""
-    return sent.host or by[0], sent.port
+def _sent_on(refusal: ResponseError, by: Place) -> tuple[int, Place]:
+    """The slot, and where a server sends us for it; one that names no host means its own."""
+    _, slot, address = str(refusal).split(" ")[:3]
+    host, _, port = address.rpartition(":")
+    return int(slot), (host or by[0], int(port))

@@ -1,137 +1,141 @@
-"""One server of a store: its connections, and when they were last made anew."""
+"""One server of a store: its connection, and when that was last made anew."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
-from weakref import WeakSet
 
-from redis.asyncio.connection import AbstractConnection, Connection
-from redis.exceptions import AskError, NoScriptError, ReadOnlyError, RedisError, ResponseError
-from redis.exceptions import ConnectionError as RedisConnectionError
-
-from sidecar.adapters.redis_client import Access, redis_client
+from sidecar.adapters.redis_connection import (
+    AuthenticationError,
+    RedisConnection,
+    ResponseError,
+    packed,
+)
+from sidecar.adapters.redis_way import RedisWay
 from sidecar.core.store_address import Place
 from sidecar.ports import Clock
 
-MAX_CONNECTIONS = 64
+FAILURES = (ResponseError, OSError)
+"""What a server that was asked may end with. A `TimeoutError` is an `OSError`."""
 
-FAILURES = (RedisError, OSError, TimeoutError)
-"""What a server that was asked may end with."""
-
-
-class NotPrimary(RedisConnectionError):
-    """Who was said to be the primary is a replica."""
+_NOT_LET_IN = ("NOAUTH", "WRONGPASS")
 
 
 class Node:
-    """A server, or the one that is the primary now: wherever `where` leads."""
+    """A server, or the one that is the primary now: wherever its way leads.
 
-    def __init__(
-        self,
-        where: Callable[[], Awaitable[Place]] | str,
-        access: Access,
-        clock: Clock,
-        *,
-        command_seconds: float,
-        connect_seconds: float,
-        database: int = 0,
-        asks_role: bool = False,
-        name: str = "",
-    ) -> None:
+    All that is asked of it goes by one connection, which is made when it is needed.
+    """
+
+    def __init__(self, way: RedisWay, clock: Clock, *, name: str = "") -> None:
         self.name = name
         self.interrupted_at = float("-inf")
+        """When a connection was last made: behind it there may be another server.
+
+        So there may behind the first one: what ended the process before this one may have
+        ended a server.
+        """
         self.failed = False
         """Whether it could not be asked lately, and no connection was made since."""
+        self._way = way
         self._clock = clock
-        self._asks_role = asks_role
-        self._connected: WeakSet[AbstractConnection] = WeakSet()
-        self._broken = True
-        self.redis: Any = redis_client(
-            where,
-            access,
-            database=database,
-            max_connections=MAX_CONNECTIONS,
-            command_seconds=command_seconds,
-            connect_seconds=connect_seconds,
-            redis_connect_func=self._on_connect,
-        )
+        self._connection: RedisConnection | None = None
+        self._place: Place | None = None
+        self._connecting: asyncio.Task[RedisConnection] | None = None
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        await self.redis.aclose(close_connection_pool=True)
+        """Close the connection."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        if self._connection is not None:
+            await self._connection.aclose()
+
+    async def send(self, commands: bytes, count: int = 1) -> list[Any]:
+        """The answers to so many commands, refusals (`ResponseError`) among them.
+
+        Raises:
+            OSError, ResponseError, TimeoutError: it is not known whether they were run.
+        """
+        try:
+            connection = self._connection
+            if connection is None or not connection.is_open:
+                connection = await self._connected()
+            answers = await connection.send(commands, count)
+        except OSError:
+            self.failed = True
+            raise
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                self._learn_from(answer)
+        return answers
 
     async def ask(self, *command: Any, source: str = "") -> Any:
         """A command's answer. A script that the server does not know is loaded, and asked again.
 
         Raises:
-            RedisError, OSError, TimeoutError: it is not known whether the command was run.
+            ResponseError: the server refuses the command.
+            OSError, TimeoutError: it is not known whether the command was run.
         """
-        try:
-            try:
-                return await self.redis.execute_command(*command)
-            except NoScriptError:
-                # What the server did not know it has not run.
-                await self.redis.script_load(source)
-                return await self.redis.execute_command(*command)
-        except FAILURES as error:
-            await self.note(error)
-            raise
+        asked = packed(*command)
+        [answer] = await self.send(asked)
+        if isinstance(answer, ResponseError) and answer.code == "NOSCRIPT":
+            # What the server did not know it has not run.
+            return _last(await self.send(packed("SCRIPT", "LOAD", source) + asked, 2))
+        return _last([answer])
 
     async def ask_importing(self, *command: Any, source: str = "") -> Any:
         """The same of a slot that is on its way here."""
-        async with self.redis.pipeline(transaction=False) as pipeline:
-            if source:
-                pipeline.execute_command("SCRIPT LOAD", source)
-            pipeline.execute_command("ASKING")
-            pipeline.execute_command(*command)
-            try:
-                return (await pipeline.execute())[-1]
-            except FAILURES as error:
-                await self.note(error)
-                raise
+        loading = [packed("SCRIPT", "LOAD", source)] if source else []
+        commands = [*loading, packed("ASKING"), packed(*command)]
+        return _last(await self.send(b"".join(commands), len(commands)))
 
-    async def note(self, error: Exception) -> None:
-        """Learn from an error: which connections are of no use, and whether one broke."""
-        if is_read_only(error):
-            await self.leave()
-        elif not isinstance(error, ResponseError):
-            self._broken = self.failed = True
+    def leave(self) -> None:
+        """Give up the connection: it leads to a server that is of no use any more."""
+        if self._connection is not None:
+            self._connection.abort()
 
-    async def leave(self) -> None:
-        """Give up all connections: they lead to a server that is not the primary any more."""
-        self._broken = True
-        await self.redis.connection_pool.disconnect()
+    def leave_others(self, place: Place) -> None:
+        """Give up the connection, if it leads elsewhere."""
+        if self._place not in (None, place):
+            self.leave()
 
-    async def leave_others(self, place: Place) -> None:
-        """Give up those connections that lead elsewhere."""
-        others = [
-            one
-            for one in self._connected
-            if isinstance(one, Connection) and one.is_connected and (one.host, one.port) != place
-        ]
-        if others:
-            self._broken = True
-            await asyncio.gather(*(one.disconnect(nowait=True) for one in others))
+    async def _connected(self) -> RedisConnection:
+        """A connection; who asks while one is made for others is given that."""
+        if self._connecting is None or self._connecting.done():
+            making = self._make_connection()
+            self._connecting = asyncio.get_running_loop().create_task(making, name="connecting")
+        return await asyncio.shield(self._connecting)
 
-    async def _on_connect(self, connection: AbstractConnection) -> None:
-        """The library's own greeting; after a break there may be another server.
-
-        So there may at the first one: what ended the process before this one may have ended a
-        server.
-        """
-        await connection.on_connect()
-        if self._asks_role:
-            await connection.send_command("ROLE")
-            if (await connection.read_response())[0] != b"master":
-                raise NotPrimary
-        if self._broken or connection in self._connected:
-            self._broken = False
-            self.interrupted_at = self._clock.monotonic()
-        self._connected.add(connection)
+    async def _make_connection(self) -> RedisConnection:
+        if self._connection is not None:
+            await self._connection.aclose()
+        self._connection, self._place = await self._way.connected()
+        self.interrupted_at = self._clock.monotonic()
         self.failed = False
+        return self._connection
+
+    def _learn_from(self, refusal: ResponseError) -> None:
+        """What a server says that is loading its data it says until a restart is over."""
+        if refusal.code in ("LOADING", *_NOT_LET_IN):
+            self.failed = True
+            self.leave()
+        elif is_read_only(refusal):
+            self.leave()
 
 
-def is_read_only(error: Exception) -> bool:
+def is_read_only(refusal: ResponseError) -> bool:
     """Whether the server is a replica. Before Redis 7 a script's error is told in another's."""
-    said = isinstance(error, ResponseError) and not isinstance(error, AskError)
-    return isinstance(error, ReadOnlyError) or (said and "-READONLY" in str(error))
+    return refusal.code == "READONLY" or "-READONLY" in str(refusal)
+
+
+def error_name(error: BaseException) -> str:
+    """What kind of error it is, without its text, which may show what was sent."""
+    if isinstance(error, ResponseError):
+        return AuthenticationError.__name__ if error.code in _NOT_LET_IN else error.code
+    return type(error).__name__
+
+
+def _last(answers: list[Any]) -> Any:
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            raise answer
+    return answers[-1]

@@ -6,20 +6,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from redis.exceptions import RedisError
-
-from sidecar.adapters.redis_client import Access
 from sidecar.adapters.redis_cluster import Cluster
-from sidecar.adapters.redis_node import Node
-from sidecar.adapters.sentinel import sentinels_of, way_to
-from sidecar.core.store_address import Place, StoreAddress, StoreKind
+from sidecar.adapters.redis_node import FAILURES, Node
+from sidecar.adapters.redis_way import Access, RedisWay
+from sidecar.adapters.sentinel import sentinels_of, where_is
+from sidecar.core.store_address import StoreAddress, StoreKind
 from sidecar.ports import Clock
 
 _LOOK_EVERY_SECONDS = 1.0
 
 
 class Servers(Protocol):
-    """The servers of a store. Errors are the library's; nothing is sent twice that may have run."""
+    """The servers of a store. Nothing is sent twice that may have run."""
 
     @property
     def interrupted_at(self) -> float:
@@ -68,15 +66,15 @@ class OneServer:
         self._looking: asyncio.Task[None] | None = None
         # Half of the time for a connection: the primary itself has to be reached in it, too.
         self._sentinels = sentinels_of(address, access, seconds=connect_seconds / 2)
-        self._node = Node(
-            self._find if self._sentinels else way_to(address, None),
+        way = RedisWay(
+            where_is(address, self._sentinels),
             access,
-            clock,
             command_seconds=command_seconds,
             connect_seconds=connect_seconds,
             database=address.database,
             asks_role=self._sentinels is not None,
         )
+        self._node = Node(way, clock)
 
     @property
     def interrupted_at(self) -> float:
@@ -126,15 +124,8 @@ class OneServer:
 
     async def _look(self) -> None:
         assert self._sentinels  # noqa: S101 - nobody else looks
-        with suppress(RedisError, OSError):
-            await self._node.leave_others(await self._sentinels.where())
-
-    async def _find(self) -> Place:
-        assert self._sentinels  # noqa: S101 - nobody else has to be found
-        found = await self._sentinels.where()
-        # Those that lead to the one before would go on there for as long as it lives.
-        await self._node.leave_others(found)
-        return found
+        with suppress(*FAILURES):
+            self._node.leave_others(await self._sentinels.where())
 
 
 def servers_of(

@@ -1,22 +1,18 @@
 """The store on Redis 6.2 or later, or Valkey: what belongs together, in one slot and script.
 
-The client library repeats nothing: a repeated script or `SET NX` whose first reply was lost
-would read as somebody else's. The flows repeat what may be repeated, with the same write id.
+Nothing is repeated here: a repeated script or `SET NX` whose first reply was lost would read as
+somebody else's. The flows repeat what may be repeated, with the same write id.
 """
 
 import asyncio
 import hashlib
-import re
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any, cast
 
-from redis.exceptions import ResponseError
-
-from sidecar.adapters.redis_client import Access
-from sidecar.adapters.redis_node import FAILURES
+from sidecar.adapters.redis_node import FAILURES, error_name
 from sidecar.adapters.redis_servers import servers_of, shape_of
-from sidecar.adapters.script_batch import ScriptBatch
+from sidecar.adapters.redis_way import Access
 from sidecar.adapters.store_listing import literally, name_at, read_key_reports
 from sidecar.core.session import SessionKey
 from sidecar.core.store_address import StoreAddress
@@ -44,6 +40,8 @@ FORMAT = b"1"
 _SCANNED_AT_ONCE = 512
 
 _SCRIPTS = (
+    "load",
+    "changed",
     "attach",
     "user_sessions",
     "shared",
@@ -99,13 +97,6 @@ class RedisStore:
         self._offset: float | None = None
         folder = resources.files("sidecar.adapters") / "scripts"
         self._scripts = {name: _Script((folder / f"{name}.lua").read_text()) for name in _SCRIPTS}
-        # Longer than the library's own timeouts for a connection and one answer: this one is
-        # for a server that gives some answers and not the others.
-        seconds = 2 * connect_seconds + 4 * command_seconds
-        self._load, self._changed = (
-            ScriptBatch(self._servers, (folder / f"{name}.lua").read_text(), seconds=seconds)
-            for name in ("load", "changed")
-        )
 
     @property
     def interrupted_at(self) -> float:
@@ -114,15 +105,13 @@ class RedisStore:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._load.aclose()
-        await self._changed.aclose()
         await self._servers.aclose()
 
     async def now(self) -> float:
         """The server's time; asked for once, afterwards known from every script's answer."""
         if self._offset is None:
             seconds, micros = await self._ask(f"{self._prefix}keys", "TIME")
-            self._offset = seconds + micros / 1e6 - self._clock.now()
+            self._offset = int(seconds) + int(micros) / 1e6 - self._clock.now()
         return self._clock.now() + self._offset
 
     async def ping(self) -> None:
@@ -158,7 +147,7 @@ class RedisStore:
         """A session with its grant."""
         keys = [self._session(key), self._index(key.user_tag)]
         args = [key.digest, self._grant(key.user_tag, "")]
-        answer = self._in_time(await self._batched(self._load, keys, args))
+        answer = await self._run("load", keys, args)
         if not answer:
             return None
         session = _record(answer[0][:6])
@@ -272,16 +261,14 @@ class RedisStore:
         parts = self._servers.parted(keys)
         answers = await asyncio.gather(
             *(
-                self._batched(
-                    self._changed, [keys[at] for at in part], [known[at][1] for at in part]
-                )
+                self._run("changed", [keys[at] for at in part], [known[at][1] for at in part])
                 for part in parts
             )
         )
         return {
             known[part[i - 1]][0]: _record(fields)
             for part, answer in zip(parts, answers, strict=True)
-            for i, fields in self._in_time(answer)
+            for i, fields in answer
         }
 
     async def put_back_grant(
@@ -430,10 +417,10 @@ class RedisStore:
             raise _unavailable(error) from error
         found = (key.decode("utf-8", "replace") for key in cast(list[bytes], keys))
         names = (name_at(self._prefix, kind, key) for key in found)
-        if not following:
-            number, following = number + 1, 0
+        if int(following) == 0:
+            number, following = number + 1, b"0"
         ended = number == len(nodes)
-        following_cursor = "" if ended else f"{shape}/{number}/{following}"
+        following_cursor = "" if ended else f"{shape}/{number}/{int(following)}"
         return following_cursor, [name for name in names if name]
 
     async def reseal(self, name: RecordName, opened: Record, sealed: bytes) -> SaveResult:
@@ -485,26 +472,15 @@ class RedisStore:
 
     async def _run(self, script: str, keys: list[str], args: list[Any]) -> list[Any]:
         """A script's answer behind the server's time, which comes first in every one."""
-        one = self._scripts[script]
-        key, *others = keys
+        one, key = self._scripts[script], keys[0] if keys else ""
         try:
-            answered = await self._servers.ask(
-                key, "EVALSHA", one.digest, len(keys), key, *others, *args, source=one.source
+            answered: list[Any] = await self._servers.ask(
+                key, "EVALSHA", one.digest, len(keys), *keys, *args, source=one.source
             )
         except FAILURES as error:
             raise _unavailable(error) from error
-        return self._in_time(answered)
-
-    async def _batched(self, batch: ScriptBatch, keys: list[str], args: list[str]) -> Any:
-        try:
-            return await batch.call(keys, args)
-        except FAILURES as error:
-            raise _unavailable(error) from error
-
-    def _in_time(self, answered: Any) -> list[Any]:
-        now_ms, *answer = cast(list[Any], answered)
-        self._offset = now_ms / 1000 - self._clock.now()
-        return answer
+        self._offset = answered[0] / 1000 - self._clock.now()
+        return answered[1:]
 
     async def _ask(self, key: str, command: str, *args: Any) -> Any:
         """The answer to a command about this key, which has it as its first argument."""
@@ -531,9 +507,9 @@ def _read_cursor(cursor: str) -> tuple[str, int, int]:
 
 def _unavailable(error: Exception) -> StoreUnavailable:
     """Shows nothing of what was sent, and of the server's own text its code alone."""
-    code = re.match(r"([A-Z]{2,20}) ", str(error)) if type(error) is ResponseError else None
-    kind = code[1] if code else type(error).__name__
-    return StoreUnavailable(f"the store did not answer ({kind}); see SIDECAR_STORE_URL")
+    return StoreUnavailable(
+        f"the store did not answer ({error_name(error)}); see SIDECAR_STORE_URL"
+    )
 
 
 def _record(fields: list[bytes | None]) -> Record | None:

@@ -1,25 +1,16 @@
 """Where the primary is, as Sentinels say it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
-from redis.exceptions import ConnectionError as RedisConnectionError
-
-from sidecar.adapters.redis_client import (
-    Access,
-    ServerConnection,
-    always,
-    connection_options,
-    tcp_options,
-)
+from sidecar.adapters.redis_connection import AuthenticationError, ResponseError, packed
+from sidecar.adapters.redis_way import Access, RedisWay, Whereabouts, always
 from sidecar.core.store_address import Place, StoreAddress, StoreKind
 
 
-class PrimaryUnknown(RedisConnectionError):
+class PrimaryUnknown(ConnectionError):
     """No Sentinel that can be asked knows a primary that is alive."""
 
 
@@ -47,7 +38,7 @@ class Sentinels:
     ) -> None:
         self._hosts = hosts
         self._primary = primary
-        self._access = replace(access, username="")
+        self._access = replace(access, username="", password=access.sentinel_password)
         self._seconds = seconds
         self._looking: asyncio.Task[Place] | None = None
 
@@ -76,11 +67,12 @@ class Sentinels:
             for heard in asyncio.as_completed(asked, timeout=self._seconds):
                 try:
                     answers.append(await heard)
-                except (AuthenticationError, NoPermissionError):
+                except AuthenticationError:
                     failed = SentinelsRefuse
-                except ResponseError:
-                    failed = PrimaryNotNamed
-                except (RedisError, OSError):
+                except ResponseError as refusal:
+                    let_in = refusal.code not in ("NOAUTH", "NOPERM")
+                    failed = PrimaryNotNamed if let_in else SentinelsRefuse
+                except OSError:
                     continue
                 if len(answers) > len(asked) // 2:
                     break
@@ -95,22 +87,17 @@ class Sentinels:
         return max(answers).place
 
     async def _ask(self, host: Place) -> _Answer:
-        connection = ServerConnection(
-            **connection_options(
-                self._access,
-                password=self._access.sentinel_password,
-                command_seconds=self._seconds,
-                connect_seconds=self._seconds,
-            ),
-            **tcp_options(self._access, always(host)),
+        way = RedisWay(
+            always(host), self._access, command_seconds=self._seconds, connect_seconds=self._seconds
         )
+        connection, _ = await way.connected()
         try:
-            await connection.connect()
-            await connection.send_command("SENTINEL", "MASTER", self._primary)
-            words = [word.decode() for word in await connection.read_response()]
+            [answer] = await connection.send(packed("SENTINEL", "MASTER", self._primary))
         finally:
-            with suppress(RedisError, OSError):
-                await connection.disconnect(nowait=True)
+            connection.abort()
+        if isinstance(answer, ResponseError):
+            raise answer
+        words = [word.decode() for word in answer]
         said = dict(zip(words[::2], words[1::2], strict=True))
         if "o_down" in said["flags"].split(","):
             raise PrimaryUnknown  # the next one is being chosen
@@ -124,9 +111,7 @@ def sentinels_of(address: StoreAddress, access: Access, *, seconds: float) -> Se
     return Sentinels(address.hosts, address.primary, access, seconds=seconds)
 
 
-def way_to(
-    address: StoreAddress, sentinels: Sentinels | None
-) -> Callable[[], Awaitable[Place]] | str:
+def where_is(address: StoreAddress, sentinels: Sentinels | None) -> Whereabouts:
     """Where the one server is that an address leads to, or its Unix socket."""
     if sentinels is not None:
         return sentinels.where

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from sidecar.config import machine_rules, values
+from sidecar.config import values
 from sidecar.config.argocd_folder import Folder, Signature, file_signature
 from sidecar.config.credentials import (
     credential_faults,
@@ -66,7 +66,9 @@ class Config(Variables):
         faults += [one for one in store_faults(config) if one.partition(" ")[0] not in unread]
         faults += credential_faults(config, has_client=config.argocd.takes_over_logins)
         if config.machine_rules is not None:
-            faults += machine_rules.credential_faults(config.machine_rules, config.upstream_kind)
+            from sidecar.config.machine_rules import credential_faults as of_rules
+
+            faults += of_rules(config.machine_rules, config.upstream_kind)
         if faults:
             raise ConfigurationError(faults)
         with suppress(OSError, ValueError):  # it was there a moment ago, and is read at each use

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sidecar.config import provider_values, values
-from sidecar.config.machine_rules import machine_rules
 from sidecar.config.provider_values import Resolve
 from sidecar.config.values import ArgoCdConfigSource, CookieMode, Listen, LoginMode, LogLevel
 from sidecar.core.authorization import OfflineAccess
@@ -22,6 +21,12 @@ from sidecar.core.upstream_kinds import UpstreamKind
 _T = TypeVar("_T")
 
 ARGOCD_CONFIG_DIR = Path("/etc/argocd-token-refresh/argocd")
+
+
+def _machine_rules(path: str) -> MachineRules:
+    from sidecar.config.machine_rules import machine_rules  # for those who have some
+
+    return machine_rules(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +349,7 @@ class Variables:
         "With observed logins: where the real Dex listens, `http://` or `https://`.",
     )
     machine_rules: MachineRules | None = _optional(
-        machine_rules,
+        _machine_rules,
         "A file with the issuers whose tokens machines may come with, and rules that give them "
         "credentials of the upstream. Read again within seconds of a change. See "
         "[Rules for machines](machine-rules.md).",

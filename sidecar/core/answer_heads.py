@@ -19,14 +19,14 @@ class AnswerHead:
 
     status: int
     line: bytes
-    """Its status line, in our version of HTTP (RFC 9110 section 2.5)."""
+    """Its status line, in our version of HTTP (RFC 9110 section 2.5). Empty where it is plain."""
     length: int | None
     chunked: bool
     keeps_alive: bool
     plain: bytes
     """The head as it may pass as it came, where it may; else empty."""
     fields: Fields
-    """Empty where the head is plain: nobody needs them, and most answers are."""
+    """Empty there, too: nobody needs them, and most answers are plain."""
 
     @property
     def interim(self) -> bool:
@@ -48,55 +48,40 @@ def read_answer_head(raw: bytes, *, as_fields: bool = False) -> AnswerHead:
     Raises:
         AnswerMalformed: it is no answer, or one whose end cannot be told.
     """
+    if not as_fields and raw.startswith(b"HTTP/1.1 "):
+        plain = _PLAIN.fullmatch(raw.lower())
+        if plain:
+            return _plain_head(raw, plain)
     found = _STATUS_LINE.match(raw)
     if not found:
         raise AnswerMalformed("no status line")
-    status, http_1_0 = int(found[2]), found[1] == b"0"
-    lowered = raw.lower()
-    codings = lowered.count(b"\r\ntransfer-encoding:")
-    needs = as_fields or http_1_0 or status < 200 or codings > 1
     try:
-        if needs or _NEEDS_FIELDS.search(lowered):
-            return _read_answer_fields(raw, status, found[0], http_1_0=http_1_0)
-        _check_answer(raw)
+        return _read_answer_fields(raw, int(found[2]), found[0], http_1_0=found[1] == b"0")
     except RequestMalformed as error:
         raise AnswerMalformed(str(error)) from error
-    length = _LENGTH_LINE.search(lowered)
-    return AnswerHead(
-        status,
-        found[0],
-        int(length[1]) if length else None,
-        codings == 1,
-        True,
-        _without_keep_alive(raw, lowered),
-        [],
-    )
 
 
-# What makes an answer more than bytes to pass: a field for one hop, a cookie or a token, and
-# every spelling of framing but the usual one.
-_NEEDS_FIELDS = re.compile(
-    rb"\r\n(?:connection:(?! keep-alive\r\n)|keep-alive:|proxy-|te:|upgrade:|set-cookie:"
-    rb"|grpc-metadata-renew-token:|transfer-encoding:(?! chunked\r\n)"
-    rb"|content-length:(?! [0-9]{1,18}\r\n))"
+# A head in lower case that is no more than bytes to pass. It has no field for one hop but one
+# `Connection: keep-alive`, no cookie and no token, and framing in its usual spelling only, once.
+# All else is read field by field: what is no head is refused there.
+_PLAIN = re.compile(
+    rb"http/1.1 ([2-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
+    rb"(?:(?!connection:|content-length:|grpc-metadata-renew-token:|keep-alive:|proxy-|set-cookie:"
+    rb"|te:|transfer-encoding:|upgrade:)[!#$%&'*+.^_`|~0-9a-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n"
+    rb"|(?(2)(?!))(?(3)(?!))content-length: ([0-9]{1,18})\r\n"
+    rb"|(?(2)(?!))(?(3)(?!))(transfer-encoding: chunked\r\n)"
+    rb"|(?(4)(?!))(connection: keep-alive\r\n))*+\r\n"
 )
-_LENGTH_LINE = re.compile(rb"\r\ncontent-length: ([0-9]{1,18})\r\n")
-_KEEP_ALIVE = b"\r\nconnection: keep-alive\r\n"
 
 
-def _without_keep_alive(raw: bytes, lowered: bytes) -> bytes:
-    """The head without the one field for one hop that a plain one may have, even twice."""
-    at = lowered.rfind(_KEEP_ALIVE)
-    while at >= 0:
-        raw = raw[:at] + raw[at + len(_KEEP_ALIVE) - 2 :]
-        at = lowered.rfind(_KEEP_ALIVE, 0, at + 2)
-    return raw
-
-
-def _check_answer(raw: bytes) -> None:
-    """That llhttp takes it: it refuses two lengths, and a length with a coding."""
-    end = HeadEnd()
-    feed(httptools.HttpResponseParser(end), end, raw)
+def _plain_head(raw: bytes, found: re.Match[bytes]) -> AnswerHead:
+    """The head, less the one field for one hop that it may have."""
+    status, length, chunked = found.group(1, 2, 3)
+    at, end = found.span(4)
+    plain = raw if at < 0 else raw[:at] + raw[end:]
+    return AnswerHead(
+        int(status), b"", int(length) if length else None, chunked is not None, True, plain, []
+    )
 
 
 def _read_answer_fields(raw: bytes, status: int, line: bytes, *, http_1_0: bool) -> AnswerHead:
@@ -121,5 +106,5 @@ class _AnswerParser(HeadEnd):
             raise RequestMalformed("more fields than anybody sends")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One field; llhttp has taken the white space before its value."""
-        self.fields.append((name.decode("latin-1"), value.rstrip(b" \t").decode("latin-1")))
+        """One field; llhttp has taken the white space before its value, and takes no other."""
+        self.fields.append((name.decode("latin-1"), value.rstrip().decode("latin-1")))

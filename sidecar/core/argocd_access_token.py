@@ -13,20 +13,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 NONCE_BYTES = 12
 _GROUPS = ("userinfo_response", "azure_groups_overage_response")
-_SCRYPT_MEMORY_BYTES = 64 * 1024 * 1024  # its costs need 16 MiB, and OpenSSL some more
 
 
 def encryption_key(server_secret: bytes) -> bytes:
     """The key that Argo CD derives from `server.secretkey`; it takes tens of milliseconds."""
-    return hashlib.scrypt(
-        server_secret,
-        salt=hashlib.sha256(server_secret).digest(),
-        n=16384,
-        r=8,
-        p=1,
-        dklen=32,
-        maxmem=_SCRYPT_MEMORY_BYTES,
-    )
+    salt = hashlib.sha256(server_secret).digest()
+    return hashlib.scrypt(server_secret, salt=salt, n=16384, r=8, p=1, dklen=32)
 
 
 def access_token_key(subject: str, *, prefix: str = "") -> str:

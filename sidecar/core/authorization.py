@@ -10,8 +10,6 @@ from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from urllib.parse import urlencode, urlsplit
 
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
-
 from sidecar.core.heads import OwnPath, Paths, clean_path
 from sidecar.core.provider_profiles import ProviderProfile
 from sidecar.core.sealing import KeyRing, Label
@@ -127,7 +125,7 @@ def authorization_url(
             ("scope", scope),
             ("state", attempt.state),
             ("nonce", attempt.nonce),
-            ("code_challenge", create_s256_code_challenge(attempt.code_verifier)),
+            ("code_challenge", _code_challenge(attempt.code_verifier)),
             ("code_challenge_method", "S256"),
             *extra,
         ]
@@ -151,6 +149,12 @@ def requested_scope(
     added = ["offline_access"] if wanted and "offline_access" not in scopes else []
     extra = [("prompt", "consent")] if offline is OfflineAccess.CONSENT else []
     return " ".join([*scopes, *added]), extra
+
+
+def _code_challenge(verifier: str) -> str:
+    """RFC 7636 section 4.2, by S256."""
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,18 +69,17 @@ def _read(text: str, made: Callable[[_Loader, yaml.Node], Any]) -> Any:
 
 def _bounded_node(loader: _Loader) -> yaml.Node | None:
     node: yaml.Node | None = loader.get_single_node()
-    if node is not None and _weight(node, {}, ()) > MAX_NODES:
+    if node is not None and _weight(node, {}, 0) > MAX_NODES:
         raise YamlBroken(f"has more than {MAX_NODES} values, aliases counted")
     return node
 
 
-def _weight(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> int:
-    """How many values a node stands for."""
-    if id(node) in above or len(above) > MAX_DEPTH:
+def _weight(node: yaml.Node, known: dict[int, int], above: int) -> int:
+    """How many values a node stands for; one that holds itself is deeper than any bound."""
+    if above > MAX_DEPTH:
         raise YamlBroken(f"is nested deeper than {MAX_DEPTH} levels")
     if id(node) not in known:
-        inner = (*above, id(node))
-        known[id(node)] = 1 + sum(_weight(child, known, inner) for child in _children(node))
+        known[id(node)] = 1 + sum(_weight(child, known, above + 1) for child in _children(node))
     return known[id(node)]
 
 

@@ -1,24 +1,18 @@
-"""The client's own assertion: a key, and the short JWT it signs (RFC 7523 section 2.2).
-
-Authlib writes the JWT, joserfc signs it.
-"""
+"""The client's own assertion: a key, and the short JWT it signs (RFC 7523 section 2.2)."""
 
 import base64
 import hashlib
 import json
 import re
-import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from authlib.oauth2.rfc7523 import private_key_jwt_sign
+import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
-from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import ECKey, JWKRegistry, RSAKey
 
 _BY_RSA, _BY_EC = ("RS256", "PS256"), ("ES256",)
 ALGORITHMS = (*_BY_RSA, *_BY_EC)
@@ -26,6 +20,7 @@ ALGORITHMS = (*_BY_RSA, *_BY_EC)
 ASSERTION_SECONDS = 60
 _SMALLEST_RSA_BITS = 2048
 _CURVE = "P-256"
+_Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 _MEND = "Give a private key for signing as PEM, not encrypted, or as a JWK: RSA, or EC with P-256"
 
 
@@ -33,7 +28,7 @@ _MEND = "Give a private key for signing as PEM, not encrypted, or as a JWK: RSA,
 class AssertionKey:
     """A private key, and what the header of its assertions says of it."""
 
-    key: RSAKey | ECKey = field(repr=False)
+    key: _Key = field(repr=False)
     alg: str = ""
     """The algorithm that was chosen; "" for what the provider takes."""
     kid: str = ""
@@ -50,7 +45,7 @@ def read_assertion_key(text: str, *, kid: str = "", alg: str = "") -> AssertionK
     jwk = _jwk(text)
     key = _imported(text, jwk)
     kid, alg = kid or str(jwk.get("kid", "")), alg or str(jwk.get("alg", ""))
-    able = _BY_EC if isinstance(key, ECKey) else _BY_RSA
+    able = _BY_EC if isinstance(key, ec.EllipticCurvePrivateKey) else _BY_RSA
     if alg and alg not in able:
         known = " or ".join(able)
         raise ValueError(f"has a key that cannot sign by {alg[:20]!r}, but by {known}. Correct it")
@@ -71,22 +66,25 @@ def signed_assertion(
     `taken` are the algorithms that the provider lists; empty: it lists none.
     """
     header = {"kid": key.kid, "x5t#S256": key.x5t_s256, "typ": "JWT"}
-    assertion: str = private_key_jwt_sign(
+    claims = {
+        "iss": client_id,
+        "sub": client_id,
+        "aud": audience,
+        "iat": int(now),
+        "exp": int(now) + ASSERTION_SECONDS,
+        "jti": jti,
+    }
+    return jwt.encode(
+        claims,
         key.key,
-        client_id,
-        audience,
-        alg=algorithm(key, taken),
-        claims={"jti": jti},
-        header={name: value for name, value in header.items() if value},
-        issued_at=int(now),
-        expires_in=ASSERTION_SECONDS,
+        algorithm=algorithm(key, taken),
+        headers={name: value for name, value in header.items() if value},
     )
-    return assertion
 
 
 def algorithm(key: AssertionKey, taken: Collection[str]) -> str:
     """What an assertion is signed by."""
-    if key.alg or isinstance(key.key, ECKey):
+    if key.alg or isinstance(key.key, ec.EllipticCurvePrivateKey):
         return key.alg or "ES256"
     if key.x5t_s256:
         return "PS256"  # only Entra asks for a certificate, and wants this with it
@@ -103,28 +101,26 @@ def _jwk(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _imported(text: str, jwk: dict[str, Any]) -> RSAKey | ECKey:
+def _imported(text: str, jwk: dict[str, Any]) -> _Key:
     # Not chained: what these say may show a part of the key.
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SecurityWarning)  # of short keys; refused below
-            key = JWKRegistry.import_key(jwk) if jwk else _from_pem(text)
-    except (ValueError, TypeError, KeyError, JoseError, UnsupportedAlgorithm):
+        key = _from_jwk(jwk) if jwk else load_pem_private_key(text.encode(), password=None)
+    except (ValueError, TypeError, jwt.PyJWTError, UnsupportedAlgorithm):
         raise ValueError(f"has no private key that can be read. {_MEND}") from None
-    if not isinstance(key, RSAKey | ECKey) or not key.is_private:
-        raise ValueError(f"has no private key that can sign. {_MEND}")
-    if isinstance(key, RSAKey) and key.public_key.key_size < _SMALLEST_RSA_BITS:
-        raise ValueError(f"has an RSA key of less than {_SMALLEST_RSA_BITS} bits. {_MEND}")
-    if isinstance(key, ECKey) and key.curve_name != _CURVE:
-        raise ValueError(f"has an EC key with another curve than {_CURVE}. {_MEND}")
-    return key
+    if isinstance(key, rsa.RSAPrivateKey):
+        if key.key_size < _SMALLEST_RSA_BITS:
+            raise ValueError(f"has an RSA key of less than {_SMALLEST_RSA_BITS} bits. {_MEND}")
+        return key
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        if not isinstance(key.curve, ec.SECP256R1):
+            raise ValueError(f"has an EC key with another curve than {_CURVE}. {_MEND}")
+        return key
+    raise ValueError(f"has no private key that can sign. {_MEND}")
 
 
-def _from_pem(text: str) -> Any:
-    loaded = load_pem_private_key(text.encode(), password=None)
-    if isinstance(loaded, rsa.RSAPrivateKey):
-        return RSAKey.import_key(loaded)
-    return ECKey.import_key(loaded) if isinstance(loaded, ec.EllipticCurvePrivateKey) else None
+def _from_jwk(jwk: dict[str, Any]) -> Any:
+    # Its `alg` is judged by what the key can do, with words for whoever set it.
+    return jwt.PyJWK.from_dict({name: value for name, value in jwk.items() if name != "alg"}).key
 
 
 def _thumbprint(text: str) -> str:

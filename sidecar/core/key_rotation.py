@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import StrEnum, auto
 from typing import NamedTuple
 
 from sidecar.core.authorization import ATTEMPT_LIFE_SECONDS
@@ -30,23 +30,23 @@ class KeyMark(NamedTuple):
 
 
 class Step(StrEnum):
-    """What comes next."""
+    """What comes next, by a word for programs."""
 
-    BEGIN = "begin"
+    BEGIN = auto()
     """Nothing has to be done; a rotation begins with a new key."""
-    DERIVED = "derived"
+    DERIVED = auto()
     """Nothing can be done: the key follows from Argo CD's own."""
-    NO_REPORTS = "no_reports"
-    TWO_KEYS_OF_ONE_ID = "two_keys_of_one_id"
-    WAIT_ADDED = "wait_added"
-    WRITE_FIRST = "write_first"
-    WAIT_IN_USE = "wait_in_use"
-    RESEAL = "reseal"
-    WAIT_REVOCATIONS = "wait_revocations"
-    WAIT_COOKIES = "wait_cookies"
-    WAIT_LOGINS = "wait_logins"
-    TAKE_OUT = "take_out"
-    WAIT_TAKEN_OUT = "wait_taken_out"
+    NO_REPORTS = auto()
+    TWO_KEYS_OF_ONE_ID = auto()
+    WAIT_ADDED = auto()
+    WRITE_FIRST = auto()
+    WAIT_IN_USE = auto()
+    RESEAL = auto()
+    WAIT_REVOCATIONS = auto()
+    WAIT_COOKIES = auto()
+    WAIT_LOGINS = auto()
+    TAKE_OUT = auto()
+    WAIT_TAKEN_OUT = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def _to_be_ended(key_id: str, used_at: Mapping[str, float], tally: Tally, now: f
     if signed := tally.signed[key_id] + tally.signed[""]:
         until = max(tally.signed_until.get(of, 0.0) for of in (key_id, ""))
         return Advice(Step.WAIT_COOKIES, key_id, count=signed, until=until)
-    logins_end_at = used_at.get(key_id, 0.0) + LOGINS_END_SECONDS
+    logins_end_at = used_at[key_id] + LOGINS_END_SECONDS
     if logins_end_at > now:
         return Advice(Step.WAIT_LOGINS, key_id, until=logins_end_at)
     return Advice(Step.TAKE_OUT, key_id)

@@ -144,7 +144,7 @@ def _item(document: Mapping[str, Any], kind: Kind) -> Item:
     data = {key: _decoded(text) for key, text in _texts(document, encoded).items()}
     if kind is Kind.CONFIG_MAP:
         texts = _texts(document, "data").items()
-        data |= {key: text.encode("utf-8", "surrogatepass") for key, text in texts}
+        data |= {key: text.encode(errors="surrogatepass") for key, text in texts}
     return Item(data, _texts(_metadata(document), "labels").get(PART_OF) == "argocd")
 
 

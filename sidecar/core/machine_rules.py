@@ -1,7 +1,7 @@
 """Which machines are trusted, and which upstream credential their claims lead to."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sidecar.errors import ExpressionFailed
@@ -147,7 +147,7 @@ class Refusal:
     """Nothing matched: the names of the rules that were tried, and those of them that failed."""
 
     tried: tuple[str, ...] = ()
-    failures: tuple[Failure, ...] = field(default=())
+    failures: tuple[Failure, ...] = ()
 
 
 def in_order(rules: Iterable[Rule]) -> list[Rule]:

@@ -15,12 +15,22 @@ import httptools
 
 from sidecar.core.framing import NO_BODY, Body, Chunked, Length
 from sidecar.core.heads import PASSING, Fields, connection_options, is_usable_host, values
-from sidecar.core.machine_fields import is_read_for_machines
+from sidecar.core.request_lines import (
+    REMEMBERED_LENGTH,
+    ChangingValue,
+    Lines,
+    changing_value,
+    forget_lines,
+    lines_of,
+    told_apart,
+)
 from sidecar.errors import RequestMalformed
 
 MAX_FIELDS = 256
 # A target in origin form without a fragment.
-_REQUEST_LINE = re.compile(rb"([A-Z][A-Z-]{0,30}) (/[\x21\x22\x24-\x7e]*) HTTP/1\.([01])\r\n")
+_REQUEST_LINE = re.compile(
+    rb"(?!CONNECT |TRACE )([A-Z][A-Z-]{0,30}) (/[\x21\x22\x24-\x7e]*) HTTP/1\.([01])\r\n"
+)
 _ANY_LINE = re.compile(rb"([A-Z][A-Z-]{0,30}) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])\r\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -34,16 +44,6 @@ _NOT_FOR_ONE_HOP = frozenset(
      "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip")
 )  # fmt: skip
 _TWINS = _NOT_FOR_ONE_HOP | {"sec-websocket-key", "proxy-authorization"}
-# The fields of which something is read or changed here; and those that a Connection field names.
-# All others pass, and nothing is decided by them: a field that is to be read has to be named here.
-_READ = frozenset(
-    ("accept", "accept-encoding", "api-token", "authorization", "connection", "content-length",
-     "cookie", "expect", "grpc-metadata-token", "host", "keep-alive", "origin",
-     "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "token",
-     "transfer-encoding", "upgrade")
-)  # fmt: skip
-_NO_FIELDS = {"close"}  # options of Connection that name none
-_FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,9 +73,15 @@ class RequestFields:
         return sum(len(name) + len(value) for name, value in self.fields)
 
     def body(self, most: int | None = None) -> Body:
-        """The request's body, which ends somewhere (RFC 9112 section 6.3)."""
+        """The request's body, which ends somewhere (RFC 9112 section 6.3).
+
+        Raises:
+            RequestMalformed: it is longer than `most`, as is known by now.
+        """
         if self.chunked:
             return Chunked(most)
+        if most is not None and (self.length or 0) > most:
+            raise RequestMalformed("a body is too long", status=413)
         return Length(self.length) if self.length else NO_BODY
 
     def for_the_next_hop(self) -> Fields:
@@ -126,15 +132,16 @@ class RequestReader:
 
     A browser sends the same fields with nearly every request: a block of bytes that was read
     before is not read again. Only its request line is new, and that is checked here in full.
-    Where a proxy in front of us gives each request a number, only that line is new, too.
+    Where a proxy in front of us gives each request a number, only that value is new, too.
     """
 
-    __slots__ = ("_last", "_last_bytes", "_most_fields")
+    __slots__ = ("_changing", "_last", "_last_bytes", "_most_fields")
 
     def __init__(self, most_fields: int = MAX_FIELDS) -> None:
         self._most_fields = most_fields
-        self._last_bytes: tuple[bytes, bytes, bytes] | None = None
+        self._last_bytes = (b"", b"", b"")
         self._last: tuple[RequestFields, Sequence[bytes]] | None = None
+        self._changing: ChangingValue | None = None
 
     def read(self, raw: bytes) -> RequestHead:
         """The head in `raw`, which ends with its empty line.
@@ -143,16 +150,40 @@ class RequestReader:
             RequestMalformed: it is not to be passed on; with the status to answer.
         """
         found = _REQUEST_LINE.match(raw)
-        if not found or found[1] in _NOT_FOR_A_PROXY:
+        if not found:
             raise _refusal_of_line(raw)
         method, target, minor = found.groups()
         end = found.end()
         same = (method, minor, raw[end:])
         if self._last is None or same != self._last_bytes:
-            _check_request(raw)
-            self._last = _read_block(raw[end:-2], method, self._most_fields, http_1_0=minor == b"0")
+            self._last = self._with_another_value(same) or self._read_anew(raw, same)
             self._last_bytes = same
-        return RequestHead(method.decode(), target.decode(), raw[:end], *self._last)
+        block, passing = self._last
+        return RequestHead(method.decode(), target.decode(), raw[:end], block, passing)
+
+    def _with_another_value(
+        self, now: tuple[bytes, bytes, bytes]
+    ) -> tuple[RequestFields, Sequence[bytes]] | None:
+        """What is known of the head before, if this one differs in the one value that changes."""
+        was = self._last_bytes
+        if self._last is None or self._changing is None or now[:2] != was[:2]:
+            return None
+        block, passing = self._last
+        runs = self._changing.put(passing, was[2], now[2])
+        return None if runs is None else (block, runs)
+
+    def _read_anew(
+        self, raw: bytes, now: tuple[bytes, bytes, bytes]
+    ) -> tuple[RequestFields, Sequence[bytes]]:
+        _check_request(raw)
+        method, minor, came = now
+        lines = lines_of(came[:-2], self._most_fields)
+        read, passing = told_apart(lines)
+        # Bounds what strangers can fill the memory of blocks with.
+        judge = _block if len(came) <= REMEMBERED_LENGTH else _block.__wrapped__
+        block = judge(read, method, minor == b"0")
+        self._changing = changing_value(self._last_bytes[2], came, lines, passing)
+        return block, passing
 
 
 def check_beginning(head: bytes, searched: int, most: int) -> None:
@@ -189,75 +220,16 @@ def _refusal_of_line(raw: bytes) -> RequestMalformed:
     return RequestMalformed("a target that is not in origin form")
 
 
-class _Line:
-    """One line of a head, read. As long as it is remembered, the same line is the same object."""
-
-    __slots__ = ("field", "names_others", "passes", "to_bytes")
-
-    def __init__(self, raw: bytes) -> None:
-        found = _FIELD_LINE.fullmatch(raw)
-        if not found:
-            raise RequestMalformed("a line that is no field")
-        name, value = found[1], found[2].strip(b" \t")
-        self.to_bytes = b"%b: %b\r\n" % (name, value)
-        self.field = (name.decode(), value.decode("latin-1"))
-        lowered = self.field[0].lower()
-        # A name with an underscore may be another's twin.
-        self.passes = lowered not in _READ and "_" not in lowered
-        self.passes = self.passes and not is_read_for_machines(lowered)
-        self.names_others = bool(connection_options([self.field]) - _NO_FIELDS - _READ)
-
-
-_Lines = tuple[_Line | None, ...]
-_REMEMBERED_LENGTH = 4096  # bounds what strangers can fill the two memories below with
-
-
 @lru_cache(maxsize=1024)
-def _line(raw: bytes) -> _Line:
-    return _Line(raw)
-
-
-@lru_cache(maxsize=1024)
-def _block(lines: _Lines, method: bytes, http_1_0: bool) -> RequestFields:
+def _block(lines: Lines, method: bytes, http_1_0: bool) -> RequestFields:
     fields = [line.field if line else PASSING for line in lines]
     return _judge_request_fields(fields, method, http_1_0=http_1_0)
 
 
-def forget_lines() -> None:
-    """Begin anew with what is remembered of lines: some are credentials."""
-    _line.cache_clear()
+def forget() -> None:
+    """Begin anew with what is remembered of requests: some of it is credentials."""
+    forget_lines()
     _block.cache_clear()
-
-
-def _read_block(
-    raw: bytes, method: bytes, most: int, *, http_1_0: bool
-) -> tuple[RequestFields, Sequence[bytes]]:
-    """What the lines in `raw` say, each of which ends with CRLF, and the runs that only pass."""
-    parts = raw.split(b"\r\n")[:-1]
-    if len(parts) > most:
-        raise RequestMalformed("more fields than anybody sends", status=431)
-    if len(raw) > _REMEMBERED_LENGTH:
-        read, passing = _told_apart([_Line(part) for part in parts])
-        return _block.__wrapped__(read, method, http_1_0), passing
-    read, passing = _told_apart([_line(part) for part in parts])
-    return _block(read, method, http_1_0), passing
-
-
-def _told_apart(lines: list[_Line]) -> tuple[_Lines, Sequence[bytes]]:
-    """The lines that are read, with None for each run between them, and these runs."""
-    read: list[_Line | None] = []
-    passing: list[bytes] = []
-    for line in lines:
-        if line.names_others:
-            return tuple(lines), ()
-        if not line.passes:
-            read.append(line)
-        elif read and read[-1] is None:
-            passing[-1] += line.to_bytes
-        else:
-            read.append(None)
-            passing.append(line.to_bytes)
-    return tuple(read), passing
 
 
 def _check_request(raw: bytes) -> None:

@@ -7,8 +7,9 @@ token (OpenID Connect Core section 11), and that one token stays here.
 import base64
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -29,11 +30,13 @@ def with_offline_access(target: str, client_id: str) -> str:
     if len(parts) > _MAX_PARAMETERS:
         return target
     named = [(unquote_plus(name), value) for name, _, value in (p.partition("=") for p in parts)]
-    asked = {name: unquote_plus(value) for name, value in named}
+    asked = defaultdict(str, {name: unquote_plus(value) for name, value in named})
     at = [i for i, (name, _) in enumerate(named) if name == "scope"]
-    scopes = asked.get("scope", "").split()
-    ours = asked.get("client_id") == client_id and "code" in asked.get("response_type", "").split()
-    if not ours or len(at) != 1 or "openid" not in scopes or "offline_access" in scopes:
+    ours = asked["client_id"] == client_id and "code" in asked["response_type"].split()
+    if not ours or len(at) != 1:
+        return target
+    scopes = asked["scope"].split()
+    if "openid" not in scopes or "offline_access" in scopes:
         return target
     parts[at[0]] += "+offline_access"
     return f"{path}?{'&'.join(parts)}"
@@ -48,7 +51,7 @@ def redeems_code(form: bytes, authorization: str, client_id: str) -> bool:
     fields = dict(pairs)
     if len(fields) != len(pairs) or fields.get("grant_type") != "authorization_code":
         return False
-    return (_basic_user(authorization) or fields.get("client_id", "")) == client_id
+    return (_basic_user(authorization) or fields.get("client_id")) == client_id
 
 
 def _basic_user(authorization: str) -> str:
@@ -76,14 +79,14 @@ def without_refresh_token(body: bytes) -> bytes:
 
 def id_token_hash(id_token: str) -> str:
     """The SHA-256 of an ID token: names what belongs to it without showing it."""
-    return hashlib.sha256(id_token.encode("utf-8", "replace")).hexdigest()
+    return hashlib.sha256(id_token.encode(errors="replace")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
     """The tokens of a login that was observed, and what its verified ID token says."""
 
-    tokens: TokenSet = field(repr=False)
+    tokens: TokenSet
     claims: IdTokenClaims
 
     def to_bytes(self) -> bytes:

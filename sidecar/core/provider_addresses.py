@@ -15,6 +15,7 @@ BROWSER_ENDPOINTS = ("authorization_endpoint", "end_session_endpoint")
 SERVER_ENDPOINTS = ("token_endpoint", "jwks_uri", "revocation_endpoint", "userinfo_endpoint")
 REQUIRED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 TENANT = "{tenantid}"
+_USUAL_PORT = 443  # and 80: at one host they are one place
 _PRINTABLE = re.compile(r"[!-\[\]-~]{1,2048}")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -138,12 +139,11 @@ class _Url(NamedTuple):
             return None
         try:
             parts = urlsplit(text)
-            host, port = parts.hostname or "", parts.port
+            host, port = parts.hostname or "", parts.port or _USUAL_PORT
         except ValueError:
             return None
         if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc:
             return None
-        port = port or (443 if parts.scheme == "https" else 80)
         query = f"?{parts.query}" if parts.query else ""
         return cls(parts.scheme, parts.netloc, host, port, parts.path, query)
 
@@ -157,7 +157,7 @@ class _Url(NamedTuple):
 
     def is_at(self, other: "_Url") -> bool:
         """Whether host and port are the same; http and https on their own ports are one."""
-        usual = {self.port, other.port} <= {80, 443}
+        usual = {self.port, other.port} <= {80, _USUAL_PORT}
         return self.host == other.host and (usual or self.port == other.port)
 
     def below(self, base: "_Url") -> str | None:
@@ -184,12 +184,9 @@ class _Pair(NamedTuple):
         if public is None or inside is None:
             return None
         ours, theirs = (url.path.rstrip("/").split("/") for url in (public, inside))
-        while len(ours) > 1 and len(theirs) > 1 and ours[-1] == theirs[-1]:
+        while ours and theirs and ours[-1] == theirs[-1]:
             ours, theirs = ours[:-1], theirs[:-1]
-        return cls(
-            public._replace(path="/".join(ours), query=""),
-            inside._replace(path="/".join(theirs), query=""),
-        )
+        return cls(public._replace(path="/".join(ours)), inside._replace(path="/".join(theirs)))
 
 
 def _source(url: _Url, *places: _Url) -> _Url | None:
@@ -239,7 +236,7 @@ def _with_the_issuers_tls(url: _Url, addresses: ProviderAddresses) -> _Url:
     issuer = _Url.read(addresses.issuer)
     if issuer is None or issuer.scheme != "https" or not url.is_at(issuer):
         return url
-    return url._replace(scheme=issuer.scheme, netloc=issuer.netloc, port=issuer.port)
+    return url._replace(scheme=issuer.scheme, netloc=issuer.netloc)
 
 
 def _without_tls(addresses: ProviderAddresses) -> set[str]:

@@ -86,7 +86,7 @@ def decide(
         return Decision(Action.USE if left > 0 else Action.OVER)
     if not grant.renews_id_token:
         return Decision(Action.USE if left > 0 else Action.LOG_IN_SILENTLY)
-    next_try = max(retry_at, 0.0 if key_gone else _renewed_lately_until(grant, now))
+    next_try = retry_at if key_gone else max(retry_at, _renewed_lately_until(grant, now))
     if next_try > now:
         return Decision(Action.BACK_OFF, next_try)
     harmless = is_harmless_again(grant, now + store_is_ahead, reuse_window)
@@ -171,7 +171,12 @@ def _refresh_token_due_at(grant: Grant) -> float:
 
 def usable_seconds(grant: Grant, now: float) -> float:
     """How long the ID token can still be sent upstream; 0 or less when it cannot."""
-    return grant.tokens.id_token_expires_at - now - min(TRAVEL_SECONDS, _life(grant) / 20)
+    return usable_until(grant) - now
+
+
+def usable_until(grant: Grant) -> float:
+    """The instant, in Unix seconds, until which the ID token can be sent upstream."""
+    return grant.tokens.id_token_expires_at - min(TRAVEL_SECONDS, _life(grant) / 20)
 
 
 def _life(grant: Grant) -> float:

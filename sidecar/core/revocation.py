@@ -53,7 +53,7 @@ def read_entry(entry: bytes) -> tuple[str, bytes]:
         ValueError: it is none.
     """
     token_id, began, sealed = entry.split(b" ", 2)
-    return f"{token_id.decode('ascii')} {int(began)}", sealed
+    return f"{token_id.decode()} {int(began)}", sealed
 
 
 def began_at(name: str) -> float:

@@ -57,7 +57,7 @@ class KeyRing:
             raise ValueError("a key ring needs a key")
         self._sealing = keys[0]
         self._keys = {key.id: key for key in keys}
-        self._signing = [_derive(key.secret, b"", "session-cookie") for key in keys]
+        self._signing = [_derive(key.secret, "session-cookie") for key in keys]
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -75,7 +75,7 @@ class KeyRing:
             raise ValueError(f"sealing needs {SEAL_RANDOM_BYTES} random bytes")
         salt, nonce = random[:_SALT_BYTES], random[_SALT_BYTES:]
         key_id = self._sealing.id.encode()
-        cipher = AESGCM(_derive(self._sealing.secret, salt, f"record:{label.kind}"))
+        cipher = AESGCM(_derive(self._sealing.secret, f"record:{label.kind}", salt))
         header = len(key_id).to_bytes(1) + key_id + salt + nonce
         return header + cipher.encrypt(nonce, plain, header + label.encode())
 
@@ -86,7 +86,7 @@ class KeyRing:
             KeyUnknown: it was sealed by a key that is not in the ring.
             RecordBroken: its key does not open it: forged, moved, truncated or damaged.
         """
-        id_end = 1 + (sealed[0] if sealed else 0)
+        id_end = _id_end(sealed)
         body = id_end + _SALT_BYTES + _NONCE_BYTES
         if len(sealed) <= body:
             raise RecordBroken(f"a {label.kind} record is too short to be one")
@@ -97,7 +97,7 @@ class KeyRing:
                 "Give every replica the same SIDECAR_SESSION_KEYS, old keys included"
             )
         salt, nonce = sealed[id_end : id_end + _SALT_BYTES], sealed[body - _NONCE_BYTES : body]
-        cipher = AESGCM(_derive(key.secret, salt, f"record:{label.kind}"))
+        cipher = AESGCM(_derive(key.secret, f"record:{label.kind}", salt))
         try:
             return cipher.decrypt(nonce, sealed[body:], sealed[:body] + label.encode())
         except InvalidTag as error:
@@ -127,8 +127,8 @@ def derived_key(secret: bytes) -> Key:
 
     Its id follows from it too: what another `server.secretkey` has sealed is seen to be that.
     """
-    key = _derive(secret, b"", "session-keys")
-    return Key(_DERIVED + _derive(key, b"", "key-id")[:8].hex(), key)
+    key = _derive(secret, "session-keys")
+    return Key(_DERIVED + _derive(key, "key-id")[:8].hex(), key)
 
 
 def is_derived(key_id: str) -> bool:
@@ -138,7 +138,7 @@ def is_derived(key_id: str) -> bool:
 
 def key_check(key: Key) -> str:
     """A word that follows from a key, by which two keys of one id are told apart, and no more."""
-    return _derive(key.secret, b"", "key-check")[:8].hex()
+    return _derive(key.secret, "key-check")[:8].hex()
 
 
 def parse_keys(text: str) -> list[Key]:
@@ -180,12 +180,16 @@ def _parse_key(entry: str) -> Key:
 
 def sealed_by(sealed: bytes) -> str:
     """The id of the key that says to have sealed a record, which is in clear in front of it."""
-    return sealed[1 : 1 + (sealed[0] if sealed else 0)].decode("ascii", "replace")
+    return sealed[1 : _id_end(sealed)].decode("ascii", "replace")
 
 
-def _derive(secret: bytes, salt: bytes, purpose: str) -> bytes:
+def _id_end(sealed: bytes) -> int:
+    return 1 + int.from_bytes(sealed[:1])
+
+
+def _derive(secret: bytes, purpose: str, salt: bytes | None = None) -> bytes:
     info = b"argocd-token-refresh/" + purpose.encode()
-    return HKDF(SHA256(), KEY_BYTES, salt or None, info).derive(secret)
+    return HKDF(SHA256(), KEY_BYTES, salt, info).derive(secret)
 
 
 def _mac(key: bytes, text: str) -> str:

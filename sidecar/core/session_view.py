@@ -1,11 +1,10 @@
 """A session as its user is shown it: instants and words, no secret."""
 
-import json
-from base64 import urlsafe_b64decode
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sidecar.core.grant import Grant
+from sidecar.core.groups import claims_in
 from sidecar.core.session import Session
 from sidecar.core.user_agents import device
 
@@ -68,18 +67,9 @@ def view(
 
 def person(grant: Grant) -> str:
     """Who is signed in, as the ID token says it, which was verified when it was stored."""
-    claims = _claims(grant.tokens.id_token)
+    claims = claims_in(grant.tokens.id_token)
     for name in ("email", "preferred_username", "name"):
         value = claims.get(name)
         if isinstance(value, str) and value.isprintable() and value:
             return value[:_LONGEST_NAME]
     return grant.subject[:_LONGEST_NAME]
-
-
-def _claims(id_token: str) -> dict[str, object]:
-    parts = id_token.split(".")
-    try:
-        claims = json.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (IndexError, ValueError, RecursionError):
-        return {}
-    return claims if isinstance(claims, dict) else {}

@@ -1,5 +1,6 @@
 """Where a store is: one server, one that Sentinels name, or a Cluster."""
 
+import binascii
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +16,12 @@ _ADDRESS = re.compile(
 )
 _SOCKET = re.compile(r"unix://(?:(?P<login>[^/?#]*)@)?(?P<path>/[^?#]+)(?:\?db=(?P<db>\d{1,9}))?")
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>\d+))?")
+
+
+def slot_of(key: bytes) -> int:
+    """The slot of a Cluster that a key is in: of its hash tag, if it has one."""
+    tag, closed, _ = key.partition(b"{")[2].partition(b"}")
+    return binascii.crc_hqx(tag if tag and closed else key, 0) % 16384
 
 
 class StoreKind(StrEnum):

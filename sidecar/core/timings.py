@@ -27,7 +27,7 @@ class Timings:
 
     @property
     def store_seconds(self) -> float:
-        """What a step of the store takes at most: for a connection's turn, to connect, to ask."""
+        """What a step of the store takes at most: to connect, for its turn, for its answer."""
         return 2 * self.command_seconds + STORE_CONNECT_SECONDS
 
     @property

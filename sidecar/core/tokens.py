@@ -1,6 +1,7 @@
 """The tokens of one grant, a token endpoint's answer, and what a refresh makes of the two."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ from sidecar.core.id_token import IdTokenClaims
 from sidecar.errors import ProviderUnavailable
 
 MAX_TOKEN_LENGTH = 128 * 1024
+_DIGITS = re.compile(r"[0-9]{1,12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,8 @@ def _seconds(value: object) -> float | None:
     Keycloak answers `refresh_expires_in: 0` for offline tokens, which have no end, and some
     providers send numbers as strings.
     """
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value[:12])
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 < value < 10**10 else None

@@ -49,7 +49,7 @@ class Remembered:
 
 def remembered(value: str | None) -> Remembered | None:
     """What our cookie says; None without one, or with one that is not ours."""
-    found = _REMEMBERED.fullmatch(value or "")
+    found = _REMEMBERED.fullmatch(value) if value else None
     return Remembered(int(found[1]), int(found[2])) if found else None
 
 
@@ -81,7 +81,8 @@ def step(known: Remembered | None, *, logged_in: bool, from_here: bool, now: flo
     if known is None:
         # The next page renews it: a browser that keeps no cookie of ours is sent nowhere.
         return Step.REMEMBER if logged_in else Step.PASS
-    if not logged_in and now < (known.ends_at or now + 1):
+    has_ended = known.ends_at and known.ends_at <= now
+    if not logged_in and not has_ended:
         return Step.FORGET if from_here else Step.PASS
     return Step.RENEW if now >= known.renew_at else Step.PASS
 
@@ -117,7 +118,7 @@ def is_page(target: str) -> bool:
     """Whether argo-server would come back to this page, and it fits into what carries it."""
     if len(target) > _LONGEST_PAGE or not _PAGE.fullmatch(target):
         return False
-    return not target.startswith("//") and not _ELSEWHERE.search(target)
+    return not _ELSEWHERE.search(target)
 
 
 def login_address(base: str, target: str) -> str:
@@ -149,8 +150,8 @@ def without_form(location: str) -> str:
 
 def page_of(found: Iterable[Crumb], state: str, base: str) -> str:
     """The page that a login began at, which argo-server keeps in a cookie named by its state."""
-    page = next((c.value.strip('"') for c in found if c.name == state), "")
-    return page if is_page(page) else f"{base}/"
+    pages = (c.value.strip('"') for c in found if c.name == state)
+    return next(filter(is_page, pages), f"{base}/")
 
 
 def page_after(page: str, base: str) -> str:

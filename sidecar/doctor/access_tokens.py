@@ -8,14 +8,14 @@ from sidecar.config.settings import Config
 from sidecar.config.values import masked
 from sidecar.doctor.findings import Finding, fault, ok
 from sidecar.errors import SeedUnavailable
-from sidecar.ports import AccessToken
+from sidecar.ports import AccessToken, Clock
 
 _TRIAL_SECONDS = 10.0
 
 
-async def look_at_access_tokens(config: Config) -> str:
+async def look_at_access_tokens(config: Config, clock: Clock) -> str:
     """Write one for nobody, and take it out again; "" or what kind of error that met."""
-    place = edges.access_tokens(config, os.urandom)
+    place = edges.access_tokens(config, clock, os.urandom)
     if place is None:
         return ""
     trial = AccessToken(f"doctor {secrets.token_hex(8)}", "trial", _TRIAL_SECONDS)

@@ -65,7 +65,7 @@ async def _examined(
         found += await _provider(config, clock)
         found += await _store(config, clock)
         if config.argocd.access_token_seed is not None:
-            error = await look_at_access_tokens(config)
+            error = await look_at_access_tokens(config, clock)
             found.append(of_access_tokens(config, error))
     if not config.argocd.leaves_logins:
         found += await _upstream(config, clock)

@@ -54,7 +54,7 @@ _ERRORS = {
         "Wait until the failover is over; look at SENTINEL MASTERS and at ROLE of that server",
     ),
     "NoTlsError": ("does not speak TLS there", "Write redis:// in SIDECAR_STORE_URL"),
-    "BusyLoadingError": ("is still loading its data", "Wait until it has"),
+    "LOADING": ("is still loading its data", "Wait until it has"),
 }
 
 
@@ -103,17 +103,17 @@ def _speed(config: Config, where: str, seconds: float) -> Iterator[Finding]:
 
 def _trial(seen: StoreSeen) -> Iterator[Finding]:
     name = "store.scripts"
-    if seen.trial_error == "ReadOnlyError":
+    if seen.trial_error == "READONLY":
         yield fault(
             name, "the store is a replica, which takes no writes", _NO_STORE,
             "Let SIDECAR_STORE_URL or redis.server lead to the primary",
         )  # fmt: skip
-    elif seen.trial_error == "NoPermissionError":
+    elif seen.trial_error == "NOPERM":
         yield fault(
             name, "the store does not let this user run scripts or commands", _NO_STORE,
             MEND,
         )  # fmt: skip
-    elif seen.trial_error == "MovedError":
+    elif seen.trial_error == "MOVED":
         yield fault(
             name, "the store is one server of a Cluster, and others have the other keys", _NO_STORE,
             "Write redis+cluster://… in SIDECAR_STORE_URL",

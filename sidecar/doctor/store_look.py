@@ -4,9 +4,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.exceptions import AuthenticationError, RedisError
-
-from sidecar.adapters.redis_node import FAILURES, Node
+from sidecar.adapters.redis_connection import ResponseError
+from sidecar.adapters.redis_node import FAILURES, Node, error_name
 from sidecar.adapters.redis_servers import Servers, servers_of
 from sidecar.adapters.redis_store import RedisStore
 from sidecar.config.settings import Config
@@ -22,7 +21,7 @@ _TRIAL_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class StoreSeen:
-    """What was seen. Errors are the client library's names for them: no text of the server's."""
+    """What was seen. Errors are by name: no text of the server's."""
 
     error: str = ""
     trial_error: str = ""
@@ -50,7 +49,7 @@ async def look_at_store(config: Config, clock: Clock) -> StoreSeen:
         began = clock.monotonic()
         seconds, micros = await nodes[0].ask("TIME")
         took = clock.monotonic() - began
-        ahead = seconds + micros / 1e6 - clock.now()
+        ahead = int(seconds) + int(micros) / 1e6 - clock.now()
         error, saves, stale, ttl = await _trial(config, servers, clock)
         info = await _info(nodes[0])
     except FAILURES as failed:
@@ -63,9 +62,11 @@ async def look_at_store(config: Config, clock: Clock) -> StoreSeen:
 async def _info(node: Node) -> dict[str, Any]:
     """The server's report, as far as it may be read."""
     try:
-        return dict(await node.ask("INFO"))
-    except RedisError:
+        lines = (await node.ask("INFO")).decode("utf-8", "replace").splitlines()
+    except ResponseError:
         return {}
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return {name: int(value) if value.isdecimal() else value for name, value in pairs}
 
 
 async def _trial(config: Config, servers: Servers, clock: Clock) -> tuple[str, bool, bool, bool]:
@@ -100,14 +101,12 @@ async def _trial(config: Config, servers: Servers, clock: Clock) -> tuple[str, b
 def _name(error: BaseException) -> str:
     """What kind of error it is; its text is the server's, and shows what was sent."""
     text = str(error)
-    if isinstance(error.__cause__ or error, AuthenticationError):
-        return "AuthenticationError"
     if "certificate required" in text.lower() or "handshake failure" in text.lower():
         return "ClientCertificateError"
     if "certificate verify failed" in text:
         return "CertificateError"
     if "wrong version number" in text.lower() or "record layer failure" in text.lower():
         return "NoTlsError"
-    if text.startswith("unknown command") or "no permissions" in text.lower():
-        return "NoPermissionError"
-    return type(error).__name__
+    if text.startswith("ERR unknown command"):
+        return "NOPERM"  # switched off for everybody
+    return error_name(error)

@@ -91,16 +91,17 @@ class Cache:
 
     def live(self, key: SessionKey, now: float) -> Live | None:
         """A session with its grant, if both may be relied on now."""
-        known = self.sessions.get(key)
-        if known is None or now - known.asked_at >= HOLDS_SECONDS:
+        known, since = self.sessions.get(key), now - HOLDS_SECONDS
+        if known is None or known.asked_at <= since:
             return None
-        grant = self.grants.get(known.value.grant_id)
-        if grant is None or now - grant.asked_at >= HOLDS_SECONDS:
+        session = known.value
+        grant = self.grants.get(session.grant_id)
+        if grant is None or grant.asked_at <= since:
             return None
         known.used_at = grant.used_at = now
         live = known.live
-        if live is None or live.grant is not grant.value or live.session is not known.value:
-            live = known.live = Live(known.value, grant.value)
+        if live is None or live.grant is not grant.value or live.session is not session:
+            live = known.live = Live(session, grant.value)
         return live
 
     def missed_by_round(self, known: Known[T]) -> bool:

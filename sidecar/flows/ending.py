@@ -5,7 +5,13 @@ from enum import Enum, auto
 
 from sidecar.core.grant import Grant
 from sidecar.core.session import ENDED_BY_OPERATOR
-from sidecar.errors import ProviderRefused, RecordUnreadable, SessionOver, TryLater
+from sidecar.errors import (
+    ProviderRefused,
+    RecordUnreadable,
+    SessionOver,
+    StoreUnavailable,
+    TryLater,
+)
 from sidecar.flows.health import insist
 from sidecar.flows.records import Records
 from sidecar.flows.revocation import Revocations
@@ -96,7 +102,7 @@ class Ending:
         return await self._after(found.key.user_tag, found.grant_id, ended.grant, found.grant)
 
     async def end_grant(self, name: RecordName) -> Done | None:
-        """End a grant that no session has, if it lives, opens, and is this client's.
+        """End a grant that no session has; None where it does not live, or open, or is not ours.
 
         Raises:
             StoreUnavailable: after a few tries; it is not known whether it ended.
@@ -108,7 +114,7 @@ class Ending:
                 return None
             if await self._end_at(name, record.version, write_id) is SaveResult.SAVED:
                 return await self._after(name.user_tag, name.id, record, None)
-        return None
+        raise StoreUnavailable("a grant changed too often to end it")
 
     async def _end_at(self, name: RecordName, version: int, write_id: str) -> SaveResult:
         reason = ENDED_BY_OPERATOR

@@ -31,10 +31,6 @@ class HeldOpen:
         self._held: dict[SessionKey, _Held] = {}
         self._of_grant: dict[str, set[SessionKey]] = {}
 
-    def __len__(self) -> int:
-        """How many they are."""
-        return len(self._held)
-
     @contextmanager
     def holding(self, live: Live) -> Iterator[None]:
         """While this lasts, a session has one thing more open."""

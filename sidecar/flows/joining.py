@@ -145,8 +145,6 @@ class Joining:
             cookie, result = await self._attach(later, user_agent, sid)
             if result is SaveResult.SAVED:
                 return cookie
-            if result is not SaveResult.MOVED:
-                return None
             await self._clock.sleep(_RETRY_SECONDS)
         raise StoreUnavailable("a grant changed too often to join it")
 

@@ -5,7 +5,7 @@ import asyncio
 from sidecar.core.end_session import STATE_RANDOM_BYTES, end_session_url, new_state
 from sidecar.core.grant import Grant
 from sidecar.core.session import EndReason, SessionKey
-from sidecar.errors import KeyUnknown, SessionOver, TryLater
+from sidecar.errors import RecordUnreadable, SessionOver, TryLater
 from sidecar.flows.fresh import Fresh
 from sidecar.flows.records import Live, Records
 from sidecar.flows.revocation import Revocations
@@ -129,5 +129,5 @@ class Logout:
             return loaded
         try:
             return self._records.open_grant(loaded.user_tag, loaded.id, ended.grant)
-        except (SessionOver, KeyUnknown):
+        except (SessionOver, RecordUnreadable):
             return loaded

@@ -16,6 +16,7 @@ from sidecar.core.sealing import SEAL_RANDOM_BYTES, KeyRing, Label
 from sidecar.core.session import shown_session
 from sidecar.core.tokens import TokenResponse, first_tokens
 from sidecar.errors import (
+    KeyUnknown,
     ProviderRefused,
     RecordBroken,
     StoreUnavailable,
@@ -167,7 +168,7 @@ class ObservedLogins:
             await self._store.set_redeemed(_place(name), b"")
         try:
             return Kept.from_bytes(self._ring.open(sealed, self._label(name)))
-        except RecordBroken:
+        except (RecordBroken, KeyUnknown):
             self._say("unreadable")
             return None
 

@@ -8,6 +8,7 @@ from sidecar.core.refresh_policy import (
     Action,
     RefreshWindow,
     usable_seconds,
+    usable_until,
     used_until,
 )
 from sidecar.core.session import EndReason, SessionKey
@@ -74,7 +75,7 @@ class Refresh:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._saving = Saving(sessions, revocations, runtime)
         self._setbacks = Setbacks(runtime)
-        self._until: dict[tuple[str, int, float, float], float] = {}
+        self._until: dict[tuple[str, int, float, float], tuple[float, float]] = {}
         self._health = ProviderHealth(runtime)
         self._keys = KeyWatch(provider, runtime, keys_seconds=timings.keys_seconds)
         self._provider, self._published = provider, provider.published
@@ -131,27 +132,30 @@ class Refresh:
         if live is None or live.grant.id in self._keys.in_doubt:
             return None
         live = self._saving.latest(live)
-        now = self._clock.now()
-        if now >= self._used_until(live.grant, min_life):
+        now, (used, usable) = self._clock.now(), self._ends(live.grant, min_life)
+        if now >= used:
             return None
-        self._metrics.token_life_left.observe(usable_seconds(live.grant, now))
+        self._metrics.token_life_left.observe(usable - now)
         return live
 
-    def _used_until(self, grant: Grant, min_life: float) -> float:
-        """`used_until`, computed once per version of a grant and reading of the keys."""
+    def _ends(self, grant: Grant, min_life: float) -> tuple[float, float]:
+        """Until when a token is used as it is, and until when it could be used at all.
+
+        Computed once per version of a grant and reading of the keys.
+        """
         if self._published is not self._provider.published:
             self._published = self._provider.published
             self._until.clear()
         # The same version may come twice with other tokens, when a store has gone back.
         name = (grant.id, grant.version, grant.tokens.id_token_expires_at, min_life)
-        until = self._until.get(name)
-        if until is None:
+        ends = self._until.get(name)
+        if ends is None:
             if len(self._until) >= _REMEMBERED_UNTIL:
                 self._until.clear()
-            until = used_until(grant, window=self._window, min_life=min_life)
-            until = 0.0 if self._keys.is_gone(grant) else until
-            self._until[name] = until
-        return until
+            used = used_until(grant, window=self._window, min_life=min_life)
+            used = 0.0 if self._keys.is_gone(grant) else used
+            ends = self._until[name] = (used, usable_until(grant))
+        return ends
 
     def may_go_up(self, live: Live) -> bool:
         """Whether what `current` gave may still be used: right before its request goes up."""
@@ -205,7 +209,7 @@ class Refresh:
     async def _must_wait(self, grant: Grant, min_life: float) -> bool:
         """Whether the grant must be looked at again, after what there was to wait for."""
         now = self._clock.now()
-        if now < self._used_until(grant, min_life):
+        if now < self._ends(grant, min_life)[0]:
             return False
         retry_at = self._retry_at(grant, now)
         decision = self._renewal.decide(grant, now, min_life, retry_at)
@@ -229,7 +233,7 @@ class Refresh:
                 await self._renewal.end(grant, await self._end_without_refresh_token(grant))
             case Action.LOG_IN_SILENTLY:
                 raise SilentLoginNeeded
-            case Action.RENEW_FIRST:
+            case _:  # RENEW_FIRST
                 # The browser may leave; the renewal goes on.
                 await asyncio.shield(self._join(grant, min_life))
         return True

@@ -47,7 +47,7 @@ class Saving:
 
     def latest(self, live: Live) -> Live:
         """A session with the newest tokens of its grant, whether they are stored or not."""
-        unsaved = self._unsaved.get(live.grant.id)
+        unsaved = self._unsaved.get(live.grant.id) if self._unsaved else None
         if unsaved and unsaved.grant.renewals > live.grant.renewals:
             return live._replace(grant=unsaved.grant)
         return live
@@ -65,8 +65,9 @@ class Saving:
 
     async def _save_behind(self, grant_id: str) -> None:
         give_up_at = self._clock.monotonic() + _MISSING_FOR_SECONDS
-        for attempt in itertools.count():
-            await self._clock.sleep(_SAVE_AGAIN_SECONDS[min(attempt, 4)])
+        pauses = itertools.chain(_SAVE_AGAIN_SECONDS, itertools.repeat(_SAVE_AGAIN_SECONDS[-1]))
+        while True:
+            await self._clock.sleep(next(pauses))
             try:
                 await self._try_to_save(self._unsaved[grant_id])
             except GrantMissing:

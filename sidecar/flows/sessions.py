@@ -132,17 +132,20 @@ class Sessions:
         if live is None:
             return None
         now = self._clock.now() + self.store_is_ahead
-        if live.session.ends_at <= now:
+        session = live.session
+        if session.ends_at <= now:
             return None
-        self._touch(live.session, now)
+        if not 0 <= now - session.last_seen_at < TOUCH_EVERY_SECONDS:
+            self._touch(session, now)
         return live
 
     def may_go_up(self, live: Live) -> bool:
         """Whether a session that was loaded may still be used: right before its request goes up."""
-        key, now = live.session.key, self._clock.monotonic()
-        if current := self._cache.live(key, now):
-            return not _has_older_token(live.grant, current.grant)
-        return self.health.failing and self._in_grace(key) is not None
+        key = live.session.key
+        current = self._cache.live(key, self._clock.monotonic())
+        if current is None:
+            return self.health.failing and self._in_grace(key) is not None
+        return current is live or not _has_older_token(live.grant, current.grant)
 
     async def load_grant(self, tag: str, grant_id: str) -> Grant | None:
         """A grant as it is now stored, None where nothing is.

@@ -79,12 +79,13 @@ class Exchange:
         Raises:
             RequestMalformed: it is not passed on.
         """
-        passed = self._way.gate.pass_now(self._asked, self._memory)
-        if passed is not None and passed.answer is not None:
+        way = self._way
+        passed = way.gate.pass_now(self._asked, self._memory)
+        if passed is None:
+            self._do(self._go_up(None))
+        elif passed.answer is not None:
             self._browser.answer(passed.answer)
-            return
-        upstream = self._way.pool.take() if passed is not None else None
-        if passed is None or upstream is None:
+        elif (upstream := way.pool.take()) is None:
             self._do(self._go_up(passed))
         elif not self._send(passed, upstream):
             self._do(self._go_up(None))
@@ -125,7 +126,7 @@ class Exchange:
         gate = self._way.gate
         if passed.lasting:
             self._hold_open(passed)
-        if not gate.may_go_up(passed):
+        if passed.live is not None and not gate.may_go_up(passed.live):
             self._let_go()
             self._way.pool.give_back(upstream)
             return False
@@ -190,10 +191,11 @@ class Exchange:
             self._end(reply)
 
     def _begin(self, reply: Reply, head: AnswerHead) -> None:
-        self._way.gate.note_answer(reply.passed, head)
+        gate, passed = self._way.gate, reply.passed
+        gate.note_answer(passed, head)
         if head.status == 101:
             self._open_tunnel(reply)
-        elif self._way.gate.takes_over(reply.passed, head):
+        elif not head.plain and gate.takes_over(passed, head):
             self.browser_slow()
             self._do(self._take_over(reply, head))
         else:
@@ -239,7 +241,8 @@ class Exchange:
             self._way.pool.give_back(upstream)
         elif upstream is not None:
             upstream.close()
-        self._let_go()
+        if self._held_open is not None:
+            self._let_go()
         self._browser.finish(keep=reply.keeps_alive)
 
     def upstream_lost(self, error: Exception | None) -> None:

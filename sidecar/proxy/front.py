@@ -4,6 +4,7 @@ import asyncio
 from typing import cast
 
 from sidecar.core.answers import Answer, overloaded, refused, to_bytes, to_https
+from sidecar.core.framing import NO_BODY
 from sidecar.core.heads import OwnPath, values
 from sidecar.core.messages import RequestHead, RequestReader, check_beginning, check_length
 from sidecar.errors import RequestMalformed
@@ -123,35 +124,36 @@ class Front(Watched):
             self._hold_if_full()
 
     def _is_free(self) -> bool:
-        busy = self._middle is not None or self._own is not None
-        return not busy and not self._ending and not self._slow_since
+        is_idle = self._middle is None and self._own is None
+        return is_idle and not (self._ending or self._slow_since)
 
     def _read_one(self) -> bool:
         """Take a head from the buffer; False if it is not whole yet."""
-        if self._first and PREFACE.startswith(self._buffer[: len(PREFACE)]):
+        came = self._buffer
+        if self._first and PREFACE.startswith(came[: len(PREFACE)]):
             return self._read_preface()
-        end = self._buffer.find(b"\r\n\r\n", self._searched) + 4
+        end = came.find(b"\r\n\r\n", self._searched) + 4
         try:
             if end < 4:
-                check_beginning(self._buffer, self._searched, self._site.limits.head_bytes)
-                self._searched = max(0, len(self._buffer) - 3)
+                check_beginning(came, self._searched, self._site.limits.head_bytes)
+                self._searched = max(0, len(came) - 3)
                 return False
-            raw, self._buffer, self._searched = self._buffer[:end], self._buffer[end:], 0
-            self._first = False
-            self._begin(raw)
+            self._buffer, self._searched, self._first = came[end:], 0, False
+            self._begin(came[:end])
         except RequestMalformed as error:
             self.refuse(error.status)
         return True
 
     def _begin(self, raw: bytes) -> None:
-        check_length(raw, self._site.limits.head_bytes)
+        site = self._site
+        check_length(raw, site.limits.head_bytes)
         head = self._reader.read(raw)
-        purpose = self._site.paths.purpose(head.method, head.target, head.block.accept)
+        purpose = site.paths.purpose(head.method, head.target, head.block.accept)
         if purpose is None:
             raise RequestMalformed("a target that hides a NUL")
         self._head, self._answering = head, False
         asked = Asked(head, purpose.kind, purpose.gets_settings)
-        if self._site.certificate is not None and self._tls is None:
+        if site.certificate is not None and self._tls is None:
             self._send_to_https(head)
         elif purpose.own is None:
             self._start_exchange(asked)
@@ -161,12 +163,10 @@ class Front(Watched):
             self._hand_over(raw)
 
     def _start_exchange(self, asked: Asked) -> None:
-        block, most = asked.head.block, self._site.limits.body_bytes
-        if most is not None and (block.length or 0) > most:
-            raise RequestMalformed("a body is too long", status=413)
-        way = self._site.way
-        memory, body = way.gate.memories.of(block), block.body(most)
-        exchange = self._site.exchange(self, way, asked, memory, body)
+        site, block = self._site, asked.head.block
+        way, memory = site.way, site.way.gate.memories.of(block)
+        body = block.body(site.limits.body_bytes) if block.has_body else NO_BODY
+        exchange = site.exchange(self, way, asked, memory, body)
         self._middle = exchange
         exchange.start()
         if block.has_body and self._buffer and self._middle is exchange:
@@ -266,7 +266,7 @@ class Front(Watched):
         """The answer is whole; the next request may follow if the connection is kept."""
         self._middle = None
         self._since = self._head_since = self._now()
-        if keep and not self.draining:
+        if keep and not self._site.draining:
             if self._held:
                 self.release()
             if self._buffer:

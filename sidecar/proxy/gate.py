@@ -119,12 +119,13 @@ class Gate:
             passed = self._same_again(asked, memory, before)
         else:
             passed = self._judge_now(asked, memory)
-        live = passed.live if passed is not None and asked.kind is Kind.PAGE else None
-        if live is not None and self._renewals.doubts_page(live):
+        if passed is None or (asked.kind is Kind.PAGE and self._doubts_page(passed)):
             return None
-        if passed is not None:
-            self._count(passed.credential)
+        self._count(passed.credential)
         return passed
+
+    def _doubts_page(self, passed: Pass) -> bool:
+        return passed.live is not None and self._renewals.doubts_page(passed.live)
 
     def _judge_now(self, asked: Asked, memory: Memory) -> Pass | None:
         seen = self._look(asked.head.block, memory)
@@ -163,9 +164,9 @@ class Gate:
                 self._remember(asked, memory, passed)
         return passed
 
-    def may_go_up(self, passed: Pass) -> bool:
+    def may_go_up(self, live: Live) -> bool:
         """Whether the session that a request goes up with has not ended meanwhile."""
-        return passed.live is None or self._renewals.may_go_up(passed.live)
+        return self._renewals.may_go_up(live)
 
     def has_session(self, asked: Asked, memory: Memory) -> bool:
         """Whether a request names a session of ours, alive or not."""

@@ -59,7 +59,7 @@ class UpstreamTls:
 class Upstream(asyncio.Protocol):
     """One connection to the upstream, which one exchange after the other uses."""
 
-    __slots__ = ("_paused", "_pool", "idle_since", "transport", "used_before", "user")
+    __slots__ = ("_pool", "idle_since", "paused", "transport", "used_before", "user")
 
     transport: asyncio.Transport
 
@@ -68,7 +68,7 @@ class Upstream(asyncio.Protocol):
         self.user: UpstreamUser | None = None
         self.used_before = False
         self.idle_since = 0.0
-        self._paused = False
+        self.paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there."""
@@ -101,14 +101,14 @@ class Upstream(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Take no more from the upstream for now."""
-        if not self._paused and not self.transport.is_closing():
-            self._paused = True
+        if not self.paused and not self.transport.is_closing():
+            self.paused = True
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take more again."""
-        if self._paused and not self.transport.is_closing():
-            self._paused = False
+        if self.paused and not self.transport.is_closing():
+            self.paused = False
             self.transport.resume_reading()
 
     def close(self) -> None:
@@ -162,7 +162,8 @@ class Pool:
         upstream.user = None
         upstream.used_before = True
         upstream.idle_since = 0.0
-        upstream.resume_reading()
+        if upstream.paused:
+            upstream.resume_reading()
         self._idle.append(upstream)
         if len(self._idle) > self._max_idle:
             self._idle.popleft().close()

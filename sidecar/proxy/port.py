@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from sidecar.core.messages import forget_lines
+from sidecar.core import messages
 from sidecar.core.session import SessionKey
 from sidecar.proxy.front import Front
 from sidecar.proxy.site import Site
@@ -98,6 +98,6 @@ class PublicPort:
         if now >= self._forget_at:
             self._forget_at = now + _FORGET_SECONDS
             self._site.way.gate.memories.forget()
-            forget_lines()
+            messages.forget()
         if self._site.certificate is not None:
             self._site.certificate.reload()

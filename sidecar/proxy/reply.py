@@ -71,16 +71,17 @@ class Reply:
         """
         self._held += data
         while True:
-            end = self._held.find(b"\r\n\r\n") + 4
-            if max(end, len(self._held) if end < 4 else 0) > MAX_ANSWER_HEAD:
+            held = self._held
+            end = held.find(b"\r\n\r\n") + 4
+            if (end if end >= 4 else len(held)) > MAX_ANSWER_HEAD:
                 raise AnswerMalformed("its head is too long")
             if end < 4:
                 return None
-            head = read_answer_head(self._held[:end], as_fields=self.passed.rewrites)
-            if not head.interim:
+            head = read_answer_head(held[:end], as_fields=self.passed.rewrites)
+            if head.plain or not head.interim:
                 self.head, self._head_end = head, end
                 return head
-            self._held = self._held[end:]
+            self._held = held[end:]
             if not self._asked.head.block.http_1_0:
                 self._browser.write(head_bytes(head.line, end_to_end(head.fields)))
 
@@ -96,19 +97,20 @@ class Reply:
         block = self._asked.head.block
         if head.chunked and block.http_1_0:
             raise AnswerMalformed("chunked, though HTTP/1.0 was asked")
-        self._body = head.body(self._asked.head.method)
-        self.keeps_alive = may_keep and block.keeps_alive and not self.until_close
+        body = self._body = head.body(self._asked.head.method)
+        self.keeps_alive = may_keep and block.keeps_alive and not isinstance(body, UntilClose)
         if self._asked.rewrites_settings and head.status == 200:
             self._collected = b""
             self.pass_body(self._take_held()[self._head_end :])
         else:
             self.begun = True
-            self._write_first(self._head_bytes(head, more), self._body)
-            self.done = self._body.done
+            goes_on = head.plain if self.keeps_alive else b""
+            self._write_first(goes_on or self._head_bytes(head, more), body)
+            self.done = body.done
 
     def _write_first(self, head: bytes, body: Body) -> None:
         """Write the head, and what has come behind it, which may be the longest of all pieces."""
-        came, at = self._take_held(), self._head_end
+        came, self._held, at = self._held, b"", self._head_end
         if not body.takes_all(len(came) - at):
             mine, self._rest = body.take(came[at:])
             self._browser.write(head + mine)
@@ -173,8 +175,7 @@ class Reply:
 
     def _head_bytes(self, head: AnswerHead, more: Fields) -> bytes:
         if head.plain:
-            close = b"" if self.keeps_alive else b"Connection: close\r\n"
-            return head.plain[:-2] + close + b"\r\n" if close else head.plain
+            return head.plain[:-2] + b"Connection: close\r\n\r\n"
         fields = [*self._fields(head), *more]
         if head.chunked:
             fields.append(("Transfer-Encoding", "chunked"))

@@ -31,6 +31,12 @@ class Relay(Connections):
                 listener.close()
                 await self.cut_all()
 
+    async def cut_all(self) -> None:
+        """Close all connections, and let the event loop tell whoever had them."""
+        await super().cut_all()
+        for _ in range(20):
+            await asyncio.sleep(0)
+
     def cut_the_answer_to(self, command: bytes, *, after: int = 0) -> None:
         """The server gets the next request with this word in it; of the answer come some bytes."""
         self._cuts.append((command, after))

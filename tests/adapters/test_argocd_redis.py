@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from sidecar.adapters.argocd_redis import ArgoCdRedis
+from sidecar.app import SystemClock
 from sidecar.demo.argocd_userinfo import UserinfoGroups, UserinfoSettings
 from sidecar.demo.valkey import valkey
 from sidecar.errors import SeedUnavailable
@@ -38,7 +39,9 @@ class Place:
 
 
 def reach(url: str, prefix: str = "", secret: bytes = SECRET) -> ArgoCdRedis:
-    return ArgoCdRedis(url, secret, key_prefix=prefix, random=os.urandom, command_seconds=5)
+    return ArgoCdRedis(
+        url, secret, key_prefix=prefix, random=os.urandom, clock=SystemClock(), command_seconds=5
+    )
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 from redis.asyncio import Redis
 
 from sidecar.adapters.redis_store import RedisStore
-from sidecar.adapters.script_batch import MOST_AT_ONCE, ScriptBatch
 from sidecar.core.session import SessionKey
 from sidecar.demo.valkey import valkey
 from sidecar.errors import KeyUnknown, StoreUnavailable
@@ -237,8 +236,7 @@ async def test_loads_of_one_moment_are_one_trip_with_an_answer_for_each(
     names = [stored and stored.grant_id for stored in found]
     assert names == [None, *(f"grant{number}" for number in range(1, 100))]
     assert (await _calls(redis))["evalsha"] == before["evalsha"] + 100
-    asked = [data.count(b"EVALSHA") for data in relay.requests_seen if b"EVALSHA" in data]
-    assert sorted(asked) == [100 - MOST_AT_ONCE, MOST_AT_ONCE]
+    assert [data.count(b"EVALSHA") for data in relay.requests_seen] == [100]
 
 
 async def test_a_load_that_the_server_refuses_fails_alone(
@@ -273,34 +271,17 @@ async def test_loads_whose_trip_fails_all_fail_and_nothing_is_asked_again(
     assert after is not None
 
 
-async def test_a_script_that_the_server_has_forgotten_is_loaded_once_for_all_of_a_trip(
+async def test_a_script_that_the_server_has_forgotten_is_loaded_and_asked_again_in_one_trip(
     far_store: RedisStore, relay: Relay, redis: Redis
 ) -> None:
     await attach(far_store, LAPTOP)
     await redis.script_flush()
     relay.requests_seen.clear()
 
-    found = await asyncio.gather(*(far_store.load(key) for key in (LAPTOP, PHONE, LAPTOP)))
+    assert await far_store.load(LAPTOP)
 
-    assert [stored is not None for stored in found] == [True, False, True]
-    assert b"".join(relay.requests_seen).count(b"SCRIPT") == 1
-    assert b"".join(relay.requests_seen).count(b"EVALSHA") == 6
-
-
-async def test_a_server_that_answers_some_of_a_trip_only_does_not_keep_it_for_long(
-    far_store: RedisStore, relay: Relay, redis: Redis
-) -> None:
-    batch = ScriptBatch(far_store._servers, "return ARGV[1]", seconds=HASTY_SECONDS)
-    await batch.call([], ["first"])
-    relay.hold_answers()
-
-    found = await asyncio.gather(
-        *(batch.call([], [f"{number}"]) for number in range(3)), return_exceptions=True
-    )
-    relay.let_answers_go()
-
-    assert [type(error) for error in found] == [TimeoutError] * 3
-    assert await batch.call([], ["last"]) == b"last"
+    asked = [(data.count(b"EVALSHA"), data.count(b"SCRIPT")) for data in relay.requests_seen]
+    assert asked == [(1, 0), (1, 1)]
 
 
 async def test_loads_under_way_end_with_the_store(far_store: RedisStore, relay: Relay) -> None:

@@ -7,9 +7,8 @@ from contextlib import AsyncExitStack
 import pytest
 from redis.asyncio import Redis
 
-from sidecar.adapters.redis_client import Access
-from sidecar.adapters.redis_node import NotPrimary
 from sidecar.adapters.redis_store import RedisStore
+from sidecar.adapters.redis_way import Access, NotPrimary
 from sidecar.adapters.sentinel import PrimaryNotNamed, PrimaryUnknown, SentinelsRefuse
 from sidecar.demo.valkey import valkey
 from sidecar.errors import StoreUnavailable

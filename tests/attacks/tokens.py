@@ -93,9 +93,7 @@ def _without_check_of(claim: str, good: Callable[[Any, float], Any]) -> Defence:
 
         return check
 
-    return Defence(
-        f"`{claim}` is checked", "sidecar.core.id_token:_check_registered_claims", instead
-    )
+    return Defence(f"`{claim}` is checked", "sidecar.core.id_token:_check_claims", instead)
 
 
 async def _login_gets(lab: Lab, change: Change) -> bool:

@@ -50,6 +50,7 @@ def test_what_argocd_wrote_is_read(vector: dict[str, Any]) -> None:
         b"\xff",
         base64.b64encode(b"x" * 64),
         seal_entry("access", b"o" * 32, nonce=b"n" * 12),
+        seal_entry("access", b"k" * 32, nonce=b"n" * 12).replace(b"=", b"!="),
     ],
 )
 def test_what_argocd_could_not_read_is_no_token(value: bytes) -> None:
@@ -61,3 +62,8 @@ def test_the_groups_that_argocd_remembers_stand_beside_it() -> None:
         "team-a:userinfo_response_ada",
         "team-a:azure_groups_overage_response_ada",
     ]
+
+
+def test_without_a_prefix_an_entry_stands_as_before_3_6() -> None:
+    assert access_token_key("ada") == "access_token_ada"
+    assert group_keys("ada") == ["userinfo_response_ada", "azure_groups_overage_response_ada"]

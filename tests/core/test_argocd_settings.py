@@ -14,6 +14,12 @@ def test_the_uis_own_login_is_switched_off_and_nothing_else_changes() -> None:
     assert json.loads(without_pkce(settings(pkce=True))) == json.loads(settings(pkce=False))
 
 
+def test_what_is_written_anew_is_as_short_as_argo_cd_writes_it() -> None:
+    body = b'{"oidcConfig":{"enablePKCEAuthentication":true},"plugins":[1,2]}'
+
+    assert without_pkce(body) == body.replace(b"true", b"false")
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -1,8 +1,9 @@
 import base64
 import hashlib
+import json
 import re
 from dataclasses import replace
-from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from sidecar.core.authorization import (
     AuthorizationResponse,
     LoginAttempt,
     OfflineAccess,
+    Sites,
     authorization_url,
     check_authorization_response,
     hash_state,
@@ -28,7 +30,7 @@ from sidecar.core.authorization import (
 from sidecar.core.heads import Paths, clean_path
 from sidecar.core.provider_profiles import GENERIC, recognised
 from sidecar.core.sealing import Label
-from sidecar.errors import LoginRefused
+from sidecar.errors import LoginRefused, SilentLoginRefused
 from tests.core.examples import PREFIX, SEAL_RANDOM, key, properties, ring
 
 ISSUER = "https://idp.example.org"
@@ -345,6 +347,207 @@ def test_an_answer_may_name_an_alias_that_is_set_and_no_other() -> None:
     for aliases in ((), (f"{alias}/",), ("https://sts.example.org/{tenantid}",)):
         with pytest.raises(LoginRefused):
             check_authorization_response(answer, issuer=ISSUER, iss_required=False, aliases=aliases)
+
+
+@pytest.mark.parametrize(
+    ("response", "silent", "sentence"),
+    [
+        (
+            replace(GOOD, iss="https://evil.example"),
+            False,
+            "The answer came from another identity provider than asked.",
+        ),
+        (
+            replace(GOOD, error="login_required"),
+            True,
+            "The identity provider needs you to sign in.",
+        ),
+        (
+            replace(GOOD, error="access_denied"),
+            False,
+            "The sign-in was cancelled, or you may not use this.",
+        ),
+        (
+            replace(GOOD, error="server_error"),
+            True,
+            "The identity provider has a problem. Try again soon.",
+        ),
+        (
+            replace(GOOD, error="invalid_request"),
+            True,
+            "The identity provider refused the sign-in. Tell your operator.",
+        ),
+        (
+            replace(GOOD, code=""),
+            False,
+            "The provider's answer has no code in it. Sign in again.",
+        ),
+    ],
+)
+def test_a_person_is_told_what_became_of_the_sign_in(
+    response: AuthorizationResponse, silent: bool, sentence: str
+) -> None:
+    with pytest.raises(LoginRefused) as raised:
+        check_authorization_response(response, issuer=ISSUER, iss_required=False, silent=silent)
+
+    assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "interaction_required",
+        "login_required",
+        "account_selection_required",
+        "consent_required",
+    ],
+)
+def test_where_the_person_is_needed_a_silent_sign_in_says_so_and_another_is_refused(
+    word: str,
+) -> None:
+    answer = replace(GOOD, error=word)
+
+    with pytest.raises(SilentLoginRefused) as silent:
+        check_authorization_response(answer, issuer=ISSUER, iss_required=False, silent=True)
+    with pytest.raises(LoginRefused) as other:
+        check_authorization_response(answer, issuer=ISSUER, iss_required=False)
+
+    assert silent.value.reason == "silent"
+    assert type(other.value) is LoginRefused
+    assert other.value.reason == f"provider_{word}"
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["invalid_request", "unauthorized_client", "unsupported_response_type", "invalid_scope"],
+)
+def test_the_words_of_the_standard_are_counted_by_name(word: str) -> None:
+    with pytest.raises(LoginRefused) as raised:
+        check_authorization_response(
+            replace(GOOD, error=word), issuer=ISSUER, iss_required=False, silent=True
+        )
+
+    assert raised.value.reason == f"provider_{word}"
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ([], "This address only works at the end of a sign-in. Start a new one."),
+        (
+            [("state", "s"), ("state", "s")],
+            "The provider's answer could not be understood. Sign in again.",
+        ),
+    ],
+)
+def test_a_person_is_told_what_is_wrong_with_an_address(
+    query: list[tuple[str, str]], sentence: str
+) -> None:
+    with pytest.raises(LoginRefused) as raised:
+        read_authorization_response(query)
+
+    assert str(raised.value) == sentence
+    assert read_authorization_response([("state", "s")]) == AuthorizationResponse("s", "", "", "")
+
+
+def test_a_person_is_told_that_a_sign_in_is_not_theirs_or_that_they_cannot_go_there() -> None:
+    with pytest.raises(LoginRefused) as started:
+        open_attempt("", "s", ring(), PREFIX, now=NOW)
+    with pytest.raises(LoginRefused) as elsewhere:
+        safe_return_url("https://evil.example", [SITE], Paths())
+
+    assert (started.value.reason, str(started.value)) == (
+        "state",
+        "This sign-in was started in another window, or too long ago. Start it again.",
+    )
+    assert str(elsewhere.value) == "The address to return to is not part of this site."
+
+
+def test_an_attempt_is_sealed_in_its_own_form() -> None:
+    made = new_attempt("https://a/x", CALLBACK, now=NOW, random=bytes(range(96)), silent=True)
+    sealed = base64.urlsafe_b64decode(cookie(made) + "==")
+
+    assert not cookie(made).endswith("=")
+    plain = ring().open(sealed, Label(PREFIX, "login", made.state_hash))
+    assert json.loads(plain) == [
+        made.state,
+        made.nonce,
+        made.code_verifier,
+        "https://a/x",
+        CALLBACK,
+        NOW,
+        True,
+    ]
+    assert made.state == base64.urlsafe_b64encode(bytes(range(32))).rstrip(b"=").decode()
+    assert made.nonce == base64.urlsafe_b64encode(bytes(range(32, 64))).rstrip(b"=").decode()
+    assert (
+        made.code_verifier == base64.urlsafe_b64encode(bytes(range(64, 96))).rstrip(b"=").decode()
+    )
+    assert made.state_hash == hashlib.sha256(made.state.encode()).hexdigest()
+    assert attempt().silent is False
+    assert replace(made, silent=False) == LoginAttempt(
+        made.state, made.nonce, made.code_verifier, "https://a/x", CALLBACK, NOW
+    )
+
+
+def test_no_attempt_is_made_with_another_number_of_random_bytes() -> None:
+    with pytest.raises(ValueError, match=r"^an attempt needs 96 random bytes$"):
+        attempt(random=bytes(95))
+
+
+@pytest.mark.parametrize("word", ["state", "nonce", "code_verifier"])
+def test_an_attempt_and_an_answer_show_no_secret(word: str) -> None:
+    made = attempt()
+
+    assert getattr(made, word) not in repr(made)
+    assert repr(AuthorizationResponse("s-1", "c-1", "i", "e")) == (
+        "AuthorizationResponse(iss='i', error='e')"
+    )
+
+
+def test_ways_of_asking_for_a_refresh_token_are_called_what_the_setting_calls_them() -> None:
+    assert [each.value for each in OfflineAccess] == ["auto", "always", "consent", "never"]
+
+
+def test_an_authorization_request_is_this_one() -> None:
+    made = attempt()
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(made.code_verifier.encode()).digest())
+
+    for endpoint, separator in (("https://idp/a", "?"), ("https://idp/a?b=c", "&")):
+        url = authorization_url(
+            endpoint, made, client_id="argo", scope="openid x", extra=[("p", "q")]
+        )
+
+        assert url == endpoint + separator + urlencode(
+            {
+                "response_type": "code",
+                "client_id": "argo",
+                "redirect_uri": CALLBACK,
+                "scope": "openid x",
+                "state": made.state,
+                "nonce": made.nonce,
+                "code_challenge": challenge.rstrip(b"=").decode(),
+                "code_challenge_method": "S256",
+                "p": "q",
+            }
+        )
+
+
+def test_a_host_chooses_among_the_addresses_of_the_site() -> None:
+    sites = Sites("https://a.example", ("https://b.example:8443/x", "https://c.example"))
+
+    assert sites.at("B.example:8443") == "https://b.example:8443/x"
+    assert sites.at("b.example") == "https://a.example"
+    assert sites.beginning_at("c.example") == [
+        "https://c.example",
+        "https://a.example",
+        "https://b.example:8443/x",
+    ]
+    assert Sites("https://a.example").beginning_at("x") == ["https://a.example"]
+
+
+def test_an_address_that_is_long_is_2048_characters() -> None:
+    assert MAX_RETURN_URL_LENGTH == 2048
 
 
 # --- the way back

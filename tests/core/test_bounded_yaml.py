@@ -1,8 +1,9 @@
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.bounded_yaml import MAX_NODES, MAX_TEXT, YamlBroken, read_yaml
+from sidecar.core.bounded_yaml import YamlBroken, read_yaml, read_yaml_nodes
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 10)}]\n" for n in range(9)
@@ -47,8 +48,9 @@ def test_a_value_that_holds_itself_is_refused() -> None:
     [
         ("[" * 100 + "]" * 100, "nested deeper"),
         ("[" * 100_000, "is no YAML|nested"),
-        ("- x\n" * (MAX_NODES + 1), "more than"),
-        ("x" * (MAX_TEXT + 1), "longer than 256 KiB"),
+        ("- x\n" * 10_000, "has more than 10000 values, aliases counted"),
+        ("[" * 66 + "]" * 66, "is nested deeper than 64 levels"),
+        ("x" * (256 * 1024 + 1), "is longer than 256 KiB"),
         ("a: b: c", r"\(line 1\)"),
         ("ok: 1\nclientSecret: hunter2: hunter2", r"\(line 2\)"),
         ("a: 1\n---\nb: 2", "is no YAML"),
@@ -72,3 +74,36 @@ def test_no_text_gives_another_error(text: str) -> None:
         read_yaml(text)
     except YamlBroken:
         return
+
+
+def test_as_much_as_is_taken_is_read() -> None:
+    assert len(read_yaml("- x\n" * 9_999)) == 9_999
+    assert read_yaml("x" * (256 * 1024)) == "x" * (256 * 1024)
+    assert read_yaml("[" * 65 + "]" * 65) != []
+
+
+def test_a_documents_nodes_know_their_places() -> None:
+    node = read_yaml_nodes("a: 1\nb: [x]\n")
+
+    assert isinstance(node, yaml.MappingNode)
+    assert [(key.value, key.start_mark.line) for key, _ in node.value] == [("a", 0), ("b", 1)]
+    assert read_yaml_nodes("") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("ok: 1\na: b: c", 1), ("a: 1\n---\nb: 2", 1), ("a: 1\n? [a]\n: b", 1)]
+)
+def test_who_is_told_that_it_is_broken_is_told_where(text: str, line: int) -> None:
+    with pytest.raises(YamlBroken) as raised:
+        read_yaml(text)
+
+    assert raised.value.mark is not None
+    assert raised.value.mark.line == line
+    assert str(raised.value) == f"is no YAML (line {line + 1})"
+
+
+def test_where_there_is_no_place_none_is_said() -> None:
+    with pytest.raises(YamlBroken, match=r"^is no YAML$") as raised:
+        read_yaml("a: !!int x")
+
+    assert raised.value.mark is None

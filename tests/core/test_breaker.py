@@ -1,3 +1,5 @@
+import pytest
+
 from sidecar.core.breaker import CLOSED, MOST_SECONDS, OPENS_AT_GRANTS, Breaker
 
 NOW = 1_800_000_000.0
@@ -76,3 +78,37 @@ def test_what_the_provider_asks_for_is_waited_for() -> None:
         breaker = breaker.failed(grant, NOW, at_least=120, share=0.5)
 
     assert breaker.retry_at(NOW) == NOW + 120
+
+
+def test_at_first_nothing_is_known_against_the_provider() -> None:
+    assert (CLOSED.failed_grants, CLOSED.opened, CLOSED.next_probe_at) == (frozenset(), 0, 0.0)
+    assert CLOSED.probing is False
+
+
+def test_the_fifth_grant_opens_it_and_no_other_is_remembered() -> None:
+    assert failing(CLOSED, *many(4)).opened == 0
+    away = failing(CLOSED, *many(5))
+    assert away.opened == 1
+
+    probing = away.ask(away.retry_at(NOW))
+
+    assert probing
+    assert failing(probing, "another").failed_grants == frozenset(many(5))
+
+
+@pytest.mark.parametrize(
+    ("opened", "longest"),
+    [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16), (5, 30), (6, 30), (100_000, 30)],
+)
+def test_the_longest_wait_doubles_up_to_half_a_minute(opened: int, longest: float) -> None:
+    probing = Breaker(frozenset(many(4)), opened, NOW, probing=opened > 0)
+
+    assert failing(probing, "last", share=1.0).next_probe_at == NOW + longest
+    assert failing(probing, "last", share=0.0).next_probe_at == NOW + 1
+
+
+def test_who_comes_while_another_asks_waits_a_second_and_others_until_the_next_try() -> None:
+    assert Breaker(opened=1, next_probe_at=0.5).retry_at(0.0) == 0.5
+    assert Breaker(opened=1, next_probe_at=0.5, probing=True).retry_at(7.0) == 8.0
+    assert Breaker(opened=1, probing=True).unanswered() == Breaker(opened=1, probing=False)
+    assert Breaker(opened=1, probing=True).unanswered().probing is False

@@ -25,6 +25,8 @@ INGRESS = "10.1.2.3"
         (INGRESS, ["192.0.2.7:51234"], "192.0.2.7"),
         (INGRESS, ["[2001:db8:1:2:3::4]:51234"], "2001:db8:1:2::/64"),
         (INGRESS, ["2001:db8:1:2:ffff::4"], "2001:db8:1:2::/64"),
+        (INGRESS, ["[2001:DB8:A:F:ffff::4]"], "2001:db8:a:f::/64"),
+        (INGRESS, ["192.0.2.7" + ", 10.9.9.9" * 49], "192.0.2.7"),
     ],
 )
 def test_it_is_the_nearest_that_is_not_trusted(
@@ -40,6 +42,7 @@ def test_it_is_the_nearest_that_is_not_trusted(
         ("", ["203.0.113.9"]),
         (INGRESS, []),
         (INGRESS, [""]),
+        (INGRESS, ["192.0.2.7" + ", 10.9.9.9" * 50]),
         (INGRESS, ["10.9.9.9"]),
         (INGRESS, ["203.0.113.9, unknown"]),
         (INGRESS, ["203.0.113.9, "]),

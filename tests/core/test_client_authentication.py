@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import jwt
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
@@ -23,12 +23,14 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from sidecar.core.client_assertion import (
-    ASSERTION_SECONDS,
+    ALGORITHMS,
     AssertionKey,
     algorithm,
     read_assertion_key,
 )
 from sidecar.core.client_authentication import (
+    METHODS,
+    WITH_SECRET,
     ClientAuth,
     Credentials,
     Verifier,
@@ -160,7 +162,7 @@ def test_an_assertion_is_signed_short_and_for_this_provider(
         "sub": "argo-cd",
         "aud": OP.issuer,
         "iat": int(NOW),
-        "exp": int(NOW) + ASSERTION_SECONDS,
+        "exp": int(NOW) + 60,
         "jti": "once",
     }
     assert jwt.get_unverified_header(assertion) == {"alg": alg, "kid": "first", "typ": "JWT"}
@@ -268,9 +270,13 @@ def test_keys_are_read_as_they_are_usually_written(text: str) -> None:
     assert isinstance(read_assertion_key(text.strip()), AssertionKey)
 
 
+_MEND = "Give a private key for signing as PEM, not encrypted, or as a JWK: RSA, or EC with P-256"
 UNUSABLE: dict[str, Callable[[], str]] = {
     "no key": lambda: "hunter2",
     "no JSON": lambda: "{hunter2",
+    "no object": lambda: "{}",
+    "nearly": lambda: pem(rsa.generate_private_key(public_exponent=65537, key_size=2047)),
+    "signs otherwise": lambda: pem(ed25519.Ed25519PrivateKey.generate()),
     "public": lambda: (
         RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     ),
@@ -287,13 +293,30 @@ UNUSABLE: dict[str, Callable[[], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", UNUSABLE)
-def test_what_cannot_sign_is_said_without_showing_it(case: str) -> None:
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("no key", f"has no private key that can be read. {_MEND}"),
+        ("no JSON", f"is not JSON. {_MEND}"),
+        ("no object", f"has no private key that can be read. {_MEND}"),
+        ("public", f"has no private key that can be read. {_MEND}"),
+        ("public JWK", f"has no private key that can sign. {_MEND}"),
+        ("encrypted", f"has no private key that can be read. {_MEND}"),
+        ("short", f"has an RSA key of less than 2048 bits. {_MEND}"),
+        ("nearly", f"has an RSA key of less than 2048 bits. {_MEND}"),
+        ("curve", f"has an EC key with another curve than P-256. {_MEND}"),
+        ("symmetric", f"has no private key that can sign. {_MEND}"),
+        ("signs otherwise", f"has no private key that can sign. {_MEND}"),
+        ("certificate", "has a certificate that cannot be read. Correct it"),
+    ],
+)
+def test_what_cannot_sign_is_said_without_showing_it(case: str, said: str) -> None:
     text = UNUSABLE[case]()
 
     with pytest.raises(ValueError, match=r"^(has|is) ") as refused:
         read_assertion_key(text)
 
+    assert str(refused.value) == said
     assert text[40:60] not in str(refused.value) or not text[40:60]
     assert "hunter2" not in str(refused.value)
 
@@ -316,3 +339,95 @@ def test_credentials_print_nothing_that_is_secret() -> None:
     assert "pods" not in printed
     assert "PRIVATE" not in printed
     assert "RSAKey" not in printed
+
+
+def test_a_form_and_how_its_answer_is_to_be_written_are_said() -> None:
+    headers, _ = shown(Credentials(ClientAuth.BASIC, "s"))
+
+    assert headers == {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Accept": "application/json",
+        "Authorization": "Basic YXJnby1jZDpz",
+    }
+    assert shown(Credentials(ClientAuth.WORKLOAD_IDENTITY, assertion="a.b.c"))[1] == {
+        "grant_type": "refresh_token",
+        "client_id": "argo-cd",
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": "a.b.c",
+    }
+
+
+def test_an_algorithm_that_does_not_fit_is_shown_in_short() -> None:
+    with pytest.raises(ValueError, match="cannot sign") as of_rsa:
+        read_assertion_key(pem(RSA), alg="x" * 30)
+    with pytest.raises(ValueError, match="cannot sign") as of_ec:
+        read_assertion_key(pem(EC), alg="RS256")
+
+    assert str(of_rsa.value) == (
+        f"has a key that cannot sign by {'x' * 20!r}, but by RS256 or PS256. Correct it"
+    )
+    assert str(of_ec.value) == "has a key that cannot sign by 'RS256', but by ES256. Correct it"
+
+
+def test_what_is_not_said_of_credentials_and_keys_is_nothing() -> None:
+    nothing = Credentials()
+    key = read_assertion_key(pem(EC))
+
+    assert nothing == Credentials(ClientAuth.AUTO, "", None, "", "")
+    assert replace(OP, endpoint="") == Verifier(
+        OP.issuer, OP.token_endpoint, OP.methods, OP.algorithms, OP.profile
+    )
+    assert (key.alg, key.kid, key.x5t_s256) == ("", "", "")
+    assert AssertionKey(key.key) == key
+    assert algorithm(key, ()) == "ES256"
+
+
+def test_without_an_endpoint_of_its_own_an_assertion_is_for_the_token_endpoint() -> None:
+    credentials = Credentials(ClientAuth.PRIVATE_KEY_JWT, key=read_assertion_key(pem(EC)))
+    profile = replace(GENERIC, assertion_audience=AssertionAudience.ENDPOINT)
+
+    audience = assertion_of(credentials, replace(OP, profile=profile, endpoint=""))["aud"]
+
+    assert audience == OP.token_endpoint
+
+
+def test_a_provider_that_takes_both_ways_of_rsa_gets_the_usual_one() -> None:
+    key = read_assertion_key(pem(RSA))
+
+    assert algorithm(key, ("PS256", "RS256")) == "RS256"
+    assert algorithm(key, ("ES256",)) == "RS256"
+    assert algorithm(replace(key, x5t_s256="a certificate's"), ("RS256",)) == "PS256"
+
+
+def test_the_ways_are_called_what_settings_and_metadata_call_them() -> None:
+    assert [each.value for each in ClientAuth] == [
+        "auto",
+        "basic",
+        "basic-raw",
+        "post",
+        "private-key-jwt",
+        "workload-identity",
+        "none",
+    ]
+    assert METHODS == {
+        ClientAuth.BASIC: "client_secret_basic",
+        ClientAuth.BASIC_RAW: "client_secret_basic",
+        ClientAuth.POST: "client_secret_post",
+        ClientAuth.PRIVATE_KEY_JWT: "private_key_jwt",
+        ClientAuth.WORKLOAD_IDENTITY: "private_key_jwt",
+        ClientAuth.NONE: "none",
+    }
+    assert set(WITH_SECRET) == {ClientAuth.BASIC, ClientAuth.BASIC_RAW, ClientAuth.POST}
+    assert set(ALGORITHMS) == {"RS256", "PS256", "ES256"}
+
+
+def test_what_the_provider_lists_decides_where_nothing_is_chosen() -> None:
+    headers, _ = shown(Credentials(secret="s"))
+    key = read_assertion_key(pem(RSA))
+
+    _, form = shown(
+        Credentials(ClientAuth.PRIVATE_KEY_JWT, key=key), replace(OP, algorithms=("PS256",))
+    )
+
+    assert in_header(headers) == "argo-cd:s"
+    assert jwt.get_unverified_header(form["client_assertion"])["alg"] == "PS256"

@@ -124,9 +124,11 @@ def test_a_good_token_gives_the_claims_that_are_acted_on() -> None:
     ("algorithm", "key", "to_jwk"),
     [
         ("RS256", rsa_key, RSAAlgorithm.to_jwk),
+        ("RS384", rsa_key, RSAAlgorithm.to_jwk),
         ("RS512", rsa_key, RSAAlgorithm.to_jwk),
         ("PS256", rsa_key, RSAAlgorithm.to_jwk),
         ("PS384", rsa_key, RSAAlgorithm.to_jwk),
+        ("PS512", rsa_key, RSAAlgorithm.to_jwk),
         ("ES256", ec_key, ECAlgorithm.to_jwk),
         ("ES384", lambda: ec_key("P-384"), ECAlgorithm.to_jwk),
         ("ES512", lambda: ec_key("P-521"), ECAlgorithm.to_jwk),
@@ -180,11 +182,23 @@ def test_the_access_tokens_hash_may_be_absent_or_right(at_hash: str | None) -> N
     assert accepted(token(at_hash=at_hash)).subject == "alice"
 
 
-def test_the_hash_goes_by_the_tokens_own_algorithm() -> None:
-    claims = changed(at_hash=half_hash("access-1", "sha512"))
-    id_token = jwt.encode(claims, rsa_key(), algorithm="RS512")
+@pytest.mark.parametrize(
+    ("algorithm", "key", "digest"),
+    [
+        ("RS512", rsa_key, "sha512"),
+        ("PS384", rsa_key, "sha384"),
+        ("ES256", ec_key, "sha256"),
+        ("EdDSA", ed_key, "sha512"),
+    ],
+)
+def test_the_hash_goes_by_the_tokens_own_algorithm(
+    algorithm: str, key: Callable[[], Any], digest: str
+) -> None:
+    claims = changed(at_hash=half_hash("access-1", digest))
+    id_token = jwt.encode(claims, key(), algorithm=algorithm)
 
-    assert accepted(id_token, keys=[signing_key(alg=None)]).subject == "alice"
+    keys = [SigningKey(None, None, key().public_key())]
+    assert accepted(id_token, keys=keys).subject == "alice"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +207,12 @@ def test_the_hash_goes_by_the_tokens_own_algorithm() -> None:
         {"exp": NOW - 299},
         {"iat": NOW + 300},
         {"nbf": NOW + 300},
+        {"nbf": 0},
+        {"nbf": -1.5},
         {"iat": 1000.5, "exp": 2000.5},
+        {"iat": 1},
+        {"iat": 0.5},
+        {"exp": 10**11 - 1},
     ],
 )
 def test_a_clock_that_is_five_minutes_off_refuses_no_login(changes: dict[str, Any]) -> None:
@@ -448,6 +467,8 @@ def test_a_payload_that_is_no_object_is_refused_and_no_crash(payload: bytes) -> 
         ({"iat": NOW + 301}, "iat"),
         ({"nbf": NOW + 301}, "nbf"),
         ({"nbf": "1000"}, "nbf"),
+        ({"nbf": True}, "nbf"),
+        ({"nbf": float("nan")}, "nbf"),
         ({"nonce": None}, "nonce"),
         ({"nonce": ""}, "nonce"),
         ({"nonce": "nonce-2"}, "nonce"),
@@ -455,7 +476,7 @@ def test_a_payload_that_is_no_object_is_refused_and_no_crash(payload: bytes) -> 
         ({"at_hash": half_hash("access-2")}, "at_hash"),
         ({"at_hash": "x"}, "at_hash"),
         ({"at_hash": 5}, "at_hash"),
-        ({"at_hash": ["x"]}, "claims"),
+        ({"at_hash": ["x"]}, "at_hash"),
     ],
 )
 def test_a_login_is_refused_by_the_check_that_fails(changes: dict[str, Any], check: str) -> None:
@@ -515,6 +536,12 @@ def test_another_users_token_is_told_apart_whatever_else_is_wrong_with_it(
 
     assert invalid.check == "sub"
     assert invalid.other_subject
+
+
+def test_an_access_token_that_is_no_text_has_no_hash_and_crashes_nothing() -> None:
+    expected = replace(LOGIN, access_token="\ud800")
+
+    assert refused(token(at_hash=half_hash("access-1")), expected).check == "at_hash"
 
 
 def test_a_grant_from_before_nonces_expects_none() -> None:
@@ -611,6 +638,15 @@ def test_no_key_is_looked_up_for_an_algorithm_that_is_not_allowed(alg: str) -> N
 
 def test_a_key_never_prints_its_numbers() -> None:
     assert "RSA" not in repr(signing_key(kid="1", alg=None))
+
+
+def test_what_is_not_said_of_a_token_is_not_expected_of_it() -> None:
+    expected = Expected(ISSUER, "argocd")
+
+    assert (expected.access_token, expected.nonce, expected.subject) == ("", "", "")
+    assert (expected.aliases, expected.user_tag) == ((), "")
+    assert IdTokenClaims(ISSUER, "alice", 1.0, 2.0, "").nonce == ""
+    assert accepted(token(nonce=None, at_hash="x"), expected).nonce == ""
 
 
 def test_claims_that_nobody_acts_on_refuse_no_login() -> None:

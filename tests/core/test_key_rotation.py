@@ -64,6 +64,7 @@ def test_where_no_replica_reports_nothing_is_advised() -> None:
 
     assert advice.step is Step.NO_REPORTS
     assert not advice.is_done
+    assert (advice.key_id, advice.replicas, advice.count, advice.until) == ("", (), 0, 0.0)
 
 
 def test_a_new_key_waits_for_every_replica_that_lacks_it() -> None:
@@ -127,6 +128,28 @@ def test_an_old_key_stays_while_a_cookie_lives_that_it_signed_or_may_have(signer
     advice = step((NEW, OLD), replicas((NEW, OLD)), found)
 
     assert advice == Advice(Step.WAIT_COOKIES, "old", count=1, until=NOW + 60)
+
+
+def test_an_old_key_stays_until_the_last_of_all_cookies_ends_that_it_may_have_signed() -> None:
+    found = tally({"new": 3})
+    for ends_at in (0.25, 0.75, 0.5):
+        found.note_signed("old", ends_at)
+    assert found.signed_until == {"old": 0.75}
+    advice = step((NEW, OLD), replicas((NEW, OLD)), found)
+    assert advice == Advice(Step.WAIT_COOKIES, "old", count=3, until=0.75)
+
+    found.note_signed("", 0.875)
+
+    advice = step((NEW, OLD), replicas((NEW, OLD)), found)
+    assert advice == Advice(Step.WAIT_COOKIES, "old", count=4, until=0.875)
+
+
+def test_an_old_key_may_go_at_the_instant_at_which_the_last_login_with_it_has_ended() -> None:
+    used = {"old": NOW - 660, "new": NOW}
+
+    advice = step((NEW, OLD), replicas((NEW, OLD)), tally({"new": 3}), used)
+
+    assert advice == Advice(Step.TAKE_OUT, "old")
 
 
 def test_an_old_key_stays_while_a_login_that_began_with_it_may_come_back() -> None:
@@ -249,6 +272,16 @@ def test_two_keys_of_one_id_are_told_apart() -> None:
 )
 def test_who_reports_what_makes_no_sense_has_not_reported(report: str) -> None:
     assert read_reports({"pod/1": (NOW, report)}) == []
+
+
+def test_a_report_is_read_up_to_sixty_four_keys_and_sixteen_kibibytes() -> None:
+    most = json.dumps([["a" * 32, "b"]] * 64)
+    long = '[["a","b"]' + " " * (16 * 1024 - 11) + "]"
+
+    assert len(long) == 16 * 1024
+    assert len(read_reports({"1": (NOW, most)})[0].keys) == 64
+    assert len(read_reports({"1": (NOW, long)})[0].keys) == 1
+    assert read_reports({"1": (NOW, long.replace(" ", "  ", 1))}) == []
 
 
 def test_a_replicas_name_does_nothing_to_a_terminal() -> None:

@@ -8,11 +8,14 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from sidecar.core.id_token import CLOCK_LEEWAY_SECONDS, SigningKey
-from sidecar.core.logout_token import EVENT, OLDEST_SECONDS, REMEMBERED_SECONDS, verify
+from sidecar.core.id_token import SigningKey
+from sidecar.core.logout_token import MAX_LENGTH, REMEMBERED_SECONDS, verify
 from sidecar.errors import TokenInvalid
 
 ISSUER, CLIENT, NOW = "https://idp.example.org", "argo-cd", 1_800_000_000.0
+EVENT = "http://schemas.openid.net/event/backchannel-logout"
+LEEWAY = 300  # of clocks, in seconds
+OLDEST = 600
 CLAIMS: dict[str, Any] = {
     "iss": ISSUER,
     "aud": CLIENT,
@@ -49,6 +52,29 @@ def test_a_logout_token_names_subject_and_session(signing_key: rsa.RSAPrivateKey
     token = verify(signed(signing_key), keys(signing_key), issuer=ISSUER, client_id=CLIENT, now=NOW)
 
     assert (token.subject, token.provider_sid) == ("ada", "a-session")
+    assert token.issuer == ISSUER
+    # An earlier release, which runs beside this one, has noted it by the same name.
+    assert token.hash == ("65f43fe500164faa8eb4547a8da3d3acf287f6c63be92707fcf7a4665aa70c20")
+
+
+def test_what_a_logout_token_leaves_out_is_empty(signing_key: rsa.RSAPrivateKey) -> None:
+    absent: list[tuple[dict[str, Any], tuple[str, str]]] = [
+        ({"sid": MISSING}, ("ada", "")),
+        ({"sub": MISSING}, ("", "a-session")),
+    ]
+    for changes, rest in absent:
+        token = verify(
+            signed(signing_key, **changes),
+            keys(signing_key),
+            issuer=ISSUER,
+            client_id=CLIENT,
+            now=NOW,
+        )
+        assert (token.subject, token.provider_sid) == rest
+
+
+def test_a_logout_token_is_sixteen_kibibytes_long_at_most() -> None:
+    assert MAX_LENGTH == 16_384
 
 
 @pytest.mark.parametrize(
@@ -58,7 +84,12 @@ def test_a_logout_token_names_subject_and_session(signing_key: rsa.RSAPrivateKey
         pytest.param({"sub": MISSING}, id="sid-only"),
         pytest.param({"aud": ["another", CLIENT]}, id="one-of-several-audiences"),
         pytest.param({"trace_id": 1}, id="claims-of-its-own"),
-        pytest.param({"nbf": int(NOW) + 60}, id="nbf-within-the-leeway"),
+        pytest.param({"nbf": int(NOW) + LEEWAY}, id="nbf-within-the-leeway"),
+        pytest.param({"exp": int(NOW) - LEEWAY + 1}, id="exp-within-the-leeway"),
+        pytest.param({"iat": int(NOW) + LEEWAY}, id="iat-within-the-leeway"),
+        pytest.param({"iat": int(NOW) - OLDEST - LEEWAY + 1}, id="as-old-as-any"),
+        pytest.param({"sub": "x" * 255, "sid": "y" * 255, "jti": "z" * 255}, id="long-texts"),
+        pytest.param({"sub": "x", "sid": "y", "jti": "z"}, id="short-texts"),
         pytest.param({"events": {EVENT: {}, "urn:another": {}}}, id="another-event-beside"),
     ],
 )
@@ -86,12 +117,13 @@ def test_a_logout_token_may_call_itself_that_or_a_jwt_or_nothing(
         ({"iat": MISSING}, "iat"),
         ({"iat": True}, "iat"),
         ({"iat": "1800000000"}, "iat"),
-        ({"iat": int(NOW + CLOCK_LEEWAY_SECONDS) + 1}, "iat"),
-        ({"iat": int(NOW - OLDEST_SECONDS - CLOCK_LEEWAY_SECONDS)}, "iat"),
+        ({"iat": int(NOW) + LEEWAY + 1}, "iat"),
+        ({"iat": int(NOW) - OLDEST - LEEWAY}, "iat"),
         ({"exp": MISSING}, "exp"),
         ({"exp": 1e300}, "exp"),
-        ({"exp": int(NOW - CLOCK_LEEWAY_SECONDS)}, "exp"),
-        ({"nbf": int(NOW + CLOCK_LEEWAY_SECONDS) + 1}, "nbf"),
+        ({"exp": int(NOW) - LEEWAY}, "exp"),
+        ({"nbf": int(NOW) + LEEWAY + 1}, "nbf"),
+        ({"nbf": "1800000000"}, "nbf"),
         ({"events": MISSING}, "events"),
         ({"events": {}}, "events"),
         ({"events": [EVENT]}, "events"),
@@ -109,6 +141,7 @@ def test_a_logout_token_may_call_itself_that_or_a_jwt_or_nothing(
         ({"jti": MISSING}, "jti"),
         ({"jti": 1}, "jti"),
         ({"jti": "x" * 256}, "jti"),
+        ({"jti": ""}, "jti"),
     ],
 )
 def test_a_token_that_fails_a_check_logs_nobody_out(
@@ -145,6 +178,20 @@ def test_the_provider_may_call_itself_by_an_alias_that_is_set(
     assert failed(token, signing_key) == "iss"
 
 
+def test_the_provider_may_name_the_tenant_that_the_token_is_of(
+    signing_key: rsa.RSAPrivateKey,
+) -> None:
+    tenant = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+    alias = "https://login.example.org/{tenantid}"
+    token = signed(signing_key, iss=alias.format(tenantid=tenant), tid=tenant)
+
+    found = verify(
+        token, keys(signing_key), issuer=ISSUER, client_id=CLIENT, now=NOW, aliases=(alias,)
+    )
+
+    assert found.issuer == f"https://login.example.org/{tenant}"
+
+
 def test_only_the_providers_keys_count(signing_key: rsa.RSAPrivateKey) -> None:
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
@@ -174,7 +221,7 @@ def test_each_jti_has_a_name_of_its_own_for_as_long_as_its_token_is_taken(
 
     assert name() == name(sub="bob")
     assert name() != name(jti="two")
-    first_at, last_at = NOW - CLOCK_LEEWAY_SECONDS, NOW - CLOCK_LEEWAY_SECONDS + REMEMBERED_SECONDS
+    first_at, last_at = NOW - LEEWAY, NOW - LEEWAY + REMEMBERED_SECONDS
     token = signed(signing_key, exp=10**10)
     assert failed(token, signing_key, first_at - 1) == failed(token, signing_key, last_at) == "iat"
     assert failed(token, signing_key, first_at) == failed(token, signing_key, last_at - 1) == ""

@@ -18,6 +18,7 @@ DEVTRON = upstream_profile(UpstreamKind.DEVTRON)
     [
         (("Authorization", "Bearer a.b.c"), "a.b.c"),
         (("authorization", "bearer   a.b.c "), "a.b.c"),
+        (("Authorization", "Bearer XaX"), "XaX"),
         (("token", "a.b.c"), "a.b.c"),
         (("Grpc-Metadata-Token", "a.b.c"), "a.b.c"),
         (("grpc-metadata-authorization", "Bearer a.b.c"), "a.b.c"),
@@ -48,6 +49,20 @@ def test_in_front_of_devtron_its_own_field_counts_and_gets_the_credential() -> N
     assert with_credential(fields, "new", DEVTRON) == [("Accept", "*/*"), ("api-token", "new")]
 
 
+def test_nothing_goes_up_beside_the_credential_that_may_be_one() -> None:
+    credentials = [
+        ("AUTHORIZATION", "Bearer x"), ("Cookie", "argocd.token=x"), ("Token", "x"),
+        ("Grpc-Metadata-Token", "x"), ("grpc-metadata-anything", "x"),
+    ]  # fmt: skip
+    other = ("Api-Token", "x")
+
+    assert with_credential([*credentials, other], "new", ARGOCD) == [
+        other,
+        ("Authorization", "Bearer new"),
+    ]
+    assert with_credential([*credentials, other], "new", DEVTRON) == [("api-token", "new")]
+
+
 def test_what_passes_between_fields_stays_between_them() -> None:
     fields = [("Host", "x"), ("", ""), ("Authorization", "Bearer a"), ("", ""), ("Accept", "y")]
 
@@ -62,6 +77,22 @@ def test_what_passes_between_fields_stays_between_them() -> None:
 )
 def test_what_is_dropped_for_machines_is_read(name: str) -> None:
     assert is_read_for_machines(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Argocd-User-Groups", "Argocd-User-Id", "Argocd-Username", "Remote-Email", "Remote-Group",
+     "Remote-Groups", "Remote-Name", "Remote-User", "X-Forwarded-Access-Token",
+     "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username",
+     "X-Forwarded-User", "Impersonate-User", "Impersonate-Extra-Scopes", "X-Remote-User",
+     "X-Remote-Extra-Any", "X-Auth-Request-Email", "X-Auth-Request-User"],
+)  # fmt: skip
+def test_nobody_outside_says_who_they_are_however_it_is_spelled(name: str) -> None:
+    host = ("Host", "x")
+
+    assert is_read_for_machines(name.lower())
+    for spelled in (name, name.upper(), name.lower(), name.replace("-", "_")):
+        assert without_identity([host, (spelled, "admin"), host]) == [host, host]
 
 
 @pytest.mark.parametrize("name", ["x-forwarded-for", "user-agent", "remote", "x-forwarded-host"])

@@ -2,10 +2,12 @@ import pytest
 
 from sidecar.core.expressions import Expression, condition
 from sidecar.core.machine_rules import (
+    Annotated,
     Choice,
     Failure,
     MachineRules,
     Refusal,
+    RequiredClaim,
     Rule,
     ServiceAccount,
     TokenFile,
@@ -88,6 +90,32 @@ def test_a_refusal_names_the_rules_that_were_tried() -> None:
     assert choose(rules, "ci", CLAIMS) == Refusal(("b", "a"))
 
 
+def test_what_an_operator_does_not_say_of_machines_asks_for_nothing_and_gives_nothing() -> None:
+    plain = issuer("https://a.example")
+    everybodys = Rule("r", condition("true"), TokenFile("/run/r"))
+    rules = MachineRules((plain,))
+
+    assert (plain.max_age_seconds, plain.required_claims) == (None, ())
+    assert (plain.internal_url, plain.discovery_url, plain.jwks_uri) == (None, None, None)
+    assert (plain.ca_file, plain.tls_server_name) == (None, None)
+    assert (everybodys.precedence, everybodys.issuers) == (0, ())
+    assert RequiredClaim("ref").values == ()
+    assert (Annotated().namespace, Annotated().delegated_namespaces) == ("", ())
+    assert (rules.rules, rules.annotated, str(rules)) == ((), None, "")
+    assert str(MachineRules((plain,), path="/etc/machines.yaml")) == "/etc/machines.yaml"
+
+
+def test_a_refusal_or_choice_without_failures_says_so() -> None:
+    refused = choose([], "ci", CLAIMS)
+    chosen = choose([rule("all", "true")], "ci", CLAIMS)
+
+    assert isinstance(refused, Refusal)
+    assert (refused.tried, refused.failures) == ((), ())
+    assert chosen.failures == ()
+    assert (Refusal().tried, Refusal().failures) == ((), ())
+    assert Choice("all", TokenFile("/run/all")).failures == ()
+
+
 def test_no_rules_let_nobody_in() -> None:
     assert choose([], "ci", CLAIMS) == Refusal()
 
@@ -105,6 +133,7 @@ def test_an_issuer_is_found_to_the_letter_and_nearly() -> None:
     assert rules.issuer_of("https://a.example/") is None
     assert rules.nearly("https://a.example/") is rules.issuers[0]
     assert rules.nearly("https://b.example") is rules.issuers[1]
+    assert rules.nearly("https://a.exampleX") is None
     assert rules.nearly("https://c.example") is rules.nearly(["https://a.example"]) is None
 
 

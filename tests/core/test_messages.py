@@ -1,11 +1,13 @@
 import contextlib
+from dataclasses import replace
 
 import httptools
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.core.answer_heads import read_answer_head
+from sidecar.core import messages
+from sidecar.core.answer_heads import AnswerHead, read_answer_head
 from sidecar.core.framing import Chunked, Length, NoBody, UntilClose
 from sidecar.core.heads import end_to_end, head_bytes, head_pieces
 from sidecar.core.messages import MAX_FIELDS, RequestHead, RequestReader, check_beginning
@@ -90,6 +92,132 @@ def test_any_bytes_are_an_answer_or_none_whether_its_fields_are_wanted_or_not(
         return head.length, head.chunked, head.keeps_alive
 
     assert framing(False) == framing(True)
+
+
+_CHANGING = st.sampled_from(
+    [
+        b"A",
+        b"X-Request-ID",
+        b"A_b",
+        b"Cookie",
+        b"Connection",
+        b"Content-Length",
+        b"Host",
+        b"Api-Token",
+    ]
+)
+_CHANGED = st.sampled_from(
+    [b" 1", b" 2", b" 34", b"", b"5", b" 6 \t", b" \xff:", b" a\r\nB: c", b" a\nB: c", b" a\r",
+     b" \x00", b" close", b" a", b"b", b" c\r\n d", b" e\r\n"]
+)  # fmt: skip
+_AROUND = st.lists(
+    st.sampled_from([b"A: b", b"Accept: c", b"C: d", b"Cookie: e", b"A:"]), max_size=3
+)
+
+
+@properties
+@given(_AROUND, _CHANGING, st.lists(_CHANGED, min_size=3, max_size=6), _AROUND)
+@example([b"C: d"], b"X-Request-ID", [b" 1", b" 2", b" 34", b" 6 \t", b" a\r\nB: c"], [b"C: d"])
+@example([b"C: d"], b"X-Request-ID", [b" 1", b" 2", b" \x00"], [b"Cookie: e"])
+@example([], b"A", [b" 1", b" 2", b"5", b" a\nB: c"], [])
+@example([b"Connection: a"], b"A", [b" 1", b" 2", b" 34"], [])
+def test_of_a_value_that_changes_a_reader_says_what_it_says_of_its_first(
+    before: list[bytes], name: bytes, values: list[bytes], behind: list[bytes]
+) -> None:
+    reader = RequestReader()
+
+    def read(reader: RequestReader, value: bytes) -> object:
+        lines = (b"GET / HTTP/1.1", *before, H[:-2], name + b":" + value, *behind, b"", b"")
+        try:
+            head = reader.read(b"\r\n".join(lines))
+        except RequestMalformed as error:
+            return error.status
+        return head.block.fields, list(head.passing), head.block.length, head.block.keeps_alive
+
+    for value in values:
+        assert read(reader, value) == read(RequestReader(), value)
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        (b"GET / HTTP/1.1", [b"C: e", b"A: 3", b"A: b"]),
+        (b"GET / HTTP/1.1", [b"C: d", b"A: 3", b"A: c"]),
+        (b"GET / HTTP/1.1", [b"C: d", b"B: 3", b"A: b"]),
+        (b"GET / HTTP/1.1", [b"C: d", b"A: b"]),
+        (b"GET / HTTP/1.0", [b"C: d", b"A: 3", b"A: b"]),
+        (b"POST / HTTP/1.1", [b"C: d", b"A: 3", b"A: b"]),
+    ],
+)
+def test_where_more_changes_than_the_value_that_did_all_is_read(
+    line: bytes, lines: list[bytes]
+) -> None:
+    reader = RequestReader()
+    upgrade = [H[:-2], b"Connection: upgrade", b"Upgrade: websocket"]
+
+    def read(reader: RequestReader, line: bytes, *lines: bytes) -> object:
+        head = reader.read(b"\r\n".join([line, *upgrade, *lines, b"", b""]))
+        return list(head.passing), head.block.websocket, head.block.http_1_0
+
+    for value in (b"1", b"2", b"34"):
+        read(reader, b"GET / HTTP/1.1", b"C: d", b"A: " + value, b"A: b")
+
+    assert read(reader, line, *lines) == read(RequestReader(), line, *lines)
+
+
+def test_where_a_value_alone_changes_nothing_else_is_read_again() -> None:
+    reader = RequestReader()
+    lines = [b"GET / HTTP/1.1", H[:-2], b"A: 1", b"Cookie: e", b"B: 2", b"C: 3", b"", b""]
+    reader.read(b"\r\n".join(lines))
+    first = reader.read(b"\r\n".join([*lines[:5], b"C: 4", *lines[6:]]))
+
+    messages.forget()
+    second = reader.read(b"\r\n".join([*lines[:5], b"C: 567", *lines[6:]]))
+
+    assert second.block is first.block
+    assert list(second.passing) == [b"A: 1\r\n", b"B: 2\r\nC: 567\r\n"]
+
+
+_LINES = [
+    b"A: b", b"Content-Length: 5", b"content-length: 5", b"Content-Length:5", b"Content-Length: 5 ",
+    b"Transfer-Encoding: chunked", b"transfer-encoding: Chunked", b"Transfer-Encoding: gzip",
+    b"Connection: keep-alive", b"CONNECTION: Keep-Alive", b"Connection: close", b"Connection: a",
+    b"Set-Cookie: a=b", b"TE: x", b"Te-x:", b"A : b", b"A", b" b", b": b", b"A: \x00", b"A: \xff\t",
+    b"A: b\r", b"A: b\n", b"Upgrade: h2c", b"Keep-Alive: 5", b"Proxy-X: y",
+]  # fmt: skip
+_STATUS_LINES = [
+    b"HTTP/1.1 200 OK", b"HTTP/1.1 200", b"HTTP/1.1 304 \xff", b"HTTP/1.0 200 OK",
+    b"http/1.1 200 OK", b"HTTP/1x1 200 OK", b"HTTP/1.1 100 Continue", b"HTTP/1.1 2000",
+    b"HTTP/1.1  200 OK",
+]  # fmt: skip
+
+
+@properties
+@given(st.sampled_from(_STATUS_LINES), st.lists(st.sampled_from(_LINES), max_size=4))
+@example(b"HTTP/1.1 200 OK", [b"Content-Length: 5", b"content-length: 5"])
+@example(b"HTTP/1.1 200 OK", [b"Content-Length: 5", b"Transfer-Encoding: chunked"])
+@example(b"HTTP/1.1 200 OK", [b"Transfer-Encoding: chunked", b"Content-Length: 5"])
+def test_an_answer_that_passes_as_it_came_is_one_that_llhttp_takes_and_means_the_same(
+    line: bytes, lines: list[bytes]
+) -> None:
+    raw = b"".join(each + b"\r\n" for each in (line, *lines, b""))
+
+    def read(raw: bytes, *, as_fields: bool) -> AnswerHead | None:
+        try:
+            return read_answer_head(raw, as_fields=as_fields)
+        except AnswerMalformed:
+            return None
+
+    head, by_llhttp = read(raw, as_fields=False), read(raw, as_fields=True)
+
+    if head is None or by_llhttp is None:
+        assert head is by_llhttp
+        return
+    assert replace(head, line=b"", plain=b"", fields=[]) == replace(by_llhttp, line=b"", fields=[])
+    if head.plain:
+        goes_on = read(head.plain, as_fields=True)
+        assert goes_on is not None
+        assert goes_on.fields == [f for f in by_llhttp.fields if f[0].lower() != "connection"]
 
 
 def framing_of(*fields: bytes) -> object:
@@ -307,7 +435,7 @@ def test_an_answer_has_the_body_of_its_fields_status_and_method(
 
 def test_a_plain_answer_passes_as_it_came_but_for_what_is_for_one_hop() -> None:
     hop = b"Connection: keep-alive\r\n"
-    raw = b"HTTP/1.1 200 OK\r\nA: b\r\n" + hop + hop + b"Content-Length: 5\r\n" + hop + b"\r\n"
+    raw = b"HTTP/1.1 200 OK\r\nA: b\r\n" + hop + b"Content-Length: 5\r\n\r\n"
 
     head = read_answer_head(raw)
 
@@ -318,6 +446,7 @@ def test_a_plain_answer_passes_as_it_came_but_for_what_is_for_one_hop() -> None:
 @pytest.mark.parametrize(
     "field",
     [b"Connection: close", b"Connection: keep-alive, x", b"Keep-Alive: 5", b"Set-Cookie: a=b",
+     b"Connection: keep-alive\r\nConnection: keep-alive",
      b"set-cookie: a=b", b"Upgrade: h2c", b"Proxy-Authenticate: x", b"TE: x",
      b"GRPC-Metadata-Renew-Token: x", b"Content-Length:5", b"Connection:keep-alive"],
 )  # fmt: skip
@@ -380,3 +509,31 @@ def test_an_answer_of_http_1_0_has_no_chunks() -> None:
 )
 def test_an_answer_says_whether_its_connection_goes_on(raw: bytes, keeps_alive: bool) -> None:
     assert read_answer_head(raw).keeps_alive is keeps_alive
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "harmless"),
+    [
+        (b"GET / HTTP/1.1\r\n", b"", True),
+        (b"HEAD / HTTP/1.1\r\n", b"", True),
+        (b"POST / HTTP/1.1\r\n", b"", False),
+        (b"GET / HTTP/1.1\r\n", b"Content-Length: 2\r\n", False),
+        (b"GET / HTTP/1.1\r\n", b"Transfer-Encoding: chunked\r\n", False),
+    ],
+)
+def test_only_a_safe_request_without_a_body_may_be_repeated(
+    line: bytes, fields: bytes, harmless: bool
+) -> None:
+    assert RequestReader().read(line + H + fields + b"\r\n").is_harmless_again is harmless
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET / HTTP/1.1\r\n" + H + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.0\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_a_request_whose_body_two_readers_would_end_elsewhere_is_refused(raw: bytes) -> None:
+    with pytest.raises(RequestMalformed):
+        RequestReader().read(raw)

@@ -34,6 +34,8 @@ def query(target: str) -> list[tuple[str, str]]:
         (ASKED.replace("openid+email", "openid%20email"), "openid email offline_access"),
         (ASKED.replace("code", "code%20id_token"), "openid email offline_access"),
         (ASKED.replace("scope", "sc%6fpe"), "openid email offline_access"),
+        (ASKED + "&x=1" * 96, "openid email offline_access"),
+        (ASKED.replace("argo-cd", "argo%2Dcd") + "?&a=b=c", "openid email offline_access"),
     ],
 )
 def test_our_client_asks_for_a_refresh_token(asked: str, scope: str) -> None:
@@ -52,7 +54,10 @@ def test_our_client_asks_for_a_refresh_token(asked: str, scope: str) -> None:
         ASKED.replace("scope", "Scope"),
         ASKED.replace("=code", "=token"),
         ASKED + "&scope=openid",
-        ASKED + "&x=1" * 100,
+        ASKED + "&scope=openid=x",
+        ASKED + "&x=1" * 97,
+        ASKED.replace("response_type", "x"),
+        ASKED.replace("client_id", "x"),
         "",
         "scope=openid",
         "%ff=%ff&scope",
@@ -93,6 +98,14 @@ CODE = b"grant_type=authorization_code&code=x"
         (CODE, basic("argo-cd").replace("Basic", "basic"), True),
         (CODE, basic("argo%2Dcd"), True),
         (CODE + b"&client_id=argo-cd&client_secret=x", "", True),
+        (CODE, basic("argo-cd:more"), True),
+        (CODE, basic("argo-cd").replace("Basic ", "Basic  ") + " ", True),
+        (CODE + b"&a=b" * 98, basic("argo-cd"), False),
+        (CODE + b"".join(b"&a%d=" % n for n in range(98)), basic("argo-cd"), True),
+        (CODE + b"".join(b"&a%d=" % n for n in range(99)), basic("argo-cd"), False),
+        (CODE + b"&client_id=argo-cd", "Basic /w==", True),
+        (CODE + b"&client_id=argo-cd", "Bearer x", True),
+        (CODE + b"&grant_type=", basic("argo-cd"), False),
         (CODE, basic("argo-cd-cli"), False),
         (CODE + b"&client_id=argo-cd-cli", "", False),
         (CODE + b"&client_id=argo-cd", basic("argo-cd-cli"), False),
@@ -122,7 +135,7 @@ def test_a_refresh_token_is_taken_out_however_go_would_find_it(name: str) -> Non
 
     left = without_refresh_token(json.dumps(answer).encode())
 
-    assert json.loads(left) == {"access_token": "a", "expires_in": 300}
+    assert left == b'{"access_token":"a","expires_in":300}'
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'"refresh_token"', b'{"access_token": "a"}'])
@@ -167,5 +180,9 @@ def test_what_a_newer_release_adds_does_no_harm() -> None:
 
 
 def test_an_id_token_is_named_without_being_shown() -> None:
+    assert id_token_hash("x.y.z") == (
+        "f7304f12be673526050bf784fcb0aeac9d6a9f6516b4acbf99a375891644b123"
+    )
     assert id_token_hash("x.y.z") != id_token_hash("x.y.w")
+    assert id_token_hash("\ud800") == id_token_hash("?")
     assert "x.y.z" not in id_token_hash("x.y.z")

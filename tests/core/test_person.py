@@ -31,6 +31,28 @@ def test_a_person_is_who_the_id_token_says() -> None:
 
 
 @pytest.mark.parametrize(
+    ("person", "name"),
+    [
+        (Person("s", "e@example.org", "Name", "user"), "e@example.org"),
+        (Person("s", "", "Name", "user"), "user"),
+        (Person("s", "", "Name"), "Name"),
+        (Person("s", "", "", "user"), "user"),
+        (Person("s"), "s"),
+    ],
+)
+def test_an_operator_knows_a_person_by_the_first_name_that_there_is(
+    person: Person, name: str
+) -> None:
+    assert person.known_as == name
+
+
+def test_a_claim_that_is_no_text_is_no_name() -> None:
+    claims = {"email": ["e@example.org"], "name": 7, "preferred_username": "user"}
+
+    assert person_of(grant_of(token(claims))) == Person("ada-1", "", "", "user")
+
+
+@pytest.mark.parametrize(
     ("claim", "groups"),
     [
         ("dev", ("dev",)),

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from sidecar.core.provider_addresses import (
     BROWSER_ENDPOINTS,
+    NO_ENDPOINTS,
     REQUIRED,
     SERVER_ENDPOINTS,
     ProviderAddresses,
     endpoints_at,
     is_issuer,
     seen_from_here,
+    seen_from_outside,
 )
 from tests.core.examples import properties
 
@@ -108,6 +110,16 @@ def test_a_provider_that_names_inside_what_browsers_need_is_corrected_as_oidc_pr
             id="one host with two schemes",
         ),
         pytest.param(
+            "http://sso.example.org/auth/dex", "https://sso.example.org/dex",
+            "http://sso.example.org/auth/dex/token", "https://sso.example.org/dex/token",
+            id="public below internal, without TLS",
+        ),
+        pytest.param(
+            "https://sso.example.org:80/a", "http://sso.example.org:8080/b",
+            "https://sso.example.org/a/token", "http://sso.example.org:8080/b/token",
+            id="another usual port",
+        ),
+        pytest.param(
             "https://gate.example.org/api/dex", "https://gate.example.org/inside/dex",
             "https://gate.example.org/api/dex/token", "https://gate.example.org/inside/dex/token",
             id="one host with two paths",
@@ -115,6 +127,21 @@ def test_a_provider_that_names_inside_what_browsers_need_is_corrected_as_oidc_pr
         pytest.param(
             PUBLIC, INSIDE, "http://sso.example.org/realms/argo/token", f"{INSIDE}/token",
             id="a scheme that a proxy has hidden",
+        ),
+        pytest.param(
+            "https://sso.example.org/aX", "http://sso:8080/bX",
+            "https://sso.example.org/aX/token", "http://sso:8080/bX/token",
+            id="paths of which only the last letter is the same",
+        ),
+        pytest.param(
+            "https://sso.example.org/a/", "http://sso:8080/b?tenant=1",
+            "https://sso.example.org/a/token?x=2", "http://sso:8080/b/token?x=2",
+            id="an address with a query",
+        ),
+        pytest.param(
+            "https://sso.example.org:8443/dex", "https://dex:5556/dex",
+            "https://sso.example.org:8443/dex", "https://dex:5556/dex",
+            id="nothing behind the path",
         ),
         pytest.param(
             "http://localhost:8080/orchestrator/api/dex", "http://127.0.0.1:5556/orchestrator/api/dex",
@@ -189,6 +216,18 @@ def test_browsers_are_not_sent_to_where_only_the_document_is() -> None:
     assert urls == EVERYWHERE
 
 
+def test_a_document_at_another_path_inside_leads_to_what_the_issuer_has_in_its_place() -> None:
+    addresses = ProviderAddresses(
+        "https://argo.example.org/orchestrator/api/dex",
+        discovery_url="http://dex:5556/dex/.well-known/openid-configuration",
+    )
+
+    urls = endpoints_at(addresses, metadata("http://dex:5556/dex", "http://dex:5556/dex")).urls
+
+    assert urls["authorization_endpoint"] == "https://argo.example.org/orchestrator/api/dex/auth"
+    assert urls["token_endpoint"] == "http://dex:5556/dex/token"
+
+
 def test_metadata_at_another_path_of_the_issuers_host_move_no_endpoint_as_entras() -> None:
     login = "https://login.example.org"
     addresses = ProviderAddresses(
@@ -238,8 +277,10 @@ def test_with_an_internal_url_no_document_leads_the_sidecar_to_a_third_place(
     urls, refused = endpoints_at(SPLIT, metadata(PUBLIC, INSIDE, **{name: f"{third}/x"}))
 
     assert name not in urls
-    assert third in refused[name]
-    assert f"SIDECAR_{name.upper()}" in refused[name]
+    assert refused == {
+        name: f"has its {name} at {third}, which is neither the issuer's address nor "
+        f"SIDECAR_ISSUER_INTERNAL_URL. Set SIDECAR_{name.upper()}"
+    }
 
 
 @pytest.mark.parametrize("name", SERVER_ENDPOINTS)
@@ -250,7 +291,10 @@ def test_no_document_leads_the_sidecar_to_another_host_without_tls(name: str) ->
     urls, refused = endpoints_at(addresses, led_away)
 
     assert name not in urls
-    assert "without TLS" in refused[name]
+    assert refused == {
+        name: f"has its {name} at http://evil.example, without TLS. "
+        f"Mend the provider's metadata, or set SIDECAR_{name.upper()}"
+    }
 
 
 @pytest.mark.parametrize("name", SERVER_ENDPOINTS)
@@ -260,6 +304,20 @@ def test_the_issuers_own_host_is_asked_by_tls_though_the_document_names_http(nam
     assert endpoints_at(ProviderAddresses(PUBLIC), document).urls[name] == (
         "https://sso.example.org/x"
     )
+
+
+def test_the_issuers_own_host_is_asked_at_the_issuers_port() -> None:
+    document = metadata(PUBLIC, PUBLIC, token_endpoint="http://sso.example.org:80/x")
+
+    assert endpoints_at(ProviderAddresses(PUBLIC), document).urls["token_endpoint"] == (
+        "https://sso.example.org/x"
+    )
+
+
+def test_another_port_of_the_issuers_host_is_not_asked_without_tls() -> None:
+    document = metadata(PUBLIC, PUBLIC, token_endpoint="http://sso.example.org:8080/x")
+
+    assert {*endpoints_at(ProviderAddresses(PUBLIC), document).refused} == {"token_endpoint"}
 
 
 def test_tls_at_the_issuers_host_is_not_given_up_where_the_issuer_has_none() -> None:
@@ -312,7 +370,20 @@ def test_what_parsers_could_read_differently_is_no_endpoint(
     urls, refused = endpoints_at(addresses, metadata(PUBLIC, PUBLIC, **{name: named}))
 
     assert name not in urls
-    assert f"no usable {name}" in refused[name]
+    assert refused == {
+        name: f"has no usable {name}. Mend the provider's metadata, or set SIDECAR_{name.upper()}"
+    }
+
+
+@pytest.mark.parametrize("addresses", [ProviderAddresses(PUBLIC), SPLIT], ids=["one", "split"])
+def test_of_a_strangers_address_no_more_is_shown_than_its_beginning(
+    addresses: ProviderAddresses,
+) -> None:
+    origin = f"http://{'x' * 300}.example"
+
+    _, refused = endpoints_at(addresses, metadata(PUBLIC, PUBLIC, token_endpoint=f"{origin}/x"))
+
+    assert f" at {origin[:200]}, w" in refused["token_endpoint"]
 
 
 def test_what_nobody_needs_may_be_missing() -> None:
@@ -351,6 +422,7 @@ def test_whatever_a_document_names_server_endpoints_stay_inside_and_browsers_out
     ("addresses", "url"),
     [
         (ProviderAddresses(PUBLIC), f"{PUBLIC}/.well-known/openid-configuration"),
+        (ProviderAddresses(f"{PUBLIC}/X"), f"{PUBLIC}/X/.well-known/openid-configuration"),
         (ProviderAddresses(f"{PUBLIC}/"), f"{PUBLIC}/.well-known/openid-configuration"),
         (SPLIT, f"{INSIDE}/.well-known/openid-configuration"),
         (ProviderAddresses(PUBLIC, INSIDE, "http://files/oidc.json"), "http://files/oidc.json"),
@@ -383,8 +455,11 @@ def test_a_document_may_have_no_other_name_not_even_the_internal_one(name: objec
     ("claimed", "tenant"),
     [
         (PUBLIC, None),
+        (PUBLIC, TENANT),
         (ALIASES[0], None),
+        (ALIASES[0], TENANT),
         (f"https://sts.example.net/{TENANT}/", TENANT),
+        (f"https://sts.example.net/{TENANT.upper()}/", TENANT.upper()),
     ],
 )
 def test_a_token_may_have_the_issuers_name_or_an_alias_filled_with_its_own_tenant(
@@ -425,3 +500,30 @@ def test_what_browsers_see_has_an_address_inside_if_an_internal_one_is_set() -> 
     assert seen_from_here(SPLIT, f"{PUBLIC}/auth") == f"{INSIDE}/auth"
     assert seen_from_here(SPLIT, "https://login.example.org/x") == "https://login.example.org/x"
     assert seen_from_here(ProviderAddresses(PUBLIC), f"{PUBLIC}/auth") == f"{PUBLIC}/auth"
+    assert seen_from_here(SPLIT, "no address") == "no address"
+
+
+def test_what_the_sidecar_asks_inside_has_an_address_outside_if_an_internal_one_is_set() -> None:
+    assert seen_from_outside(SPLIT, f"{INSIDE}/token") == f"{PUBLIC}/token"
+    assert seen_from_outside(SPLIT, f"{PUBLIC}/token") == f"{PUBLIC}/token"
+    assert seen_from_outside(SPLIT, "no address") == "no address"
+    hidden = "http://sso.example.org/realms/argo/token"
+    assert seen_from_outside(ProviderAddresses(PUBLIC), hidden) == hidden
+
+
+def test_an_issuer_that_is_no_address_has_nothing_inside() -> None:
+    odd = ProviderAddresses("sso.example.org", INSIDE)
+
+    urls, refused = endpoints_at(odd, metadata(PUBLIC, INSIDE))
+
+    assert {*urls} == {*BROWSER_ENDPOINTS}
+    assert {*refused} == {*SERVER_ENDPOINTS}
+    assert seen_from_here(odd, f"{INSIDE}/token") == f"{INSIDE}/token"
+
+
+def test_of_a_provider_of_which_nothing_is_set_the_issuer_is_all_that_is_known() -> None:
+    plain = ProviderAddresses(PUBLIC)
+
+    assert (plain.internal_url, plain.discovery_url) == ("", "")
+    assert (plain.overrides, plain.aliases) == ((), ())
+    assert NO_ENDPOINTS.urls == NO_ENDPOINTS.refused == {}

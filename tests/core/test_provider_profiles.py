@@ -1,5 +1,6 @@
 import math
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +11,14 @@ from sidecar.core.grant import Sharing
 from sidecar.core.provider_profiles import (
     GENERIC,
     PROFILES,
+    AssertionAudience,
+    ErrorRow,
     FailureClass,
     Provider,
     ProviderProfile,
     SecretPlace,
+    Sign,
+    matches,
     profile_of,
     recognised,
     speaks_for,
@@ -320,6 +325,123 @@ def test_a_second_use_is_harmless_only_where_that_is_known() -> None:
 def test_no_refresh_narrows_what_was_granted() -> None:
     """`openid` alone costs Okta's answer its refresh token, and the ID token its groups."""
     assert {profile.refresh_scope for profile in PROFILES} == {""}
+
+
+def test_the_page_names_each_provider_and_says_what_else_there_is_to_know() -> None:
+    lines = Path("docs/providers.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    said = {row[1].strip("`"): (row[0], row[-1]) for row in rows if len(row) == 6}
+
+    for profile in PROFILES:
+        assert said[profile.provider] == (profile.title, profile.notes)
+
+
+def test_an_assertion_is_for_the_issuer_but_where_a_provider_wants_another_name() -> None:
+    others = {
+        each.provider: each.assertion_audience
+        for each in PROFILES
+        if each.assertion_audience is not AssertionAudience.ISSUER
+    }
+
+    assert others == {
+        Provider.OKTA: AssertionAudience.ENDPOINT,
+        Provider.ENTRA: AssertionAudience.TOKEN_ENDPOINT,
+        Provider.PINGFEDERATE: AssertionAudience.TOKEN_ENDPOINT,
+        Provider.AUTHELIA: AssertionAudience.TOKEN_ENDPOINT,
+        Provider.HYDRA: AssertionAudience.TOKEN_ENDPOINT,
+        Provider.ADFS: AssertionAudience.TOKEN_ENDPOINT,
+    }
+
+
+@pytest.mark.parametrize(
+    ("scope", "taken"),
+    [
+        ("federated:id", True),
+        ("audience:server:client_id:argo-cd", True),
+        ("audience:server:client_id:", False),
+        ("federated:ids", False),
+        ("offline_access", False),
+    ],
+)
+def test_only_dex_takes_scopes_that_it_does_not_list(scope: str, taken: bool) -> None:
+    taking = {
+        each.provider
+        for each in PROFILES
+        if any(matches(pattern, scope) for pattern in each.unlisted_scopes)
+    }
+
+    assert taking == ({Provider.DEX} if taken else set())
+
+
+def test_only_a_dex_may_forget_its_keys_and_tokens_with_a_restart() -> None:
+    assert [each.provider for each in PROFILES if each.may_forget] == [Provider.DEX]
+
+
+def test_a_provider_of_which_no_more_is_said_is_spoken_to_as_it_is_written() -> None:
+    plain = ProviderProfile(Provider.GENERIC, "Plain")
+
+    assert (plain.signs, plain.errors, plain.authorization, plain.unlisted_scopes) == ((),) * 4
+    assert (plain.reuse_window_seconds, plain.refresh_scope, plain.notes) == (0.0, "", "")
+    assert plain.sharing is Sharing.PER_SESSION
+    assert plain.secret_place is SecretPlace.LISTED
+    assert plain.may_forget is False
+    row = ErrorRow("invalid_grant", FailureClass.OVER)
+    assert (row.statuses, row.description) == ((), None)
+    sign = Sign()
+    assert (sign.paths, sign.members, sign.listed) == ((), (), ())
+
+
+def test_a_sign_that_asks_for_nothing_is_shown_by_whatever_issuer() -> None:
+    anybody = ProviderProfile(Provider.GENERIC, "Anybody", signs=(Sign(),))
+
+    for issuer in ("", "https://sso.example.org", "two\nlines"):
+        assert speaks_for(anybody, issuer, {})
+    assert not speaks_for(ProviderProfile(Provider.GENERIC, "Nobody"), "https://a.example", {})
+
+
+def test_a_pattern_fits_the_whole_of_a_text_whatever_its_lines() -> None:
+    assert matches("a.*z", "a\nz")
+    assert not matches("a", "ab")
+    assert not matches("b", "ab")
+
+
+# So much of an answer of its own as ends a grant, or says that an operator has to mend something.
+@pytest.mark.parametrize(
+    ("provider", "error", "statuses", "description", "meaning"),
+    [
+        (Provider.DEX, "invalid_request", (400,), "Refresh token expired.", FailureClass.OVER),
+        (Provider.DEX, "invalid_request", (500,), "", FailureClass.PASSING_ONLY_HERE),
+        (Provider.GENERIC, "invalid_request", (400,), "Refresh token expired", FailureClass.OVER),
+        (Provider.KEYCLOAK, "invalid_grant", (400,), "Invalid token issuer. Expected 'x'",
+         FailureClass.OPERATOR),
+        (Provider.GOOGLE, "deleted_client", (), None, FailureClass.OPERATOR),
+        (Provider.GOOGLE, "disabled_client", (), None, FailureClass.OPERATOR),
+        (Provider.AUTH0, "mfa_required", (), None, FailureClass.OPERATOR),
+        (Provider.AUTHELIA, "token_inactive", (401,), None, FailureClass.OVER),
+        (Provider.HYDRA, "token_inactive", (401,), None, FailureClass.OVER),
+    ],
+)  # fmt: skip
+def test_an_answer_of_a_providers_own_means_what_it_says(
+    provider: Provider,
+    error: str,
+    statuses: tuple[int, ...],
+    description: str | None,
+    meaning: FailureClass,
+) -> None:
+    profile = profile_of(provider)
+    assert profile
+
+    found = [
+        row.failure_class
+        for row in profile.errors
+        if (row.error, row.statuses) == (error, statuses)
+        and (
+            row.description is description
+            if row.description is None or description is None
+            else matches(row.description, description)
+        )
+    ]
+    assert found == [meaning]
 
 
 def test_only_google_has_parameters_of_its_own() -> None:

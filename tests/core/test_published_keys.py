@@ -57,6 +57,8 @@ def test_of_a_token_that_names_no_key_nothing_is_said(id_token: str) -> None:
         (1301.0, 0.0, False),
         (1301.0, 1200.0, True),
         (9000.0, 1001.0, True),
+        (1300.0, 0.0, False),
+        (1301.0, 1000.0, False),
         (1301.0, 900.0, False),
     ],
 )

@@ -27,6 +27,13 @@ def test_what_is_refused_does_not_count() -> None:
     assert rates.wait_seconds("a", NOW + 60) == 0.0
 
 
+def test_what_is_left_by_rounding_is_waited_for_by_nobody() -> None:
+    rates = Rates(Rate(1, 1e-6))
+
+    assert [rates.wait_seconds("a", 0.0) for _ in range(2)] == [0.0, 0.0]
+    assert rates.wait_seconds("a", 0.0) > 1e-6
+
+
 def test_each_name_has_its_own() -> None:
     rates = Rates(Rate(1, 60.0))
 
@@ -49,6 +56,26 @@ def test_a_million_names_take_no_more_room_than_a_few_thousand() -> None:
         assert rates.wait_seconds(f"name{number}", NOW) == 0.0
         assert len(rates) <= 1000
     assert rates.wait_seconds("name99999", NOW) > 0  # of the last ones it still knows
+
+
+def test_who_came_least_lately_is_forgotten_for_one_more_than_there_is_room_for() -> None:
+    rates = Rates(Rate(2, 60.0), most=2)
+
+    for name in ("a", "b", "a", "c"):
+        rates.wait_seconds(name, NOW)
+
+    assert rates.wait_seconds("a", NOW) > 0
+    assert rates.wait_seconds("b", NOW) == 0  # as good as one that never came
+    assert len(Rates(Rate(1, 60.0), most=2)) == 0
+
+
+def test_ten_thousand_names_are_known_unless_it_is_said_otherwise() -> None:
+    rates = Rates(Rate(1, 60.0))
+
+    for number in range(10_001):
+        rates.wait_seconds(f"name{number}", NOW)
+
+    assert len(rates) == 10_000
 
 
 @given(

@@ -33,6 +33,29 @@ def test_as_many_as_a_browser_has_tabs_are_free_and_then_it_waits_for_a_minutes_
     assert wait_seconds(recent_logins(with_login(recent[1:], now), now + WITHIN_SECONDS), now) == 0
 
 
+def test_twenty_logins_are_free_and_then_a_browser_waits_until_the_first_is_a_minute_old() -> None:
+    began = int(NOW)
+    recent = recent_logins(".".join(f"{began + n:x}" for n in range(20)), began + 20)
+
+    assert wait_seconds(recent[1:], began + 20) == 0
+    assert wait_seconds(recent, began + 20) == 40
+
+
+def test_a_login_counts_for_a_minute_from_the_instant_at_which_it_began() -> None:
+    now = int(NOW)
+    value = ".".join(f"{now - ago:x}" for ago in (-1, 0, 59, 60, 61))
+
+    assert recent_logins(value, now) == [now - 59, now]
+
+
+def test_twenty_logins_are_read_of_a_cookie_and_of_a_longer_one_none() -> None:
+    began = int(NOW)
+
+    assert recent_logins(".".join([f"{began:012x}"] * 20), NOW) == [began] * 20
+    assert recent_logins(".".join([f"{began:x}"] * 21), NOW) == []
+    assert recent_logins(f"{began:013x}", NOW) == recent_logins(f"1.{began:013x}", NOW) == []
+
+
 def test_whoever_logs_in_now_and_then_never_waits() -> None:
     recent, now = after(500, every=4)
 

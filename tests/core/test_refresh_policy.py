@@ -16,7 +16,10 @@ from sidecar.core.refresh_policy import (
     RefreshWindow,
     background_due_at,
     decide,
+    is_harmless_again,
+    is_over_alone,
     usable_seconds,
+    used_until,
 )
 from tests.core.examples import grant, properties, token_set
 
@@ -394,3 +397,159 @@ def test_a_token_whose_key_is_gone_and_that_cannot_be_renewed_has_ended() -> Non
 
     assert decide(found, 1001.0, window=QUARTER, key_gone=True).action is Action.OVER
     assert decide(found, 1001.0, window=QUARTER).action is Action.USE
+
+
+# --- the instants themselves
+
+HALF_JITTER = next(
+    name for name in map(str, range(5000)) if hashlib.sha256(name.encode()).digest()[0] == 128
+)
+
+
+def test_a_grants_window_opens_later_by_its_own_part_of_a_fifth() -> None:
+    first, half = (replace(hour(), id=name) for name in (NO_JITTER, HALF_JITTER))
+
+    assert used_until(first, window=QUARTER) == 4600 - 1 - 900
+    assert used_until(half, window=QUARTER) == 4600 - 1 - 810
+
+
+@pytest.mark.parametrize(
+    ("changes", "min_life", "until"),
+    [
+        ({}, 0.0, 3699.0),
+        ({}, 900.0, 3699.0),
+        ({}, 1000.0, 3599.0),
+        ({}, 9000.0, 2799.0),
+        ({"refresh_token_expires_at": 3000.0}, 0.0, 2940.0),
+        ({"refresh_token_expires_at": 90_000.0}, 0.0, 3699.0),
+        ({"renewed_at": 2000.0, "refresh_token_expires_at": 2100.0}, 0.0, 2075.0),
+    ],
+)
+def test_a_token_is_used_until_an_instant_and_not_at_it(
+    changes: dict[str, Any], min_life: float, until: float
+) -> None:
+    found = replace(hour(**changes), id=NO_JITTER)
+
+    assert used_until(found, window=QUARTER, min_life=min_life) == until
+    assert action(found, until - 0.5, min_life=min_life) is Action.USE
+    assert action(found, until, min_life=min_life) is not Action.USE
+
+
+def test_a_short_tokens_way_is_a_twentieth_of_its_life() -> None:
+    found = grant(token_set(life=10.0, refresh_token_expires_at=None), id=NO_JITTER)
+
+    assert used_until(found, window=QUARTER) == 1010.0 - 0.5 - 5.0
+
+
+@pytest.mark.parametrize(
+    ("min_life", "expected"), [(29.5, Action.USE_AND_RENEW), (30.0, Action.RENEW_FIRST)]
+)
+def test_a_token_that_lasts_as_long_as_is_needed_and_no_longer_is_renewed_first(
+    min_life: float, expected: Action
+) -> None:
+    assert action(hour(), 4569.0, min_life=min_life) is expected
+
+
+def test_a_token_whose_last_second_has_begun_is_not_sent_whatever_else_there_is() -> None:
+    silent = replace(hour(), answers_without_id_token=2)
+    asked = hour().with_intent(now=4000.0)
+
+    assert action(hour(refresh_token=""), 4599.0) is Action.OVER
+    assert action(hour(refresh_token=""), 4598.5) is Action.USE
+    assert action(silent, 4599.0) is Action.LOG_IN_SILENTLY
+    assert action(silent, 4598.5) is Action.USE
+    assert action(asked, 4599.0) is Action.RENEW_FIRST
+    assert action(asked, 4598.5) is Action.USE
+
+
+def test_no_instant_is_so_early_that_something_was_before_it() -> None:
+    early = replace(hour(), tokens=token_set(
+        id_token_issued_at=-3600.0, id_token_expires_at=0.25, renewed_at=-3600.0,
+        refresh_token_expires_at=None,
+    ))  # fmt: skip
+
+    assert decide(early, 0.5, window=QUARTER).action is Action.RENEW_FIRST
+    assert decide(early, 0.5, window=QUARTER, key_gone=True).action is Action.RENEW_FIRST
+
+
+def test_a_token_without_a_life_has_a_second_of_it() -> None:
+    assert usable_seconds(grant(token_set(life=0.0)), 1000.0) == pytest.approx(-0.05)
+
+
+@pytest.mark.parametrize(
+    ("age", "harmless"), [(0.0, True), (24.0, True), (24.5, False), (-0.5, False)]
+)
+def test_a_second_use_is_harmless_while_another_try_fits_into_the_window(
+    age: float, harmless: bool
+) -> None:
+    found = hour().with_intent(now=4000.0)
+    expected = Action.USE_AND_RENEW if harmless else Action.USE
+
+    assert is_harmless_again(found, 4000.0 + age, 30.0) is harmless
+    assert decide(found, 4000.0 + age, window=QUARTER, reuse_window=30.0).action is expected
+
+
+def test_a_token_that_was_never_presented_is_harmless_whatever_the_provider_does() -> None:
+    assert is_harmless_again(hour(), 4000.0, 0.0)
+
+
+def test_an_intents_age_is_by_the_stores_clock() -> None:
+    found = hour().with_intent(now=4010.0)
+
+    def ahead(seconds: float) -> Action:
+        return decide(
+            found, 4000.0, window=QUARTER, reuse_window=30.0, store_is_ahead=seconds
+        ).action
+
+    assert [ahead(seconds) for seconds in (9.0, 10.0, 34.0, 35.0)] == [
+        Action.USE,
+        Action.USE_AND_RENEW,
+        Action.USE_AND_RENEW,
+        Action.USE,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tries", "renewed_at", "now", "over"),
+    [
+        (4, 501.0, 9000.0, False),
+        (5, 501.0, 4700.0, True),
+        (5, 500.0, 4700.0, False),
+        (5, 0.0, 8200.0, False),
+        (5, 0.0, 8200.5, True),
+    ],
+)
+def test_a_grant_is_over_alone_after_five_tries_if_others_live_or_an_hour_has_passed(
+    tries: int, renewed_at: float, now: float, over: bool
+) -> None:
+    found = is_over_alone(hour(), now, tries=tries, since=500.0, renewed_at=renewed_at)
+
+    assert found is over
+
+
+@pytest.mark.parametrize(("unused", "due_at"), [(150.0, 1010.0), (150.5, None)])
+def test_a_use_counts_for_as_long_as_it_may_not_have_been_noted(
+    unused: float, due_at: float | None
+) -> None:
+    short = grant(token_set(life=20.0, refresh_token_expires_at=None), id=NO_JITTER)
+
+    found = background_due_at(
+        short, window=QUARTER, background=Background.ACTIVE, unused_seconds=unused
+    )
+
+    assert found == due_at
+
+
+def test_without_a_refresh_token_nothing_is_renewed_without_a_request() -> None:
+    found = background_due_at(
+        hour(refresh_token="", refresh_token_expires_at=9000.0),
+        window=QUARTER,
+        background=Background.ALL,
+        unused_seconds=0.0,
+    )
+
+    assert found is None
+
+
+def test_what_is_renewed_without_a_request_has_a_word_in_the_settings() -> None:
+    assert {str(each) for each in Background} == {"off", "active", "all"}

@@ -5,9 +5,6 @@ import itertools
 import pytest
 
 from sidecar.core.revocation import (
-    GIVE_UP_SECONDS,
-    LATEST_SECONDS,
-    SOONEST_SECONDS,
     Revocation,
     began_at,
     next_try_at,
@@ -24,6 +21,14 @@ def test_a_revocation_comes_back_from_its_entry_as_it_was() -> None:
     assert sealed == b" sealed \x00\xff "
     assert Revocation.from_bytes(name, ONE.to_bytes()) == ONE
     assert began_at(name) == ONE.began_at
+
+
+def test_an_entry_of_an_earlier_or_a_newer_release_is_read() -> None:
+    assert ONE.name == "ab12 1800000000"
+    assert to_entry(ONE.name, b"sealed") == b"ab12 1800000000 sealed"
+    assert ONE.to_bytes() == b'["https://idp", "argo-cd", "tag", "a-refresh-token"]'
+    newer = b'["https://idp", "argo-cd", "tag", "a-refresh-token", "new", 7]'
+    assert Revocation.from_bytes(ONE.name, newer) == ONE
 
 
 def test_a_refresh_token_is_not_shown() -> None:
@@ -44,16 +49,18 @@ def test_the_pauses_double_up_to_ten_minutes_and_end_after_a_day() -> None:
         now = at
 
     pauses = [later - at for at, later in itertools.pairwise(tries)]
-    assert pauses[0] == SOONEST_SECONDS
-    assert pauses[1:4] == [5.0, 10.0, 20.0]
-    assert max(pauses) == LATEST_SECONDS
-    assert GIVE_UP_SECONDS <= tries[-1] < GIVE_UP_SECONDS + LATEST_SECONDS
+    assert pauses[:4] == [5.0, 5.0, 10.0, 20.0]
+    assert max(pauses) == 600.0
+    assert 86_400 <= tries[-1] < 87_000
     assert len(tries) < 200
 
 
-def test_tries_are_spread() -> None:
-    at, later = (next_try_at(0.0, 100.0, random=share) for share in (0.0, 0.99))
+def test_a_day_after_it_began_a_revocation_is_given_up() -> None:
+    assert next_try_at(100.0, 86_499.9, random=0.0) == 86_499.9 + 600
+    assert next_try_at(100.0, 86_500.0, random=0.0) is None
 
-    assert at == 200.0
-    assert later
-    assert at < later <= 220.0
+
+def test_tries_are_spread() -> None:
+    tries = [next_try_at(0.0, 100.0, random=share) for share in (0.0, 0.5, 0.75)]
+
+    assert tries == [200.0, 210.0, 215.0]

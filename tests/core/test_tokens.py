@@ -4,7 +4,6 @@ import pytest
 
 from sidecar.core.id_token import IdTokenClaims
 from sidecar.core.tokens import (
-    MAX_TOKEN_LENGTH,
     TokenResponse,
     first_tokens,
     read_token_response,
@@ -48,22 +47,26 @@ def test_an_answer_without_tokens_is_an_outage_that_may_have_spent_the_token(bod
     with pytest.raises(ProviderUnavailable) as raised:
         read_token_response(body)
 
+    assert str(raised.value) in (
+        "the token endpoint's answer is not JSON",
+        "the token endpoint's answer is not a JSON object",
+        "the token endpoint's answer has no token in it",
+    )
     assert not raised.value.token_untouched
     assert raised.value.__cause__ is None  # a JSON error holds the whole answer
 
 
 @pytest.mark.parametrize("name", ["access_token", "id_token", "refresh_token"])
-@pytest.mark.parametrize("value", [5, True, ["x"], {"x": 1}, "tökën", "x" * (MAX_TOKEN_LENGTH + 1)])
+@pytest.mark.parametrize("value", [5, True, ["x"], {"x": 1}, "tökën", "x" * 131_073])
 def test_a_token_that_is_no_usable_text_is_refused_and_not_shown(name: str, value: object) -> None:
-    with pytest.raises(ProviderUnavailable, match=f"{name} is not usable") as raised:
+    with pytest.raises(ProviderUnavailable) as raised:
         response(**{name: value})
 
-    assert "xxx" not in str(raised.value)
-    assert "tökën" not in str(raised.value)
+    assert str(raised.value) == f"the token endpoint's {name} is not usable"
 
 
 def test_a_token_with_500_groups_in_it_is_taken() -> None:
-    assert response(id_token="x" * MAX_TOKEN_LENGTH).id_token == "x" * MAX_TOKEN_LENGTH
+    assert response(id_token="x" * 131_072).id_token == "x" * 131_072
 
 
 def test_an_answer_may_have_an_id_token_alone_or_an_access_token_alone() -> None:
@@ -77,6 +80,8 @@ def test_an_answer_may_have_an_id_token_alone_or_an_access_token_alone() -> None
         (300, 300.0),
         (299.5, 299.5),
         ("300", 300.0),
+        ("000000000300", 300.0),
+        ("0000000000300", None),
         ("3" * 5000, None),
         (0, None),  # Keycloak's offline tokens have no end
         ("0", None),
@@ -88,7 +93,9 @@ def test_an_answer_may_have_an_id_token_alone_or_an_access_token_alone() -> None
         ("٣٠٠", None),
         ([300], None),
         (1e300, None),
+        (0.5, 0.5),
         (10**10, None),
+        (10**10 - 1, 9999999999.0),
         (float("nan"), None),
         (float("inf"), None),
     ],

@@ -34,6 +34,26 @@ def test_the_next_hop_is_told_of_the_new_one_in_the_place_of_the_old() -> None:
     assert PARENT.encode() not in upstream(head)
 
 
+@pytest.mark.parametrize("at", [0, 2, 35, 36, 51, 54])
+def test_what_a_trace_is_called_is_its_id_alone(at: int) -> None:
+    other = f"{PARENT[:at]}_{PARENT[at + 1 :]}"
+    head = reads(RequestReader(), "tracestate: a=b", f"traceparent: {PARENT}")
+
+    hand_on(head, PARENT, other)
+
+    assert upstream(head).endswith(f"tracestate: a=b\r\ntraceparent: {other}\r\n".encode())
+
+
+@pytest.mark.parametrize("at", [3, 20, 34])
+def test_the_state_of_a_trace_of_another_id_does_not_pass(at: int) -> None:
+    other = f"{PARENT[:at]}_{PARENT[at + 1 :]}"
+    head = reads(RequestReader(), "A: b", "TRACESTATE: a=b", f"traceparent: {PARENT}")
+
+    hand_on(head, PARENT, other)
+
+    assert upstream(head).endswith(f"A: b\r\ntraceparent: {other}\r\n".encode())
+
+
 def test_a_trace_that_begins_here_has_no_state_of_another() -> None:
     given = ("Via: x", "tracestate: a=b", "TraceState: c=d", "traceparent: nonsense", "X-Y: z")
     head = reads(RequestReader(), *given)

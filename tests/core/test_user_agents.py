@@ -29,6 +29,16 @@ WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"
          "Mobile Safari/537.36", "Samsung Internet on Android"),
         (f"Mozilla/5.0 (X11; Linux x86_64) {KHTML} HeadlessChrome/142.0.0.0 Safari/537.36",
          "Chrome on Linux"),
+        (f"Mozilla/5.0 (Linux; Android 10; K) {KHTML} Chrome/142.0 Mobile Safari/537.36 EdgA/142.0",
+         "Edge on Android"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 "
+         "(KHTML, like Gecko) Version/18.0 EdgiOS/142.0 Mobile/15E148 Safari/605.1.15",
+         "Edge on iPhone"),
+        ("Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) AppleWebKit/605.1.15 "
+         "(KHTML, like Gecko) FxiOS/145.0 Mobile/15E148 Safari/605.1.15", "Firefox on iPad"),
+        (f"{WINDOWS} {KHTML} Chrome/142.0.0.0 Safari/537.36 Vivaldi/7.6", "Vivaldi on Windows"),
+        (f"Mozilla/5.0 (X11; Linux x86_64) {KHTML} Chromium/142.0 Chrome/142.0.0.0 Safari/537.36",
+         "Chromium on Linux"),
         ("curl/8.14.1", "curl"),
         ("Mozilla/5.0 (Windows NT 10.0) Something/1", "A browser on Windows"),
         ("Python/3.11 aiohttp/3.14", "An unknown browser"),

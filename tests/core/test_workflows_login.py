@@ -4,7 +4,6 @@ from hypothesis import strategies as st
 
 from sidecar.core.cookies import Crumb, crumbs
 from sidecar.core.workflows_login import (
-    RETRY_SECONDS,
     Remembered,
     Step,
     begun,
@@ -26,6 +25,7 @@ HOUR = 3600
 FRESH = Remembered(NOW + HOUR, NOW + 6 * HOUR)
 DUE = Remembered(NOW - 1, NOW + 4 * HOUR)
 ENDED = Remembered(NOW - 5 * HOUR, NOW - 1)
+ENDS_NOW = Remembered(NOW - 5 * HOUR, NOW)
 TRIED = Remembered(NOW + 60, NOW - 1)
 UNKNOWN_END = Remembered(NOW - 1, 0)
 
@@ -44,6 +44,7 @@ UNKNOWN_END = Remembered(NOW - 1, 0)
         pytest.param(DUE, False, False, Step.PASS, id="due-and-nothing-known"),
         pytest.param(ENDED, False, True, Step.RENEW, id="ended"),
         pytest.param(ENDED, False, False, Step.RENEW, id="ended-with-a-link"),
+        pytest.param(ENDS_NOW, False, True, Step.RENEW, id="ends-now"),
         pytest.param(TRIED, False, True, Step.PASS, id="ended-and-tried"),
         pytest.param(UNKNOWN_END, True, True, Step.RENEW, id="end-not-known"),
         pytest.param(UNKNOWN_END, False, True, Step.FORGET, id="gone-and-end-not-known"),
@@ -56,6 +57,8 @@ def test_what_a_page_load_does(
 
 
 def test_a_login_is_renewed_after_half_of_its_life() -> None:
+    assert begun(NOW + 10 * HOUR + 0.5, NOW + 0.75) == begun(NOW + 10 * HOUR, NOW + 0.5)
+    assert begun(NOW + 4 * HOUR, NOW) == Remembered(NOW + 2 * HOUR, NOW + 4 * HOUR)
     assert begun(NOW + 10 * HOUR, NOW) == Remembered(NOW + 5 * HOUR, NOW + 10 * HOUR)
 
 
@@ -66,11 +69,13 @@ def test_a_login_without_an_end_is_taken_for_one_of_ten_hours() -> None:
 def test_after_a_try_the_next_is_a_quarter_of_an_hour_away() -> None:
     tried = DUE.tried(NOW)
 
-    assert step(tried, logged_in=True, from_here=True, now=NOW + RETRY_SECONDS - 1) is Step.PASS
-    assert step(tried, logged_in=True, from_here=True, now=NOW + RETRY_SECONDS) is Step.RENEW
+    assert step(tried, logged_in=True, from_here=True, now=NOW + 15 * 60 - 1) is Step.PASS
+    assert step(tried, logged_in=True, from_here=True, now=NOW + 15 * 60) is Step.RENEW
+    assert DUE.tried(NOW + 0.9) == tried == Remembered(NOW + 15 * 60, DUE.ends_at)
 
 
 def test_our_cookie_is_read_as_it_was_written() -> None:
+    assert str(Remembered(12, 345)) == "12.345"
     assert remembered(str(DUE)) == DUE
 
 
@@ -87,6 +92,7 @@ def test_another_cookie_is_not_ours(value: str | None) -> None:
         ("a=b; authorization=Bearer v2:x", True),
         ("authorization=Bearer eyJ.eyJ.x", False),
         ("authorization=Basic abc", False),
+        ("authorization=XBearer v2:abc", False),
         ("authorization=v2:abc", False),
         ("authorization2=Bearer v2:abc", False),
         ("", False),
@@ -103,6 +109,8 @@ def test_a_logins_end_is_the_one_of_its_cookie() -> None:
     )
 
     assert login_set_by(["x=y; Path=/", line]) == (True, 1_800_036_000.0)
+    other = ' authorization = "Bearer v2:a==" ;Path=/;EXPIRES = Fri, 15 Jan 2027 19:00:00 +0100 '
+    assert login_set_by([other]) == (True, 1_800_036_000.0)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +118,12 @@ def test_a_logins_end_is_the_one_of_its_cookie() -> None:
     [
         ('authorization="Bearer v2:a.b"; Path=/', (True, None)),
         ('authorization="Bearer v2:a.b"; Expires=soon', (True, None)),
+        (
+            "authorization=Bearer v2:a; Expires=a=b; Expires=Fri, 15 Jan 2027 18:00:00 GMT",
+            (True, None),
+        ),
+        ('authorization="Bearer v2:a.b"; X-Expires=Fri, 15 Jan 2027 18:00:00 GMT', (True, None)),
+        ("authorization=XBearer v2:a.b; Path=/", (False, None)),
         ("authorization=; Max-Age=0", (False, None)),
         ("state=", (False, None)),
     ],
@@ -136,6 +150,7 @@ def test_an_end_that_cannot_be_read_is_none(line: str, expected: tuple[bool, Non
         ('/a"b', False),
         ("/a b", False),
         ("/a\r\nSet-Cookie: x", False),
+        ("/" + "a" * 1499, True),
         ("/" + "a" * 1500, False),
         ("", False),
     ],
@@ -156,7 +171,9 @@ def test_whatever_is_taken_for_a_page_leads_to_no_other_site(text: str) -> None:
 def test_the_login_comes_back_to_the_page_below_its_base() -> None:
     address = login_address("/argo", "/workflows?a=1&b=2")
 
-    assert address.startswith("/argo/oauth2/redirect?")
+    assert address == (
+        "/argo/oauth2/redirect?redirect=%2Fargo%2Fworkflows%3Fa%3D1%26b%3D2&sidecar_silent=1"
+    )
     assert parameter(address, "redirect") == "/argo/workflows?a=1&b=2"
 
 
@@ -169,6 +186,10 @@ def test_the_login_comes_back_to_the_page_below_its_base() -> None:
             "https://idp.example/auth?prompt=login&a=%20",
             "https://idp.example/auth?a=%20&prompt=none",
         ),
+        (
+            "https://idp.example/auth?prompt=a=b&prompt&&prompts=1&b=prompt#c",
+            "https://idp.example/auth?prompts=1&b=prompt&prompt=none#c",
+        ),
     ],
 )
 def test_the_provider_is_asked_to_show_no_form(location: str, expected: str) -> None:
@@ -179,6 +200,11 @@ def test_the_provider_is_asked_to_show_no_form(location: str, expected: str) -> 
     ("target", "expected"),
     [
         ("/oauth2/callback?state=abc123&code=x", "abc123"),
+        ("/oauth2/callback?state=aB3_-&state=x", "aB3_-"),
+        ("/oauth2/callback?state=" + "a" * 64, "a" * 64),
+        ("/oauth2/callback?state=x" + "&a=b" * 49, "x"),
+        ("/oauth2/callback?state=x" + "&a=b" * 50, ""),
+        ("/oauth2/callback?a=x?state=y&b=c", ""),
         ("/oauth2/callback?code=x", ""),
         ("/oauth2/callback?state=a%3Bb", ""),
         ("/oauth2/callback?state=" + "a" * 65, ""),
@@ -193,6 +219,7 @@ def test_the_page_that_a_login_began_at_is_in_the_cookie_of_its_state() -> None:
     found = [Crumb("abc", '"/workflows?a=1,2"', ""), Crumb("other", "/x", "")]
 
     assert page_of(found, "abc", "") == "/workflows?a=1,2"
+    assert page_of([Crumb("abc", "/workflowsX", "")], "abc", "") == "/workflowsX"
     assert page_of(found, "unknown", "") == "/"
     assert page_of([Crumb("abc", "//evil.example", "")], "abc", "/argo") == "/argo/"
 
@@ -209,3 +236,11 @@ def test_the_page_that_a_login_began_at_is_in_the_cookie_of_its_state() -> None:
 )
 def test_from_the_login_page_a_login_leads_on(page: str, expected: str) -> None:
     assert page_after(page, "") == expected
+
+
+def test_below_a_base_another_login_page_is_a_page_as_others() -> None:
+    assert page_after("/argo/login?redirect=%2Fargo%2Fworkflows", "/argo") == "/argo/workflows"
+    assert page_after("/argo/login", "/argo") == "/argo/"
+    assert page_after("/login?redirect=%2Fargo%2Fworkflows", "/argo") == (
+        "/login?redirect=%2Fargo%2Fworkflows"
+    )

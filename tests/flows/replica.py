@@ -1,7 +1,7 @@
 """The flows of one or more replicas, over one store that fails when it is told to."""
 
 import os
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -28,6 +28,8 @@ from sidecar.demo.provider import DemoProvider
 from sidecar.errors import StoreUnavailable
 from sidecar.flows.assembly import SessionParts, session_parts
 from sidecar.flows.background import Background
+from sidecar.flows.fresh import Fresh
+from sidecar.flows.logout import Logout
 from sidecar.flows.records import Client, Live
 from sidecar.flows.refresh import Refresh
 from sidecar.flows.revocation import Revocations
@@ -36,13 +38,14 @@ from sidecar.flows.sessions import Lifetimes, Sessions
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.flows.verification import verified_claims
 from sidecar.metrics import Metrics
-from sidecar.ports import Record, SaveResult, Write
+from sidecar.ports import Record, SaveResult, Upstream, Write
 from tests.demo.client import REDIRECT_URI
 from tests.demo.client import Client as OAuthClient
 from tests.world import PacedClock, plain_http
 
 PREFIX = "test:"
 RING = KeyRing([Key("k", b"k" * 32)])
+Happens = Callable[[], Awaitable[object]]
 
 
 class SkewedClock:
@@ -83,7 +86,9 @@ class FailingStore(MemoryStore):
         self.refuses_revocations = False
         self.order: list[str] = []
         """Which of the two writes of a login came first."""
-        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+        self.then: dict[str, deque[Happens]] = defaultdict(deque)
+        """What happens after each of the next calls of a name, before their callers hear of it."""
+        self._happens = False
 
     async def release_lease(self, user_tag: str, grant_id: str, owner: str) -> None:
         """Give a lease back, if it may be."""
@@ -134,12 +139,22 @@ class FailingStore(MemoryStore):
         return await super().queue_revocation(entry, due_at=due_at, limit=limit)
 
     async def load_grant(self, user_tag: str, grant_id: str) -> Record | None:
-        """What is there; `meanwhile` happens once, before the answer arrives."""
+        """What is there."""
         record = await super().load_grant(user_tag, grant_id)
-        meanwhile, self.meanwhile = self.meanwhile, None
-        if meanwhile:
-            await meanwhile()
+        await self._then("load_grant")
         return record
+
+    async def shared_grant(self, user_tag: str) -> str:
+        """The grant that a user's sessions share."""
+        grant_id = await super().shared_grant(user_tag)
+        await self._then("shared_grant")
+        return grant_id
+
+    async def take_lease(self, user_tag: str, grant_id: str, owner: str, *, seconds: float) -> bool:
+        """Take it."""
+        taken = await super().take_lease(user_tag, grant_id, owner, seconds=seconds)
+        await self._then("take_lease")
+        return taken
 
     async def save_grant(self, user_tag: str, grant_id: str, grant: Write) -> SaveResult:
         """Save, unless told otherwise."""
@@ -149,9 +164,16 @@ class FailingStore(MemoryStore):
         if fails == self.BEFORE or grant.write_id in self.stuck:
             raise StoreUnavailable("told to fail")
         result = await super().save_grant(user_tag, grant_id, grant)
+        await self._then("save_grant")
         if fails == self.AFTER:
             raise StoreUnavailable("told to lose the reply")
         return result
+
+    async def _then(self, call: str) -> None:
+        if self.then[call] and not self._happens:
+            self._happens = True
+            await self.then[call].popleft()()
+            self._happens = False
 
 
 @dataclass
@@ -186,8 +208,10 @@ class Flows:
         """The first replica."""
         return self.replicas[0]
 
-    async def add(self, clock: SkewedClock | None = None) -> Replica:
-        """Another replica; with a clock of its own."""
+    async def add(
+        self, clock: SkewedClock | None = None, *, timings: Timings | None = None
+    ) -> Replica:
+        """Another replica; with a clock or timings of its own."""
         own = clock or self.clock
         log = structlog.get_logger()
         tasks, metrics = Tasks(log), Metrics()
@@ -224,7 +248,7 @@ class Flows:
             schedule,
             runtime,
             window=RefreshWindow(),
-            timings=Timings(),
+            timings=timings or Timings(),
             revocations=revocations,
         )
         background = Background(sessions, self.store, refresh, schedule, runtime)
@@ -263,6 +287,15 @@ class Flows:
         assert key
         return key
 
+    async def joined(self, key: SessionKey) -> SessionKey:
+        """Another session, on the grant of one that is there."""
+        grant = (await self.live(key)).grant
+        joining = self.first.parts.joining
+        cookie = await joining.join(grant.user_tag, grant.id, user_agent="another")
+        found = self.first.sessions.read_cookies([cookie or ""])
+        assert found
+        return found
+
     async def signed_in(self) -> tuple[TokenSet, IdTokenClaims]:
         """What a login at the provider gave, without a session."""
         async with plain_http() as http:
@@ -279,6 +312,38 @@ class Flows:
         now = self.clock.now()
         claims = await verified_claims(identity, given["id_token"], expected, now=now)
         return first_tokens(response, given["id_token"], claims, now=now), claims
+
+
+def logs_in(other: Replica, given: tuple[TokenSet, IdTokenClaims]) -> Happens:
+    """A login of the same user, which another replica finishes."""
+    joining, (tokens, claims) = other.parts.joining, given
+    return lambda: joining.start(
+        tokens, claims, nonce="a-nonce", user_agent="another", sharing=Sharing.PER_USER
+    )
+
+
+class NoUpstream:
+    """An Argo CD that has nothing to say."""
+
+    async def log_out(self, id_token: str, *, site: str) -> str:
+        """Nothing."""
+        return ""
+
+
+def logout(
+    replica: Replica, upstream: Upstream | None = None, *, at_provider: bool = False
+) -> Logout:
+    """How a replica ends sessions, in front of this Argo CD."""
+    return Logout(
+        replica.sessions,
+        replica.parts.records,
+        replica.identity,
+        replica.revocations,
+        upstream or NoUpstream(),
+        Fresh(replica.refresh, replica.runtime.clock),
+        replica.runtime,
+        at_provider=at_provider,
+    )
 
 
 @asynccontextmanager

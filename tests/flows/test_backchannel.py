@@ -16,17 +16,8 @@ from sidecar.core.session import SessionKey, provider_sid_hash
 from sidecar.errors import RecordUnreadable, SessionOver, StoreUnavailable, TokenInvalid
 from sidecar.flows import backchannel as module
 from sidecar.flows.backchannel import BATCH, BackchannelLogout
-from sidecar.flows.fresh import Fresh
-from sidecar.flows.logout import Logout
-from tests.flows.replica import Flows, Replica, flows
-
-
-class NoUpstream:
-    """An Argo CD that has nothing to say."""
-
-    async def log_out(self, id_token: str, *, site: str) -> str:
-        """Nothing."""
-        return ""
+from sidecar.flows.verification import verified_logout_token
+from tests.flows.replica import Flows, Replica, flows, logout
 
 
 @pytest.fixture
@@ -37,21 +28,12 @@ async def there(signing_key: rsa.RSAPrivateKey) -> AsyncIterator[Flows]:
 
 def backchannel(there: Flows, replica: Replica) -> BackchannelLogout:
     parts = replica.parts
-    logout = Logout(
-        parts.sessions,
-        parts.records,
-        replica.identity,
-        replica.revocations,
-        NoUpstream(),
-        Fresh(replica.refresh, replica.runtime.clock),
-        replica.runtime,
-    )
     return BackchannelLogout(
         parts.sessions,
         parts.records,
         there.store,
         replica.identity,
-        logout,
+        logout(replica),
         parts.records.client,
         replica.runtime,
     )
@@ -268,3 +250,16 @@ async def test_a_session_whose_grant_is_damaged_keeps_no_other_from_ending(
 
     assert ended == 1
     assert not await lives(there, key)
+
+
+async def test_a_logout_token_that_is_too_long_is_not_read(there: Flows) -> None:
+    client = there.first.parts.records.client
+
+    with pytest.raises(TokenInvalid, match="length"):
+        await verified_logout_token(
+            there.first.identity,
+            "x" * 100_000,
+            issuer=client.issuer,
+            client_id=client.client_id,
+            now=there.clock.now(),
+        )

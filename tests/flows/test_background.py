@@ -9,6 +9,7 @@ from sidecar.core.provider_profiles import GENERIC
 from sidecar.core.session import EndReason, SessionKey
 from sidecar.demo.misbehaviour import Answer, Change, Gate
 from sidecar.errors import SessionOver
+from sidecar.flows import background
 from tests.flows.replica import Flows, Replica
 from tests.world import eventually
 
@@ -252,3 +253,100 @@ async def test_a_provider_that_is_slow_for_one_person_holds_up_nobody_else(here:
     await eventually(lambda: here.provider.token_requests > asked)
     slow.release()
     await here.first.tasks.idle()
+
+
+async def test_a_process_that_is_at_too_many_grants_begins_no_more(
+    here: Flows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "LOOKS_AT_ONCE", 0)
+    await here.logged_in()
+    here.clock.advance(300)
+
+    assert await here.first.background.tick() == 0
+
+    monkeypatch.undo()
+    assert await here.first.background.tick() == 1
+    await here.first.tasks.idle()
+
+
+async def test_a_look_that_the_store_breaks_off_each_time_is_left_to_a_later_one(
+    here: Flows,
+) -> None:
+    await here.logged_in()
+    here.clock.advance(300)
+    here.store.failing_looks = 1000
+
+    await here.first.background.tick()
+    await here.first.tasks.idle()
+    here.store.failing_looks = 0
+    here.clock.advance(3600)
+
+    assert here.provider.refreshes == 0
+    assert await here.first.background.tick() == 1
+    await here.first.tasks.idle()
+
+
+async def test_the_rounds_in_the_background_renew_what_is_due_and_keep_what_is_open(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    live = await here.live(key)
+
+    with here.first.sessions.held_open(live):
+        rounds = here.first.tasks.start_endless(here.first.background.run, "background", here.clock)
+        await eventually(lambda: here.provider.refreshes >= 2)
+    rounds.cancel()
+    await asyncio.gather(rounds, return_exceptions=True)
+    await here.first.tasks.idle()
+
+    assert here.provider.reuses == 0
+
+
+async def test_a_grant_that_is_damaged_is_not_looked_at_again(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    grant = (await here.live(key)).grant
+    another = await here.logged_in()
+    foreign = here.first.parts.records.seal_grant(
+        replace((await here.live(another)).grant, version=grant.version + 1)
+    )
+    await here.store.save_grant(grant.user_tag, grant.id, foreign)
+    here.clock.advance(300)
+    other = await here.add()
+
+    assert await other.background.tick() == 2
+    await other.tasks.idle()
+    here.clock.advance(3600)
+    assert await other.background.tick() == 1
+    await other.tasks.idle()
+
+
+async def test_a_grant_of_which_nothing_is_stored_any_more_is_not_looked_at_again(
+    here: Flows,
+) -> None:
+    await here.logged_in()
+    other = await here.add()  # it knows nothing that it could put back
+    here.store._slots.clear()
+    here.clock.advance(300)
+
+    assert await tick(other) == 1
+    here.clock.advance(3600)
+    assert await tick(other) == 0
+
+
+async def test_a_grant_that_a_request_could_not_renew_is_not_asked_for_before_its_next_try(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    here.clock.advance(240)
+    here.provider.script.append(Answer(status=503, headers={"Retry-After": "20"}))
+    await used(here, key)
+    asked = here.provider.token_requests
+
+    assert await tick(here.first) == 1
+
+    assert here.provider.token_requests == asked
+    here.clock.advance(21)
+    assert await tick(here.first) == 1
+    assert here.provider.refreshes == 1

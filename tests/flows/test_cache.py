@@ -464,3 +464,22 @@ def test_people_with_two_browsers_are_counted_once() -> None:
         note(cache, a_session(key))
 
     assert cache.count() == {"sessions": 3, "people": 2}
+
+
+def test_a_use_that_is_noted_after_its_session_has_ended_brings_nothing_back(cache: Cache) -> None:
+    key = note(cache)
+    cache.note_end(session_name(key), "logout", "end", START, fresh=True)
+
+    cache.seen(a_session(key), START + 1)
+
+    assert not cache.knows(session_name(key))
+    assert cache.live(key, START) is None
+
+
+def test_what_is_open_keeps_its_session_in_use_though_its_grant_is_not_known(cache: Cache) -> None:
+    cache.note_session(a_session(), "w", START, START)
+
+    cache.use(LAPTOP, START + 2 * IN_USE_SECONDS)
+
+    in_use = [name for name, _ in cache.to_confirm(START + 2 * IN_USE_SECONDS)]
+    assert in_use == [session_name(LAPTOP)]

@@ -1,5 +1,8 @@
 """Replicas whose clocks are wrong, or step: no storm of renewals, and nobody is logged out."""
 
+from collections import deque
+from collections.abc import Callable
+
 import pytest
 
 from sidecar.core.provider_profiles import Provider, profile_of
@@ -7,7 +10,9 @@ from sidecar.core.refresh_policy import MIN_INTERVAL_SECONDS
 from sidecar.core.session import SessionKey
 from sidecar.demo.misbehaviour import Answer, Drop
 from sidecar.errors import TryLater
+from sidecar.flows.knowledge import HOLD_SECONDS
 from tests.flows.replica import Flows, Replica, SkewedClock
+from tests.world import PacedClock
 
 LIFE, LOOK_EVERY, HOUR = 300.0, 10.0, 3600.0
 FOUR_MINUTES = 240.0
@@ -133,3 +138,60 @@ async def test_a_provider_that_was_away_is_asked_again_though_the_clock_stepped_
     await leaping.refresh.renew_behind((await here.live(keys[5])).grant)
 
     assert not leaping.refresh.provider_away
+
+
+class StoppingClock(SkewedClock):
+    """A process that is stopped at the end of its next sleeps, for so long each time."""
+
+    def __init__(self, clock: PacedClock, stops: list[float]) -> None:
+        super().__init__(clock, 0.0)
+        self.stops = deque(stops)
+        self.slept: list[float] = []
+        self.woken: Callable[[], None] = lambda: None
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, and wake up late."""
+        self.slept.append(seconds)
+        await super().sleep(seconds)
+        self._clock.advance(self.stops.popleft() if self.stops else 0.0)
+        self.woken()
+
+
+@pytest.mark.parametrize(("stops", "waits"), [([], 1), ([60.0], 2), ([60.0, 60.0, 60.0], 2)])
+async def test_who_stood_still_while_others_might_tell_more_waits_once_more_and_not_for_ever(
+    here: Flows, stops: list[float], waits: int
+) -> None:
+    """After a store was reached again, another replica may put a newer grant back."""
+    key = await here.logged_in()
+    clock = StoppingClock(here.clock, stops)
+    stopping = await here.add(clock)
+    here.clock.advance(LIFE + 1)
+    here.store.interrupted_at = here.clock.monotonic()
+
+    assert await stopping.refresh.current(key)
+
+    assert clock.slept.count(HOLD_SECONDS) == waits
+    assert here.provider.refreshes == 1
+
+
+async def test_while_the_store_breaks_off_again_and_again_nobody_asks_the_provider(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    clock = StoppingClock(here.clock, [])
+    waiting = await here.add(clock)
+    here.clock.advance(LIFE + 1)
+    asked = here.provider.token_requests
+
+    def breaks_off() -> None:
+        here.store.interrupted_at = here.clock.monotonic()
+
+    clock.woken = breaks_off
+    breaks_off()
+    with pytest.raises(TryLater):
+        await waiting.refresh.current(key)
+
+    assert here.provider.token_requests == asked
+    clock.woken = lambda: None
+    here.clock.advance(31)
+    assert await waiting.refresh.current(key)

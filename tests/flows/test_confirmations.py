@@ -990,3 +990,36 @@ async def test_a_tombstone_says_that_the_store_is_there(
         await two.load(live)
 
     assert not two.parts.sessions.health.failing
+
+
+async def test_where_each_record_fails_most_are_left_to_the_next_round(
+    here: Here, one: Replica
+) -> None:
+    sessions = [await here.begun(one) for _ in range(100)]
+    here.store.lose_all()
+    here.store.fails |= {"put_back_session", "put_back_grant"}
+    here.store.trips.clear()
+
+    with pytest.raises(StoreUnavailable):
+        await one.round()
+
+    tries = [trip for trip in here.store.trips if trip.startswith("put_back")]
+    assert 0 < len(tries) < 50
+    here.store.fails.clear()
+    await one.round()
+    assert [await here.stored(live) for live in sessions] == [LIVES] * 100
+
+
+async def test_an_end_that_another_replica_wrote_first_is_taken_for_the_same(
+    here: Here, one: Replica, live: Live
+) -> None:
+    two = here.add()
+    await two.parts.sessions.end(live.session.key, live.grant.id, EndReason.LOGOUT)
+    await one.parts.sessions.end(live.session.key, live.grant.id, EndReason.ENDED_BY_USER)
+
+    await one.round()
+
+    known = one.parts.cache.to_confirm(here.clock.monotonic())
+    assert known
+    assert await here.store.changed(known) == {}
+    assert one.put_back("end") == 0

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from sidecar.core.grant import Sharing
 from sidecar.core.groups import MAX_NAMED, groups_in
-from sidecar.core.session import SessionKey
+from sidecar.core.session import EndReason, SessionKey
 from sidecar.demo.misbehaviour import Change
 from sidecar.errors import SilentLoginNeeded
 from sidecar.flows.records import Live
@@ -244,3 +244,34 @@ async def test_another_login_of_the_user_changes_the_groups_of_all_who_share_its
     assert closed == [laptop]
     assert groups(await loaded(here.first, laptop)) == set()
     assert counted(here.first, "lost") == 1
+
+
+async def test_what_one_session_has_open_outlives_the_end_of_another(
+    here: Flows, opened: Opened
+) -> None:
+    ends, stays = await here.logged_in(), await here.logged_in()
+    closed = opened(here.first, await loaded(here.first, ends))
+    opened(here.first, await loaded(here.first, stays))
+    here.first.sessions.close_open = closed.append
+
+    grant = (await here.live(ends)).grant
+    await here.first.sessions.end(ends, grant.id, EndReason.LOGOUT)
+
+    assert set(closed) == {ends}
+
+
+async def test_of_two_sessions_on_one_grant_the_one_that_is_still_open_has_its_new_groups(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    other = await here.joined(key)
+    closed: list[SessionKey] = []
+    sessions = here.first.sessions
+    sessions.close_open = closed.append
+
+    with sessions.held_open(await loaded(here.first, key)):
+        with sessions.held_open(await loaded(here.first, other)):
+            pass
+        await renewed(here, key, groups=["auditors"])
+
+    assert set(closed) == {key}

@@ -1,11 +1,12 @@
 """What a replica knows of the store's records: relied on, confirmed, put back."""
 
+import copy
 from dataclasses import replace
 
 import pytest
 
 from sidecar.core.grant import Grant
-from sidecar.errors import SessionOver
+from sidecar.errors import SessionOver, StoreUnavailable
 from sidecar.ports import SaveResult
 from tests.flows.replica import Flows, Replica
 
@@ -28,7 +29,7 @@ async def test_of_two_replicas_that_put_back_at_once_the_one_that_knows_more_win
     assert await one.sessions.save(newer) is SaveResult.SAVED
     here.store._slots.clear()
 
-    here.store.meanwhile = lambda: one.sessions.load_grant(older.user_tag, older.id)
+    here.store.then["load_grant"].append(lambda: one.sessions.load_grant(older.user_tag, older.id))
     found = await two.sessions.load_grant(older.user_tag, older.id)
 
     assert found == newer
@@ -64,3 +65,29 @@ async def test_a_record_that_only_resembles_a_known_one_is_not_taken_for_it(
 
     with pytest.raises(SessionOver):
         await here.first.sessions.load_grant(grant.user_tag, grant.id)
+
+
+async def test_what_others_keep_writing_over_is_an_error_and_not_an_older_grant(
+    here: Flows,
+) -> None:
+    """A store that went back, and a replica that knows of no loss and goes on from there."""
+    one, two = here.first, await here.add()
+    older = await _known(one, here)
+    before = copy.deepcopy(here.store._slots)
+    newer = older.with_tokens(older.tokens)
+    assert await one.sessions.save(newer) is SaveResult.SAVED
+    here.store._slots = before
+    await two.sessions.load_grant(older.user_tag, older.id)
+    versions = iter(range(older.version + 1, 100))
+
+    async def written_over() -> None:
+        behind = replace(older, version=next(versions))
+        assert await two.sessions.save(behind) is SaveResult.SAVED
+
+    here.store.then["load_grant"].extend([written_over] * 5)
+    with pytest.raises(StoreUnavailable):
+        await one.sessions.load_grant(older.user_tag, older.id)
+
+    found = await one.sessions.load_grant(older.user_tag, older.id)
+    assert found
+    assert found.renewals == newer.renewals

@@ -1062,3 +1062,17 @@ async def test_what_is_given_at_once_has_no_ended_token_though_a_version_came_tw
     await one.sessions.load(key)
 
     assert one.refresh.current_now(key) is None
+
+
+async def test_a_session_whose_record_is_broken_is_over_for_all_replicas(
+    here: Here, one: Replica, key: SessionKey
+) -> None:
+    two = await here.add()
+    here.store._slots[key.user_tag].sessions[key.digest].record = Record(1, "broken", b"no seal")
+
+    with pytest.raises(SessionOver, match=EndReason.UNREADABLE):
+        await two.sessions.load(key)
+
+    stored = await here.store.load(key)
+    assert stored
+    assert stored.session.ended == EndReason.UNREADABLE

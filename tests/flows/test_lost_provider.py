@@ -302,3 +302,17 @@ async def test_a_replica_looks_now_and_then_while_another_finds_out_what_became_
     lost = EndReason.PROVIDER_LOST_STATE
     assert [await asking, await waiting] == [lost, lost]
     assert looks == 1
+
+
+async def test_many_refusals_at_once_are_one_look_at_the_keys(dex: Flows) -> None:
+    keys = [await logged_in(dex) for _ in range(3)]
+    dex.clock.advance(20)
+    before = dex.provider.jwks_requests
+
+    for key in keys:
+        dex.first.refresh.refused(await dex.live(key))
+    looks = [task for task in dex.first.tasks._running if task.get_name() == "look at keys"]
+    await dex.first.tasks.idle()
+
+    assert len(looks) == 1
+    assert dex.provider.jwks_requests == before + 1

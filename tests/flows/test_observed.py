@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from sidecar.core.grant import Sharing
 from sidecar.core.provider_profiles import Provider, profile_of
@@ -13,8 +14,10 @@ from sidecar.core.tokens import TokenResponse
 from sidecar.errors import StoreUnavailable
 from sidecar.flows.observed import KEPT_SECONDS, MAX_KEPT, ObservedLogins
 from sidecar.flows.records import Client, Live
+from sidecar.ports import SaveResult
 from tests.demo.client import Client as OAuthClient
 from tests.flows.replica import PREFIX, RING, Flows, Replica
+from tests.flows.test_revocation import revoked
 from tests.world import plain_http
 
 AGENT = "a browser"
@@ -288,11 +291,92 @@ async def test_without_a_store_nothing_is_kept_and_nothing_fails(
     assert not alarms(here.first)
 
 
-async def test_records_of_another_key_begin_nothing(here: Flows) -> None:
+@pytest.mark.parametrize("became", ["of another key", "damaged"])
+async def test_what_does_not_open_here_begins_nothing_and_is_an_operators_fault(
+    here: Flows, became: str
+) -> None:
     login, logins = await signed_in(here), observed(here)
     await logins.keep(login.response)
-    name = next(iter(here.store._redeemed))
+    name, kept = next(iter(here.store._redeemed.items()))
+    spoiled = bytes([kept.outcome[-1] ^ 1])
+    sealed = kept.outcome[:-1] + spoiled if became == "damaged" else os.urandom(200)
+    await here.store.set_redeemed(name, sealed)
 
-    await here.store.set_redeemed(name, os.urandom(200))
+    with capture_logs() as logs:
+        assert await logins.begin(login.id_token, user_agent=AGENT) is None
+
+    assert counted(here.first, "unreadable") == alarms(here.first) == 1
+    assert "SIDECAR_SESSION_KEYS" in logs[0]["mend"]
+
+
+async def test_a_login_whose_keys_cannot_be_read_is_not_kept_and_is_no_operators_fault(
+    here: Flows,
+) -> None:
+    login, other = await signed_in(here), await here.add()
+    here.provider.available = False
+
+    await observed(here, other).keep(login.response)
+
+    assert counted(other, "unavailable") == 1
+    assert not alarms(other)
+    assert not here.store._redeemed
+
+
+async def test_a_login_that_the_store_does_not_take_in_the_end_is_given_back_to_the_provider(
+    here: Flows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login, logins = await signed_in(here), observed(here)
+    await logins.keep(login.response)
+
+    async def away(*_: object, **__: object) -> SaveResult:
+        raise StoreUnavailable("told to fail")
+
+    monkeypatch.setattr(here.store, "attach", away)
 
     assert await logins.begin(login.id_token, user_agent=AGENT) is None
+    assert counted(here.first, "unavailable") == 1
+    assert revoked(here) == 1
+
+
+async def test_whose_login_gets_no_session_gives_its_token_to_the_users_others_at_a_dex(
+    here: Flows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.profile = profile_of(Provider.DEX) or here.profile
+    dex = await here.add()
+    key = await here.logged_in(Sharing.PER_USER)
+    login = await signed_in(here)
+
+    async def away(*_: object, **__: object) -> bool:
+        raise StoreUnavailable("told to fail")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(here.store, "redeem", away)
+        await observed(here, dex).keep(login.response)
+    await dex.tasks.idle()
+
+    live = await dex.sessions.load(key)
+    assert live
+    assert live.grant.tokens.refresh_token == login.response.refresh_token
+    assert revoked(here) == 0
+
+
+def test_the_client_whose_logins_are_observed_is_known_to_who_asks(here: Flows) -> None:
+    assert observed(here).client_id == "argo-cd"
+
+
+async def test_a_login_whose_token_the_store_does_not_give_back_begins_nothing_and_passes(
+    here: Flows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login, logins = await signed_in(here), observed(here)
+    await logins.keep(login.response)
+
+    async def away(_: str) -> bytes:
+        raise StoreUnavailable("told to fail")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(here.store, "redeemed", away)
+        assert await logins.begin(login.id_token, user_agent=AGENT) is None
+
+    assert counted(here.first, "unavailable") == 1
+    assert not alarms(here.first)
+    assert await logins.begin(login.id_token, user_agent=AGENT)  # it is repeated once that is back

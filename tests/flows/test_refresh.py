@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from sidecar.core.breaker import OPENS_AT_GRANTS
 from sidecar.core.provider_profiles import GENERIC, Provider, profile_of
 from sidecar.core.refresh_policy import usable_seconds
 from sidecar.core.session import EndReason, SessionKey
 from sidecar.core.timings import Timings
 from sidecar.demo.misbehaviour import Answer, Drop
 from sidecar.errors import SessionOver, TryLater
+from sidecar.flows import refresh
 from tests.flows.replica import FailingStore, Flows, Replica
 
 
@@ -390,7 +392,9 @@ async def test_an_error_about_one_grant_never_stops_the_others(here: Flows) -> N
     assert await dex.refresh.current(keys[9])
 
 
-async def dismissed(here: Flows, *, seconds: float) -> tuple[Replica, SessionKey]:
+async def dismissed(
+    here: Flows, *, seconds: float, every: float = 31.0
+) -> tuple[Replica, SessionKey]:
     """Somebody past their token's end, to whom alone Dex says its bare 500 for so long."""
     here.profile = profile_of(Provider.DEX) or GENERIC
     dex = await here.add()
@@ -403,7 +407,7 @@ async def dismissed(here: Flows, *, seconds: float) -> tuple[Replica, SessionKey
         with pytest.raises(TryLater):
             await dex.refresh.current(key)
         here.provider.script.clear()
-        here.clock.advance(31)
+        here.clock.advance(every)
     return dex, key
 
 
@@ -425,7 +429,7 @@ async def test_a_person_whom_alone_the_provider_fails_is_asked_to_log_in_after_s
 async def test_while_nobody_is_renewed_such_an_error_ends_nothing_for_an_hour(
     here: Flows,
 ) -> None:
-    dex, key = await dismissed(here, seconds=3500)
+    dex, key = await dismissed(here, seconds=3500, every=300.0)
     assert await dex.sessions.load(key)
 
     here.clock.advance(150)
@@ -489,3 +493,81 @@ async def test_a_lease_is_short_where_a_second_use_is_harmless(here: Flows) -> N
         taken.append((await here.add()).refresh.lease_seconds)
 
     assert taken == [Timings().lease_seconds, 2.5, 2.5, 5.0]
+
+
+async def test_who_wants_a_long_token_gets_the_one_there_is_where_a_renewal_takes_too_long(
+    here: Flows,
+) -> None:
+    hasty = await here.add(timings=Timings(wait_seconds=0.05))
+    key = await here.logged_in()
+    here.clock.advance(200)
+    gate = here.provider.hold()
+
+    live = await hasty.refresh.current(key, min_life=120.0)
+
+    assert live
+    assert live.grant.renewals == 0
+    gate.release()
+    await hasty.tasks.idle()
+    assert here.provider.refreshes == 1
+
+
+async def test_whose_token_has_ended_is_told_to_try_again_where_a_renewal_takes_too_long(
+    here: Flows,
+) -> None:
+    hasty = await here.add(timings=Timings(wait_seconds=0.05))
+    key = await here.logged_in()
+    here.clock.advance(301)
+    gate = here.provider.hold()
+
+    with pytest.raises(TryLater):
+        await hasty.refresh.current(key)
+
+    gate.release()
+    await hasty.tasks.idle()
+    assert await hasty.refresh.current(key)
+
+
+async def test_of_all_grants_there_are_no_more_are_remembered_than_there_is_room_for(
+    here: Flows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refresh, "_REMEMBERED_UNTIL", 2)
+    keys = [await here.logged_in() for _ in range(5)]
+
+    assert all([await here.first.refresh.current(key) for key in keys])
+
+    assert len(here.first.refresh._until) <= 2
+    assert all(here.first.refresh.current_now(key) for key in keys)
+
+
+async def test_those_who_wait_for_their_turn_do_not_ask_a_provider_that_goes_away_meanwhile(
+    here: Flows,
+) -> None:
+    few = await here.add(timings=Timings(renewals_at_once=OPENS_AT_GRANTS))
+    keys = [await here.logged_in() for _ in range(20)]
+    here.clock.advance(301)
+    before = here.provider.token_requests
+    here.provider.script.extend([Answer(status=503)] * 20)
+
+    refused = await asyncio.gather(
+        *(few.refresh.current(key) for key in keys), return_exceptions=True
+    )
+
+    assert all(isinstance(each, TryLater) for each in refused)
+    assert here.provider.token_requests - before < 2 * OPENS_AT_GRANTS
+
+
+async def test_an_answer_that_was_lost_stays_lost_though_the_client_was_refused_since(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    here.clock.advance(301)
+    refused = Answer(status=401, body='{"error":"invalid_client"}')
+    here.provider.script.extend([Drop(after_commit=True), refused])
+    for _ in range(2):
+        with pytest.raises(TryLater):
+            await here.first.refresh.current(key)
+        here.clock.advance(31)
+
+    with pytest.raises(SessionOver, match=EndReason.LOST_ANSWER):
+        await here.first.refresh.current(key)

@@ -1,5 +1,6 @@
 """Refresh tokens that are revoked, though provider, store or process be away for a while."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,6 +13,7 @@ from sidecar.core.session import EndReason
 from sidecar.flows.records import Client, Records
 from sidecar.flows.revocation import BATCH, Revocations
 from tests.flows.replica import PREFIX, Flows, Replica, flows
+from tests.world import eventually
 
 LATER = 3600.0
 
@@ -294,3 +296,94 @@ async def test_what_a_renewal_got_for_an_ended_grant_waits_in_the_queue_too(
 
     assert entry
     assert revoked(there) == 1
+
+
+async def test_a_full_queue_of_revocations_is_an_alarm_and_the_provider_is_told_all_the_same(
+    there: Flows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.flows.revocation.MOST_QUEUED", 0)
+    grant = (await there.live(await there.logged_in())).grant
+
+    there.first.revocations.begin(grant)
+    await there.first.tasks.idle()
+
+    assert metric(there.first, "alarms_total", kind="revocations_full") == 1
+    assert revoked(there) == 1
+
+
+async def test_what_nobody_could_queue_or_tell_is_given_up_with_an_alarm(there: Flows) -> None:
+    grant = (await there.live(await there.logged_in())).grant
+    there.store.refuses_revocations = True
+    there.provider.available = False
+
+    there.first.revocations.begin(grant)
+    await there.first.tasks.idle()
+
+    assert metric(there.first, "alarms_total", kind="not_revoked") == 1
+
+
+async def test_a_client_that_is_refused_is_asked_again_though_nothing_could_be_queued(
+    there: Flows,
+) -> None:
+    grant = (await there.live(await there.logged_in())).grant
+    there.store.refuses_revocations = True
+    there.provider.settings.client_secret = "another"
+
+    there.first.revocations.begin(grant)
+    await eventually(lambda: counted(there.first, "refused") >= 1)
+    there.provider.settings.client_secret = "demo-secret"
+    await there.first.tasks.idle()
+
+    assert revoked(there) == 1
+
+
+async def test_a_grant_without_a_refresh_token_has_nothing_to_revoke(there: Flows) -> None:
+    grant = (await there.live(await there.logged_in(refreshable=False))).grant
+
+    there.first.revocations.begin(grant)
+    await there.first.tasks.idle()
+
+    assert await queued(there) == []
+    assert revoked(there) == 0
+
+
+async def test_the_queue_of_revocations_is_looked_after_until_the_process_ends(
+    there: Flows,
+) -> None:
+    grant = (await there.live(await there.logged_in())).grant
+    there.provider.available = False
+    there.first.revocations.begin(grant)
+    await there.first.tasks.idle()
+    there.provider.available = True
+
+    rounds = there.first.tasks.start_endless(there.first.revocations.run, "rounds", there.clock)
+    await eventually(lambda: revoked(there) == 1 and not there.store._revocations)
+    rounds.cancel()
+    await asyncio.gather(rounds, return_exceptions=True)
+
+    assert await queued(there) == []
+
+
+async def test_a_long_queue_is_worked_off_without_a_pause_in_between(there: Flows) -> None:
+    grant = await ended_grant(there)
+    there.provider.available = False
+    for _ in range(3 * BATCH):
+        there.first.revocations.begin(grant)
+    await there.first.tasks.idle()
+    there.provider.available = True
+    there.clock.advance(LATER)
+    done_at: list[float] = []
+    put_off = there.store.put_off_revocation
+
+    async def noted(entry: bytes, due_at: float | None) -> None:
+        done_at.append(there.clock.now())
+        await put_off(entry, due_at)
+
+    there.store.put_off_revocation = noted  # type: ignore[method-assign]
+    rounds = there.first.tasks.start_endless(there.first.revocations.run, "rounds", there.clock)
+    await eventually(lambda: not there.store._revocations)
+    rounds.cancel()
+    await asyncio.gather(rounds, return_exceptions=True)
+
+    assert len(done_at) == 3 * BATCH
+    assert len(set(done_at)) == 1

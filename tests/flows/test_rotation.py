@@ -242,3 +242,60 @@ async def test_the_tally_counts_what_lives_by_who_sealed_and_signed_it(here: Flo
     assert stored
     session = records(here, NEW).open_session(first, stored.session, seen_at=0)
     assert tally.signed_until[OLD.id] >= session.ends_at
+
+
+async def test_what_another_operator_has_sealed_anew_meanwhile_is_not_counted_twice(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    store = RotatedStore(here)
+    name = await grant_of(store, key)
+    old = records(here, OLD)
+    record = await store.load_grant(key.user_tag, name.id)
+    assert record
+    grant = old.open_grant(key.user_tag, name.id, record)
+
+    async def renewed_by_one_that_seals_by_the_new_key(_: RecordName) -> None:
+        write = records(here, NEW, OLD).seal_grant(replace(grant, version=2))
+        assert await store.save_grant(key.user_tag, name.id, write) is SaveResult.SAVED
+
+    store.before = renewed_by_one_that_seals_by_the_new_key
+
+    assert await sealed_anew(store, here) == 1  # the session
+    assert await keys_in(store) == {"new"}
+
+
+async def test_a_grant_that_always_changes_is_left_to_the_next_rotation(here: Flows) -> None:
+    key = await here.logged_in()
+    store = RotatedStore(here)
+    name = await grant_of(store, key)
+    old = records(here, OLD)
+
+    async def renewed(_: RecordName) -> None:
+        # By a replica that still seals by the old key, before each try.
+        store.before = renewed
+        record = await store.load_grant(key.user_tag, name.id)
+        assert record
+        grant = old.open_grant(key.user_tag, name.id, record)
+        write = old.seal_grant(replace(grant, version=grant.version + 1))
+        assert await store.save_grant(key.user_tag, name.id, write) is SaveResult.SAVED
+
+    store.before = renewed
+    assert await sealed_anew(store, here) == 1
+    assert await keys_in(store) == {"new", OLD.id}
+
+    store.before = None
+    assert await sealed_anew(store, here) == 1
+    assert await keys_in(store) == {"new"}
+
+
+async def test_revocations_that_wait_are_counted_by_their_key_and_what_is_none_is_not(
+    here: Flows,
+) -> None:
+    grant = (await here.live(await here.logged_in())).grant
+    assert await here.first.revocations.queue(grant)
+    await here.store.queue_revocation(b"nonsense", due_at=0.0, limit=10)
+
+    tally = await Rotation(here.store, records(here, NEW, OLD)).tally()
+
+    assert tally.revocations == {OLD.id: 1}

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from sidecar.adapters.argocd_redis import ArgoCdRedis
+from sidecar.app import SystemClock
 from sidecar.core.argocd_access_token import encryption_key, open_entry
 from sidecar.core.grant import Grant
 from sidecar.demo.valkey import valkey
@@ -20,6 +21,7 @@ from sidecar.flows.cache import Cache, grant_name
 from sidecar.flows.seeding import Seeding
 from sidecar.flows.tasks import Runtime, Tasks
 from sidecar.metrics import Metrics
+from sidecar.ports import AccessToken
 from tests.core.examples import grant, token_set
 from tests.fakes.clock import FakeClock
 
@@ -40,7 +42,9 @@ class Here:
 
     def at(self, url: str) -> ArgoCdRedis:
         """Argo CD's Redis, reached there."""
-        made = ArgoCdRedis(url, SECRET, key_prefix="", random=os.urandom, command_seconds=5)
+        made = ArgoCdRedis(
+            url, SECRET, key_prefix="", random=os.urandom, clock=SystemClock(), command_seconds=5
+        )
         self.owned.push_async_callback(made.aclose)
         return made
 
@@ -255,3 +259,61 @@ async def test_the_rounds_go_on_until_they_are_ended(here: Here) -> None:
     await tasks.aclose(seconds=1)
     assert running.cancelled()
     assert await here.stands() == "access-1"
+
+
+async def test_a_redis_that_went_away_fails_no_request_and_no_logout(here: Here) -> None:
+    for fails in (here.seeding.ensure, here.seeding.take_back):
+        here.reach("unix:///nowhere/at/all")
+        with capture_logs() as logs:
+            await fails(grant())
+
+        assert [entry["event"] for entry in logs] == ["access_token_not_seeded"]
+    assert here.count("failed") == 2
+
+
+async def test_a_token_that_waits_until_its_end_is_given_up(here: Here) -> None:
+    here.reach("unix:///nowhere/at/all")
+    await here.seeding.note(grant())
+    here.clock.advance(301)
+    await here.seeding.look()
+
+    here.seeding._target = here.at(here.url)  # the same Redis is back
+    await here.seeding.look()
+
+    assert await here.stands() is None
+    assert here.count("written") == 0
+
+
+async def test_a_token_that_is_got_while_an_older_one_is_written_is_written_too(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = renewed(grant(), "access-2", at=1200.0)
+    target = here.seeding.target
+    assert target
+    put = target.put
+
+    async def slowly(token: AccessToken) -> None:
+        monkeypatch.undo()
+        here.reach("unix:///nowhere/at/all")
+        await here.seeding.note(newer)
+        await put(token)
+
+    monkeypatch.setattr(target, "put", slowly)
+    await here.seeding.note(grant())
+    here.seeding._target = target
+
+    await here.seeding.look()
+
+    assert await here.stands() == "access-2"
+
+
+async def test_what_waits_for_a_redis_that_stays_away_is_forgotten_at_its_end(here: Here) -> None:
+    here.reach("unix:///nowhere/at/all")
+    lasting = grant(id="grant-2", subject="bob", tokens=token_set(life=10_000.0))
+    await here.seeding.note(lasting)
+    await here.seeding.note(grant())
+    here.clock.advance(301)
+
+    await here.seeding.look()
+
+    assert list(here.seeding._waiting) == ["bob"]

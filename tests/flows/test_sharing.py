@@ -4,9 +4,10 @@ import pytest
 
 from sidecar.core.grant import Sharing
 from sidecar.core.session import EndReason
-from sidecar.errors import SessionOver
+from sidecar.errors import SessionOver, StoreUnavailable
 from sidecar.flows.records import Client
-from tests.flows.replica import FailingStore, Flows
+from sidecar.ports import Record
+from tests.flows.replica import FailingStore, Flows, logs_in
 
 
 async def test_a_second_login_puts_its_tokens_into_the_shared_grant(here: Flows) -> None:
@@ -84,3 +85,103 @@ async def test_a_login_that_nobody_shares_with_is_not_kept(here: Flows) -> None:
     await here.first.parts.joining.keep_for_others(tokens, claims, nonce="a-nonce")
 
     assert not here.clock.slept
+
+
+async def test_nobody_joins_a_grant_that_is_gone(here: Flows) -> None:
+    joining = here.first.parts.joining
+
+    assert await joining.join("nobody", "gone", user_agent="test") is None
+
+
+async def test_a_grant_that_always_changes_is_joined_later_and_not_said_to_have_ended(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    grant, other = (await here.live(key)).grant, await here.add()
+
+    async def changed() -> None:
+        assert await other.parts.joining.join(grant.user_tag, grant.id, user_agent="another")
+
+    here.store.then["load_grant"].extend([changed] * 30)
+    with pytest.raises(StoreUnavailable):
+        await here.first.parts.joining.join(grant.user_tag, grant.id, user_agent="test")
+
+    assert await here.joined(key)
+
+
+async def test_two_logins_of_one_user_at_once_both_get_their_session_on_one_grant(
+    here: Flows,
+) -> None:
+    laptop = await here.logged_in(Sharing.PER_USER)
+    phone = logs_in(await here.add(), await here.signed_in())
+
+    here.store.then["load_grant"].append(phone)
+    tablet = await here.logged_in(Sharing.PER_USER)
+
+    grant = (await here.live(laptop)).grant
+    assert (await here.live(tablet)).grant == grant
+    assert (await here.store.user_sessions(laptop.user_tag, limit=9)).count == 3
+    assert len(grant.others) == 2
+
+
+async def test_a_login_whose_shared_grant_always_changes_may_be_tried_again(here: Flows) -> None:
+    await here.logged_in(Sharing.PER_USER)
+    others = logs_in(await here.add(), await here.signed_in())
+
+    here.store.then["load_grant"].extend([others] * 30)
+    with pytest.raises(StoreUnavailable):
+        await here.logged_in(Sharing.PER_USER)
+
+    assert await here.logged_in(Sharing.PER_USER)
+
+
+async def test_tokens_that_nobody_can_be_given_are_given_up_after_a_minute(here: Flows) -> None:
+    await here.logged_in(Sharing.PER_USER)
+    tokens, claims = await here.signed_in()
+    here.store.saves.extend([FailingStore.STUCK] * 10_000)
+    began_at = here.clock.monotonic()
+
+    await here.first.parts.joining.keep_for_others(tokens, claims, nonce="a-nonce")
+
+    assert 60 <= here.clock.monotonic() - began_at < 70
+
+
+@pytest.mark.parametrize("became", ["damaged", "ended"])
+async def test_a_shared_grant_that_is_over_makes_room_for_that_of_the_next_login(
+    here: Flows, became: str
+) -> None:
+    laptop = await here.logged_in(Sharing.PER_USER)
+    grant = (await here.live(laptop)).grant
+    if became == "damaged":
+        entry = here.store._slots[laptop.user_tag].grants[grant.id]
+        entry.record = Record(entry.record.version, "damaged", b"no record")
+    else:
+        here.store.then["shared_grant"].append(
+            lambda: here.first.sessions.end_grant(grant, EndReason.LOGOUT)
+        )
+
+    phone = await here.logged_in(Sharing.PER_USER)
+
+    assert (await here.live(phone)).grant.id != grant.id
+    assert await here.store.shared_grant(phone.user_tag) == (await here.live(phone)).grant.id
+    ended = await here.store.load_grant(laptop.user_tag, grant.id)
+    assert ended
+    assert ended.ended
+
+
+async def test_nobody_joins_a_grant_that_has_ended_or_ends_meanwhile(here: Flows) -> None:
+    grant = (await here.live(await here.logged_in())).grant
+    other = await here.add()
+
+    async def ended() -> None:
+        assert await other.sessions.end_grant(grant, EndReason.LOGOUT)
+
+    async def join() -> str | None:
+        joining = here.first.parts.joining
+        return await joining.join(grant.user_tag, grant.id, user_agent="test")
+
+    here.store.then["load_grant"].append(ended)
+    assert await join() is None
+    assert not here.store.then["load_grant"]
+
+    assert await join() is None

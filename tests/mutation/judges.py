@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from io import StringIO
+from itertools import zip_longest
 from types import CodeType, FunctionType
 
 import pytest
@@ -104,7 +105,7 @@ class _Bench:
     def passes(self, names: Sequence[str]) -> bool:
         """Whether these tests do; none is run after the first that does not."""
         items = [self.items[name] for name in names]
-        for item, following in zip(items, [*items[1:], None], strict=True):
+        for item, following in zip_longest(items, items[1:]):
             item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
             if self._failed:
                 return False
@@ -202,7 +203,8 @@ def _in_place(
         tasks = [_put_in_place(mutant, collected, functions, bench) for mutant in mutants]
         found.extend(_heard([task for task in tasks if task], at_once, said))
 
-    _judge(files, _Bench(work))
+    if not _judge(files, _Bench(work)):
+        raise Broken
     return found
 
 

@@ -6,7 +6,9 @@ functions: limits, tables, patterns, fields.
 """
 
 import ast
+import codecs
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -79,6 +81,7 @@ class _Changes(libcst.CSTVisitor):
 
     Annotations and decorators are left as they are, as mutmut leaves them: nothing that runs reads
     the first; what the second ask for here (frozen, slots, the size of a cache) is no behaviour.
+    So is the spelling of a sentence that is raised; that it is this sentence is behaviour.
     """
 
     def __init__(self, positions: Any, module: libcst.Module, source: str) -> None:
@@ -92,21 +95,29 @@ class _Changes(libcst.CSTVisitor):
             self._line_starts.append(self._line_starts[-1] + len(line))
         self._path: list[str] = []
         self._function: tuple[str, range] | None = None
+        self._is_raised = False
 
     def on_visit(self, node: libcst.CSTNode) -> bool:
         if isinstance(node, libcst.Annotation | libcst.Decorator) or _is_left_alone(node):
             return False
+        if self._is_raised and isinstance(node, libcst.SimpleString) and " " in node.raw_value:
+            return False
+        if isinstance(node, libcst.Raise):
+            self._is_raised = True
         if isinstance(node, libcst.FunctionDef | libcst.ClassDef):
             self._path.append(node.name.value)
         for kind, operator in mutation_operators:
             if isinstance(node, kind):
                 for changed in operator(node):
-                    self._add(node, changed)
+                    if not _is_the_same_codec(node, changed):
+                        self._add(node, changed)
         return True
 
     def on_leave(self, original_node: libcst.CSTNode) -> None:
         if isinstance(original_node, libcst.FunctionDef | libcst.ClassDef):
             self._path.pop()
+        elif isinstance(original_node, libcst.Raise):
+            self._is_raised = False
 
     def visit_FunctionDef_body(self, node: libcst.FunctionDef) -> None:
         if self._function is None:
@@ -154,3 +165,11 @@ def _is_left_alone(node: libcst.CSTNode) -> bool:
         and isinstance(node.func, libcst.Name)
         and node.func.value in NEVER_MUTATE_FUNCTION_CALLS
     )
+
+
+def _is_the_same_codec(node: libcst.CSTNode, changed: libcst.CSTNode) -> bool:
+    """Whether both name a text's encoding, in which capitals do not count."""
+    if isinstance(node, libcst.SimpleString) and isinstance(changed, libcst.SimpleString):
+        with suppress(LookupError, ValueError):
+            return codecs.lookup(node.raw_value) == codecs.lookup(changed.raw_value)
+    return False

@@ -84,6 +84,28 @@ def test_a_case_is_left_out_and_the_rest_keeps_its_margin() -> None:
     ]
 
 
+def test_a_sentence_that_is_raised_is_lost_but_not_respelled() -> None:
+    found = mutants("words", 'def fail() -> None:\n    raise ValueError("is none", "code")\n')
+
+    assert {each.change[1] for each in found} == {
+        'raise ValueError(None, "code")',
+        'raise ValueError("is none", None)',
+        'raise ValueError("code")',
+        'raise ValueError("is none", )',
+        'raise ValueError("is none", "XXcodeXX")',
+        'raise ValueError("is none", "CODE")',
+    }
+
+
+def test_an_encoding_in_capitals_is_the_same() -> None:
+    found = mutants("words", 'def read(text: bytes) -> str:\n    return text.decode("latin-1")\n')
+
+    assert {each.change[1] for each in found} == {
+        "return text.decode(None)",
+        'return text.decode("XXlatin-1XX")',
+    }
+
+
 def test_each_mutant_is_python_and_another_text() -> None:
     texts = [mutant.text for mutant in made()]
 

@@ -321,10 +321,10 @@ async def test_an_open_stream_keeps_its_session_in_use_until_it_ends() -> None:
         client = await here.client()
         await client.send(get(STREAM, f"Cookie: {here.cookie}"))
         await client.until(b"a\n\r\n")
-        assert here.sessions._held_open
+        assert here.sessions._held_open.sessions()
         client.close()
 
-        await eventually(lambda: not here.sessions._held_open)
+        await eventually(lambda: not here.sessions._held_open.sessions())
 
 
 @pytest.mark.parametrize(
