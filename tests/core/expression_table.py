@@ -1050,4 +1050,10 @@ TABLE: list[tuple[str, bool | None]] = [
     ("verified or mixed[0] + verified == 1", None),
     ("verified or verified + mixed[0] == 1", None),
     ("verified or realm.x - sub == 1", None),
+    ("verified or (1 + 1.0) % 2 == 0", None),
+    ("verified or (1 + 1) % 2 == 0", True),
+    ("verified or (1.0 - 1) % 2 == 0", None),
+    ("verified or (1 * run) % 2 == 0", None),
+    ("verified or ('a' + 'b') % 2 == 0", None),
+    ("verified or (mixed[0] + 1) % 2 == 0", True),
 ]
