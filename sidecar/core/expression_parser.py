@@ -81,10 +81,10 @@ def _grammar() -> lark.Lark:
 
 
 def _unexpected(text: str, error: lark.UnexpectedInput) -> ExpressionBroken:
-    at = error.pos_in_stream or 0
     token = getattr(error, "token", None)
     if token is not None and token.type == "$END":
         return ExpressionBroken("ends too early", len(text.rstrip()))
+    at: int = error.pos_in_stream  # type: ignore[assignment] # declared as None alone
     found = str(token) if token is not None else text[at]
     if found in ("'", '"', "`"):
         return ExpressionBroken("a string does not end", at)
