@@ -46,18 +46,13 @@ def crumbs(cookie_headers: Iterable[str]) -> list[Crumb]:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a cookie of this name is a sidecar's, of this or another Argo CD: never sent up."""
+    """Whether what begins like this is a cookie of this or another sidecar: never sent up."""
     return name.removeprefix("__Host-").startswith(_FAMILY)
 
 
 def is_token(crumb: Crumb) -> bool:
     """Whether Argo CD would take a cookie for a part of its token (its JoinCookies: by prefix)."""
     return crumb.name.startswith(TOKEN_COOKIE)
-
-
-def joined(kept: Iterable[Crumb]) -> str:
-    """A Cookie header of these, each as it came."""
-    return "; ".join(crumb.raw for crumb in kept)
 
 
 class CookieJar:

@@ -40,8 +40,8 @@ FUNCTIONS: Mapping[str, Function] = {
 def call(name: str, values: list[Any], steps: Steps) -> Any:
     """What a function gives for values."""
     function = FUNCTIONS[name]
-    for value, kinds in zip(values, function.takes, strict=True):
-        if kind(value) not in kinds:
+    for place, value in enumerate(values):
+        if kind(value) not in function.takes[place]:
             raise ExpressionFailed(f"{name} does not take a {kind(value)}")
         if isinstance(value, str):
             steps.take(1 + len(value))  # characters, one by one

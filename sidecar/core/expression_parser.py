@@ -76,25 +76,21 @@ def _grammar() -> lark.Lark:
         grammar,
         parser="lalr",
         start="expression",
-        maybe_placeholders=False,
         transformer=_Builder(),
     )
 
 
 def _unexpected(text: str, error: lark.UnexpectedInput) -> ExpressionBroken:
-    at = error.pos_in_stream
-    if at is None or at < 0 or at >= len(text) or isinstance(error, lark.UnexpectedEOF):
-        return ExpressionBroken("ends too early", len(text.rstrip()))
     token = getattr(error, "token", None)
     if token is not None and token.type == "$END":
         return ExpressionBroken("ends too early", len(text.rstrip()))
+    at: int = error.pos_in_stream  # type: ignore[assignment] # declared as None alone
     found = str(token) if token is not None else text[at]
     if found in ("'", '"', "`"):
         return ExpressionBroken("a string does not end", at)
-    before = re.search(r"(\w*)\s*$", text[:at])
-    words = (found, text[at], before[1] if before else "")
-    hint = next((_NOT_TAKEN[word] for word in words if word in _NOT_TAKEN), "")
-    return ExpressionBroken(f"unexpected {found[:40]!r}" + (f": {hint}" if hint else ""), at)
+    words = (found, re.split(r"\W", text[:at].rstrip())[-1])
+    hint = next((f": {_NOT_TAKEN[word]}" for word in words if word in _NOT_TAKEN), "")
+    return ExpressionBroken(f"unexpected {found[:40]!r}{hint}", at)
 
 
 @lark.v_args(inline=True)

@@ -156,7 +156,7 @@ class _Checker:
 
     def _member(self, node: Member) -> Type:
         key = node.key
-        if node.base == Name("$env", 0):
+        if isinstance(node.base, Name) and node.base.name == "$env":
             if not isinstance(key, Literal) or not isinstance(key.value, str):
                 self.type_of(key)
                 return UNKNOWN
@@ -186,9 +186,9 @@ class _Checker:
     def _call(self, node: Call) -> Type:
         self._refuse_a_claim(node.name)
         function = FUNCTIONS[node.name]
-        for argument, kinds in zip(node.arguments, function.takes, strict=True):
+        for place, argument in enumerate(node.arguments):
             found = self.type_of(argument)
-            if not (found.is_open or found.is_one_of(*kinds)):
+            if not (found.is_open or found.is_one_of(*function.takes[place])):
                 raise ExpressionFailed(f"{node.name} does not take a {found}")
         return _list_of(STRING) if function.gives == "list" else Type(function.gives)
 
@@ -205,7 +205,7 @@ class _Checker:
         if not (predicate.is_open or predicate == BOOL):
             raise ExpressionFailed(f"{node.name} asks for a bool of each, not a {predicate}")
         if node.name == "filter":
-            return _list_of(ANY if collection.is_open else collection.element or ANY)
+            return _list_of(collection.element or ANY)
         return INT if node.name == "count" else BOOL
 
     def _refuse_a_claim(self, name: str) -> None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from sidecar.core import devtron
-from sidecar.core.cookies import TOKEN_COOKIE, Crumb, is_ours, joined, without
+from sidecar.core.cookies import TOKEN_COOKIE, Crumb, is_ours, without
 from sidecar.core.upstream_kinds import UpstreamKind, upstream_profile
 
 Fields = list[tuple[str, str]]
@@ -226,7 +226,7 @@ def clean_path(target: str) -> str | None:
         return raw
     if not raw.startswith("/"):
         return None
-    path = unquote_to_bytes(raw).decode("utf-8", "surrogateescape")
+    path = unquote_to_bytes(raw).decode(errors="surrogateescape")
     if "\x00" in path:
         return None
     segments: list[str] = []
@@ -300,15 +300,15 @@ def upstream_fields(
     kept = list(without(found, tokens=drop_tokens or bool(id_token)))
     if len(kept) == len(found) and not id_token:
         return list(fields)
-    token = [Crumb(TOKEN_COOKIE, id_token, f"{TOKEN_COOKIE}={id_token}")] if id_token else []
-    return _with_cookie(fields, joined([*kept, *token]))
+    token = [f"{TOKEN_COOKIE}={id_token}"] if id_token else []
+    return _with_cookie(fields, "; ".join([*(crumb.raw for crumb in kept), *token]))
 
 
 def _with_cookie(fields: Sequence[tuple[str, str]], cookie: str) -> Fields:
     """The fields with this Cookie in the place of the first one, the others dropped."""
-    is_cookie = [name.lower() == "cookie" for name, _ in fields]
-    at = is_cookie.index(True) if any(is_cookie) else len(fields)
-    others = [field for field, drop in zip(fields, is_cookie, strict=True) if not drop]
+    others = [(name, value) for name, value in fields if name.lower() != "cookie"]
+    cookies = (at for at, (name, _) in enumerate(fields) if name.lower() == "cookie")
+    at = next(cookies, len(fields))
     return [*others[:at], ("Cookie", cookie), *others[at:]] if cookie else others
 
 
@@ -318,7 +318,7 @@ def without_renewed_token(fields: Iterable[tuple[str, str]]) -> Fields:
         (name, value)
         for name, value in fields
         if name.lower() != "grpc-metadata-renew-token"
-        and not (name.lower() == "set-cookie" and _cookie_name(value).startswith(TOKEN_COOKIE))
+        and not (name.lower() == "set-cookie" and _from_its_name(value).startswith(TOKEN_COOKIE))
     ]
 
 
@@ -330,13 +330,13 @@ def without_our_cookies(fields: Iterable[tuple[str, str]]) -> Fields:
     return [
         (name, value)
         for name, value in fields
-        if name.lower() != "set-cookie" or not is_ours(_cookie_name(value))
+        if name.lower() != "set-cookie" or not is_ours(_from_its_name(value))
     ]
 
 
-def _cookie_name(set_cookie: str) -> str:
-    """The name by which a browser sends a cookie back; one without a name is sent as its value."""
-    return set_cookie.lstrip(" \t=").partition("=")[0].rstrip(" \t")
+def _from_its_name(set_cookie: str) -> str:
+    """A cookie from its name on; one without a name is sent back as its value."""
+    return set_cookie.lstrip(" \t=")
 
 
 def is_usable_host(host: str) -> bool:

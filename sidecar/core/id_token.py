@@ -102,8 +102,8 @@ def key_id(id_token: str) -> str | None:
     Raises:
         TokenInvalid: the header cannot be read, or its algorithm is not one we allow.
     """
-    kid = read_header(id_token).get("kid")
-    return kid if isinstance(kid, str) else None
+    kid: str | None = read_header(id_token).get("kid")  # PyJWT takes no other
+    return kid
 
 
 def verify(

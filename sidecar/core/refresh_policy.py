@@ -1,6 +1,7 @@
 """Use, renew, back off, over: the one decision about a grant's tokens."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
@@ -20,7 +21,7 @@ REUSE_MARGIN_SECONDS = 6.0
 # Of an error that one grant alone meets: long enough for an outage behind the provider.
 ALONE_TRIES = 5
 ALONE_SECONDS = 3600.0
-_NEVER = float("inf")
+_NEVER = math.inf
 
 
 class Action(Enum):
@@ -189,9 +190,9 @@ def _renewed_lately_until(grant: Grant, now: float) -> float:
 
     An instant in the future was written by a clock ahead of ours, and says nothing.
     """
-    age = now - grant.tokens.renewed_at
+    renewed_at = grant.tokens.renewed_at
     interval = min(MIN_INTERVAL_SECONDS, _life(grant) / 4)
-    return now + interval - age if 0 <= age < interval else 0.0
+    return renewed_at + interval if renewed_at <= now else 0.0
 
 
 def _jitter(grant_id: str) -> float:

@@ -58,7 +58,7 @@ def read_entry(entry: bytes) -> tuple[str, bytes]:
 
 def began_at(name: str) -> float:
     """Since when a revocation waits."""
-    return float(name.partition(" ")[2])
+    return float(name.split(" ")[1])
 
 
 def next_try_at(began: float, now: float, *, random: float) -> float | None:
@@ -74,4 +74,4 @@ def next_try_at(began: float, now: float, *, random: float) -> float | None:
 
 
 def _id(name: str) -> str:
-    return name.partition(" ")[0]
+    return name.split(" ")[0]

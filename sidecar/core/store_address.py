@@ -102,8 +102,7 @@ def _hosts(kind: StoreKind, text: str) -> tuple[Place, ...]:
     found = []
     for part in text.split(","):
         host = _HOST.fullmatch(part)
-        port = int(host["port"] or usual) if host else 0
-        if host is None or not 0 < port < 65536:
+        if host is None or not 0 < (port := int(host["port"] or usual)) < 65536:
             raise ValueError("is not an address")
         found.append((host["v6"] or host["name"], port))
     if kind is StoreKind.ONE and len(found) > 1:

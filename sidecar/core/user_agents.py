@@ -35,5 +35,5 @@ def device(user_agent: str) -> str:
     return browser or (f"A browser on {system}" if system else "An unknown browser")
 
 
-def _first(known: tuple[tuple[str, str], ...], user_agent: str) -> str:
-    return next((name for sign, name in known if sign in user_agent), "")
+def _first(known: tuple[tuple[str, str], ...], user_agent: str) -> str | None:
+    return next((name for sign, name in known if sign in user_agent), None)

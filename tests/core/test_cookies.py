@@ -1,5 +1,6 @@
 import base64
 import json
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,6 @@ from sidecar.core.cookies import (
     is_ours,
     is_token,
     join_token,
-    joined,
     says_local,
     token_cookie_lines,
     token_set_by,
@@ -33,6 +33,10 @@ letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
 def sent_back(lines: list[str]) -> list[Crumb]:
     """What a browser sends that was given these Set-Cookie lines."""
     return crumbs(["; ".join(line.partition(";")[0] for line in lines)])
+
+
+def joined(kept: Iterable[Crumb]) -> str:
+    return "; ".join(crumb.raw for crumb in kept)
 
 
 def token_crumbs(*values: str) -> list[Crumb]:
@@ -271,7 +275,7 @@ def test_a_token_of_any_length_comes_back_from_its_chunks(
         (["other=1", "argocd.token=2:x.y; path=/", "argocd.token-1=.z; path=/"], "x.y.z"),
         (["argocd.token=; Max-Age=0"], ""),
         (["argocd.oauthstate=x.y.z"], ""),
-        (["other=1; argocd.token=x.y.z"], ""),
+        (["other=1; argocd.token=x.y.z; path=/"], ""),
         ([""], ""),
         ([], ""),
     ],

@@ -12,6 +12,7 @@ from sidecar.core.heads import (
     Paths,
     _purpose,
     clean_path,
+    connection_options,
     end_to_end,
     has_client_credential,
     head_bytes,
@@ -396,6 +397,7 @@ def test_all_values_of_a_repeated_field_are_found_in_their_order() -> None:
         ([("Authorization", "Bearer a.b.c")], True),
         ([("AUTHORIZATION", "Bearer a.b.c")], True),
         ([("Authorization", "Bearer opaque")], False),
+        ([("Authorization", "Bearer x a.b.c")], True),
         ([("Authorization", "Bearer a.b")], False),
         ([("Authorization", "Bearer a.b.c.d")], False),
         ([("Authorization", "Basic a.b.c")], False),
@@ -488,6 +490,7 @@ def test_the_browser_never_sees_a_token_that_argo_cd_renews() -> None:
         ("set-cookie", " argocd.token-1=y"),
         ("Set-Cookie", "argocd.oauthstate=z"),
         ("Set-Cookie", "other=argocd.token"),
+        ("Set-Cookie", "Xargocd.token=x"),
         ("Grpc-Metadata-Renew-Token", "x.y.z"),
         ("grpc-metadata-content-type", "application/grpc"),
         ("Content-Type", "application/json"),
@@ -496,6 +499,7 @@ def test_the_browser_never_sees_a_token_that_argo_cd_renews() -> None:
     assert without_renewed_token(fields) == [
         ("Set-Cookie", "argocd.oauthstate=z"),
         ("Set-Cookie", "other=argocd.token"),
+        ("Set-Cookie", "Xargocd.token=x"),
         ("grpc-metadata-content-type", "application/grpc"),
         ("Content-Type", "application/json"),
     ]
@@ -513,7 +517,12 @@ def test_the_browser_never_sees_a_token_that_argo_cd_renews() -> None:
     ],
 )
 def test_nobody_behind_us_sets_a_cookie_of_ours(planted: str) -> None:
-    others = [("Set-Cookie", f"a={SESSION}"), ("Set-Cookie", "argocd.token=x"), ("X", SESSION)]
+    others = [
+        ("Set-Cookie", f"a={SESSION}"),
+        ("Set-Cookie", f"X{SESSION}=x"),
+        ("Set-Cookie", "argocd.token=x"),
+        ("X", SESSION),
+    ]
 
     assert without_our_cookies([("set-cookie", planted), *others]) == others
 
@@ -633,6 +642,13 @@ def test_only_white_space_of_http_is_taken_from_what_connection_names() -> None:
     fields = [("Connection", "x,\x85Y, \xa0Z \t"), ("X", "1"), ("Y", "2"), ("Z", "3")]
 
     assert end_to_end(fields) == [("Y", "2"), ("Z", "3")]
+
+
+def test_nothing_between_two_commas_is_nothing_that_connection_names() -> None:
+    assert connection_options([("Connection", "Close,, X-A,"), ("connection", "")]) == {
+        "close",
+        "x-a",
+    }
 
 
 def test_trailers_stay_announced() -> None:

@@ -19,6 +19,7 @@ DEVTRON = upstream_profile(UpstreamKind.DEVTRON)
         (("Authorization", "Bearer a.b.c"), "a.b.c"),
         (("authorization", "bearer   a.b.c "), "a.b.c"),
         (("Authorization", "Bearer XaX"), "XaX"),
+        (("Authorization", "Bearer a\xa0"), "a\xa0"),
         (("token", "a.b.c"), "a.b.c"),
         (("Grpc-Metadata-Token", "a.b.c"), "a.b.c"),
         (("grpc-metadata-authorization", "Bearer a.b.c"), "a.b.c"),

@@ -134,6 +134,7 @@ def test_an_issuer_is_found_to_the_letter_and_nearly() -> None:
     assert rules.nearly("https://a.example/") is rules.issuers[0]
     assert rules.nearly("https://b.example") is rules.issuers[1]
     assert rules.nearly("https://a.exampleX") is None
+    assert MachineRules((issuer("https://a.exampleX"),)).nearly("https://a.example") is None
     assert rules.nearly("https://c.example") is rules.nearly(["https://a.example"]) is None
 
 

@@ -187,7 +187,31 @@ EXAMPLES = {
         access_token_issuer="http://sts.example.org/adfs/services/trust",
     ),
 }
+# Each sign alone is enough.
+EXAMPLES |= {
+    "dex below a path in capitals": metadata("https://example.org/idX", "/auth", "/token", "/keys"),
+    "pingfederate by its endpoint": metadata(
+        "https://sso.example.org", "/a", "/as/token.oauth2", "/b"
+    ),
+    "pingfederate by its member": metadata(
+        "https://sso.example.org", "/a", "/b", "/c", ping_revoked_sris_endpoint="https://a.example"
+    ),
+    "hydra by its member": metadata(
+        "https://sso.example.org", "/a", "/b", "/c", credentials_endpoint_draft_00="https://a"
+    ),
+    "adfs by its endpoint": metadata("https://sts.example.org", "/a", "/adfs/oauth2/token", "/b"),
+    "adfs by its member": metadata(
+        "https://sts.example.org/adfs", "/a", "/b", "/c", access_token_issuer="http://a.example"
+    ),
+}
 OTHERS = {
+    "a path of AD FS alone": metadata("https://op.example.org/adfs", "/a", "/b", "/c"),
+    "a member of AD FS alone": metadata(
+        "https://op.example.org", "/a", "/b", "/c", access_token_issuer="http://a.example"
+    ),
+    "a claim of GitLab alone": metadata(
+        "https://op.example.org", "/a", "/b", "/c", claims_supported=["groups_direct"]
+    ),
     "demo": metadata("http://127.0.0.1:5556", "/authorize", "/token", "/jwks"),
     "oidc-provider": metadata("https://op.example.org", "/auth", "/token", "/jwks"),
     "a realm of another product": metadata(
@@ -272,7 +296,7 @@ def test_before_the_first_discovery_the_issuer_alone_has_to_tell(
 
 
 def test_a_name_gives_its_profile_and_auto_none() -> None:
-    assert profile_of(Provider.AUTO) is None
+    assert profile_of(Provider("auto")) is None
     for provider in set(Provider) - {Provider.AUTO}:
         profile = profile_of(provider)
         assert profile is not None
@@ -397,6 +421,15 @@ def test_a_sign_that_asks_for_nothing_is_shown_by_whatever_issuer() -> None:
     for issuer in ("", "https://sso.example.org", "two\nlines"):
         assert speaks_for(anybody, issuer, {})
     assert not speaks_for(ProviderProfile(Provider.GENERIC, "Nobody"), "https://a.example", {})
+
+
+@pytest.mark.parametrize("endpoint", [None, 7, "http://[", "https://a.example"])
+def test_an_endpoint_that_is_not_there_has_no_path(endpoint: object) -> None:
+    path = ProviderProfile(
+        Provider.GENERIC, "Any path", signs=(Sign(paths=(("token_endpoint", ".+"),)),)
+    )
+
+    assert not speaks_for(path, "https://a.example", {"token_endpoint": endpoint})
 
 
 def test_a_pattern_fits_the_whole_of_a_text_whatever_its_lines() -> None:

@@ -258,6 +258,7 @@ def test_a_token_that_came_back_old_is_not_renewed_at_once_again() -> None:
     """The provider's clock is an hour behind: every token it gives has ended for us."""
     renewed_now = hour(renewed_at=5000.0)
 
+    assert decide(renewed_now, 5000.0, window=QUARTER) == Decision(Action.BACK_OFF, 5010.0)
     assert decide(renewed_now, 5003.0, window=QUARTER) == Decision(Action.BACK_OFF, 5010.0)
     assert action(renewed_now, 5010.0) is Action.RENEW_FIRST
 
@@ -435,6 +436,13 @@ def test_a_token_is_used_until_an_instant_and_not_at_it(
     assert action(found, until, min_life=min_life) is not Action.USE
 
 
+def test_a_window_may_be_shorter_than_a_second() -> None:
+    found = replace(hour(), id=NO_JITTER)
+
+    assert used_until(found, window=RefreshWindow(seconds=0.5)) == 4600 - 1 - 0.5
+    assert (RefreshWindow().share, RefreshWindow().seconds) == (0.25, 0.0)
+
+
 def test_a_short_tokens_way_is_a_twentieth_of_its_life() -> None:
     found = grant(token_set(life=10.0, refresh_token_expires_at=None), id=NO_JITTER)
 
@@ -470,6 +478,8 @@ def test_no_instant_is_so_early_that_something_was_before_it() -> None:
 
     assert decide(early, 0.5, window=QUARTER).action is Action.RENEW_FIRST
     assert decide(early, 0.5, window=QUARTER, key_gone=True).action is Action.RENEW_FIRST
+    ahead = replace(early, tokens=replace(early.tokens, renewed_at=9000.0))
+    assert decide(ahead, 0.5, window=QUARTER).action is Action.RENEW_FIRST
 
 
 def test_a_token_without_a_life_has_a_second_of_it() -> None:

@@ -1,14 +1,17 @@
 """Requests' heads at their bounds: every field that is read, every name that is refused."""
 
+import httptools
 import pytest
 
 from sidecar.core.framing import NO_BODY, Chunked, Length
 from sidecar.core.messages import (
+    HeadEnd,
     RequestFields,
     RequestHead,
     RequestReader,
     check_beginning,
     check_length,
+    feed,
 )
 from sidecar.errors import RequestMalformed
 
@@ -28,6 +31,7 @@ def refusal(*lines: bytes, first: bytes = b"GET /x HTTP/1.1") -> int:
     """The status with which a head with these lines is refused."""
     with pytest.raises(RequestMalformed) as refused:
         read(*lines, first=first)
+    assert str(refused.value) not in ("", "None")  # the log says why
     return refused.value.status
 
 
@@ -188,6 +192,33 @@ def test_a_request_may_be_sent_again_if_it_changes_nothing_and_has_no_body(
     assert read(line, first=f"{method} / HTTP/1.1".encode()).is_harmless_again is harmless
 
 
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        (b"GET /", "no request line"),
+        (b"GET / HTTP/2.0", "another version of HTTP"),
+        (b"TRACE / HTTP/1.1", "a method that is not for a reverse proxy"),
+        (b"OPTIONS * HTTP/1.1", "a target that is not in origin form"),
+    ],
+)
+def test_the_log_says_what_of_a_first_line_is_wrong(first: bytes, why: str) -> None:
+    with pytest.raises(RequestMalformed) as refused:
+        read(first=first)
+
+    assert str(refused.value) == why
+
+
+def test_a_head_that_llhttp_has_not_read_to_its_end_is_none() -> None:
+    for raw, why in (
+        (b"GET / HTTP/1.1\r\nA: b\r\n", "a head without an end"),
+        (b"\x00", "this is not HTTP"),
+    ):
+        end = HeadEnd()
+        with pytest.raises(RequestMalformed) as refused:
+            feed(httptools.HttpRequestParser(end), end, raw)
+        assert str(refused.value) == why
+
+
 # Host
 
 
@@ -200,6 +231,7 @@ def test_a_request_has_one_usable_host(lines: tuple[bytes, ...], version: bytes)
         read_exactly(b"GET / HTTP/" + version, *lines)
 
     assert refused.value.status == 400
+    assert str(refused.value) == "no Host, or none that can be used"
 
 
 def test_only_http_1_0_knows_no_host() -> None:

@@ -31,6 +31,12 @@ def test_an_entry_of_an_earlier_or_a_newer_release_is_read() -> None:
     assert Revocation.from_bytes(ONE.name, newer) == ONE
 
 
+def test_a_name_that_nobody_here_has_written_is_read_all_the_same() -> None:
+    found = Revocation.from_bytes("a\tb 1800", ONE.to_bytes())
+
+    assert (found.id, found.began_at) == ("a\tb", 1800.0)
+
+
 def test_a_refresh_token_is_not_shown() -> None:
     assert "a-refresh-token" not in repr(ONE)
     assert "a-refresh-token" not in ONE.name

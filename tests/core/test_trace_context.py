@@ -72,7 +72,7 @@ def test_a_request_without_one_goes_up_with_one() -> None:
 
 
 def test_of_several_none_goes_up() -> None:
-    head = reads(RequestReader(), "traceparent: a", "tracestate: x=y", "traceparent: b", "X-Y: z")
+    head = reads(RequestReader(), "TraceParent: a", "TRACESTATE: x=y", "traceparent: b", "X-Y: z")
 
     hand_on(head, given_traceparent(head), "new")
 
