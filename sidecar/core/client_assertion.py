@@ -95,10 +95,10 @@ def _jwk(text: str) -> dict[str, Any]:
     if not text.startswith("{"):
         return {}
     try:
-        found = json.loads(text)
+        found: dict[str, Any] = json.loads(text)  # as it begins so
     except (ValueError, RecursionError):
         raise ValueError(f"is not JSON. {_MEND}") from None
-    return found if isinstance(found, dict) else {}
+    return found
 
 
 def _imported(text: str, jwk: dict[str, Any]) -> _Key:

@@ -379,6 +379,7 @@ def test_what_is_not_said_of_credentials_and_keys_is_nothing() -> None:
     )
     assert (key.alg, key.kid, key.x5t_s256) == ("", "", "")
     assert AssertionKey(key.key) == key
+    assert repr(key) == "AssertionKey(alg='', kid='', x5t_s256='')"
     assert algorithm(key, ()) == "ES256"
 
 
