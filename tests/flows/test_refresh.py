@@ -501,6 +501,7 @@ async def test_who_wants_a_long_token_gets_the_one_there_is_where_a_renewal_take
     hasty = await here.add(timings=Timings(wait_seconds=0.05))
     key = await here.logged_in()
     here.clock.advance(200)
+    assert await hasty.sessions.load(key)
     gate = here.provider.hold()
 
     live = await hasty.refresh.current(key, min_life=120.0)

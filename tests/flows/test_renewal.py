@@ -294,7 +294,7 @@ async def test_a_new_refresh_token_is_kept_though_the_keys_for_its_id_token_cann
     assert tokens.id_token == before.id_token
     assert metric(started, "renewals_total", result="passing") == 1
     here.clock.advance(LIFE - 199)
-    assert await started.refresh.current(key)
+    assert await here.first.refresh.current(key)
     assert (here.provider.refreshes, here.provider.reuses) == (2, 0)
 
 
