@@ -22,7 +22,7 @@ class Process:
         """End it by SIGTERM; its exit code, and all it wrote."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):  # a hundred of them may start at once
             written = await self.output
             return await self.process.wait(), written.decode()
 
@@ -54,7 +54,7 @@ async def sidecar_process(
 
 async def until_ready(admin: str) -> None:
     """Wait until the process serves."""
-    async with ClientSession() as http, asyncio.timeout(30):
+    async with ClientSession() as http, asyncio.timeout(90):  # a hundred of them may start at once
         while True:
             try:
                 async with http.get(f"{admin}/readyz") as answer:
