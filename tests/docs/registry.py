@@ -144,7 +144,16 @@ RUN_BY = {
 }
 """A test, and the commands that it runs: as they are printed, or with the same arguments."""
 
-BY_CI = {"check-deploy", "coverage", "docs", "soak", "test", "test-chaos", "test-failover"}
+BY_CI = {
+    "check-deploy",
+    "coverage",
+    "docs",
+    "mutation",
+    "soak",
+    "test",
+    "test-chaos",
+    "test-failover",
+}
 """What `.ci/run` has make do."""
 
 BY_ANOTHER = {
@@ -168,7 +177,6 @@ BY_HAND = {
     "demo-picture": "a minute of a browser before the demo, which is filmed",
     "dashboard-picture": "four minutes at Prometheus; tests/bench/test_panels.py has its parts",
     "store-failures": "minutes, and a page's table; `make test-failover` has a part of it",
-    "mutation": "a quarter of an hour",
     "lock": "asks the package index what is newest",
 }
 """What make does and nobody runs unasked, and why."""
