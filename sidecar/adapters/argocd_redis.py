@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from sidecar.adapters.redis_connection import ResponseError, packed
+from sidecar.adapters.redis_connection import packed, taken
 from sidecar.adapters.redis_node import FAILURES, Node, error_name
 from sidecar.adapters.redis_way import Access, RedisWay
 from sidecar.adapters.sentinel import sentinels_of, where_is
@@ -104,11 +104,7 @@ class ArgoCdRedis:
 
     async def _send(self, *commands: bytes) -> list[int]:
         """The answers to commands that go together."""
-        answers = await self._node.send(b"".join(commands), len(commands))
-        for answer in answers:
-            if isinstance(answer, ResponseError):
-                raise answer
-        return answers
+        return taken(await self._node.send(b"".join(commands), len(commands)))
 
     async def _asked(self, command: Callable[[], Awaitable[_T]]) -> _T:
         try:

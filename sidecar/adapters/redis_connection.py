@@ -35,6 +35,18 @@ def packed(*words: str | bytes | int) -> bytes:
     return command
 
 
+def taken(answers: list[Any]) -> list[Any]:
+    """Answers to commands of which none was refused.
+
+    Raises:
+        ResponseError: the first refusal, if there is one.
+    """
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            raise answer
+    return answers
+
+
 @dataclass(slots=True, eq=False)
 class _Trip:
     """Commands that were sent in one piece, and what has been answered of them."""

@@ -8,6 +8,7 @@ from sidecar.adapters.redis_connection import (
     RedisConnection,
     ResponseError,
     packed,
+    taken,
 )
 from sidecar.adapters.redis_way import RedisWay
 from sidecar.core.store_address import Place
@@ -53,7 +54,8 @@ class Node:
         """The answers to so many commands, refusals (`ResponseError`) among them.
 
         Raises:
-            OSError, ResponseError, TimeoutError: it is not known whether they were run.
+            OSError, TimeoutError: it is not known whether they were run.
+            ResponseError: the server refuses to begin.
         """
         try:
             connection = self._connection
@@ -79,14 +81,14 @@ class Node:
         [answer] = await self.send(asked)
         if isinstance(answer, ResponseError) and answer.code == "NOSCRIPT":
             # What the server did not know it has not run.
-            return _last(await self.send(packed("SCRIPT", "LOAD", source) + asked, 2))
-        return _last([answer])
+            return taken(await self.send(packed("SCRIPT", "LOAD", source) + asked, 2))[-1]
+        return taken([answer])[0]
 
     async def ask_importing(self, *command: Any, source: str = "") -> Any:
         """The same of a slot that is on its way here."""
         loading = [packed("SCRIPT", "LOAD", source)] if source else []
         commands = [*loading, packed("ASKING"), packed(*command)]
-        return _last(await self.send(b"".join(commands), len(commands)))
+        return taken(await self.send(b"".join(commands), len(commands)))[-1]
 
     def leave(self) -> None:
         """Give up the connection: it leads to a server that is of no use any more."""
@@ -132,10 +134,3 @@ def error_name(error: BaseException) -> str:
     if isinstance(error, ResponseError):
         return AuthenticationError.__name__ if error.code in _NOT_LET_IN else error.code
     return type(error).__name__
-
-
-def _last(answers: list[Any]) -> Any:
-    for answer in answers:
-        if isinstance(answer, ResponseError):
-            raise answer
-    return answers[-1]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from sidecar.adapters.redis_connection import AuthenticationError, ResponseError, packed
+from sidecar.adapters.redis_connection import AuthenticationError, ResponseError, packed, taken
 from sidecar.adapters.redis_way import Access, RedisWay, Whereabouts, always
 from sidecar.core.store_address import Place, StoreAddress, StoreKind
 
@@ -92,11 +92,10 @@ class Sentinels:
         )
         connection, _ = await way.connected()
         try:
-            [answer] = await connection.send(packed("SENTINEL", "MASTER", self._primary))
+            asked = packed("SENTINEL", "MASTER", self._primary)
+            [answer] = taken(await connection.send(asked))
         finally:
             connection.abort()
-        if isinstance(answer, ResponseError):
-            raise answer
         words = [word.decode() for word in answer]
         said = dict(zip(words[::2], words[1::2], strict=True))
         if "o_down" in said["flags"].split(","):

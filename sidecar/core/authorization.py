@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from urllib.parse import urlencode, urlsplit
 
+from sidecar.core.base64url import base64url
 from sidecar.core.heads import OwnPath, Paths, clean_path
 from sidecar.core.provider_profiles import ProviderProfile
 from sidecar.core.sealing import KeyRing, Label
@@ -64,7 +65,7 @@ class LoginAttempt:
         """The value of the attempt's cookie; `random` is `SEAL_RANDOM_BYTES` long."""
         plain = json.dumps(astuple(self)).encode()
         sealed = ring.seal(plain, Label(prefix, "login", self.state_hash), random=random)
-        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+        return base64url(sealed)
 
 
 def new_attempt(
@@ -73,9 +74,7 @@ def new_attempt(
     """An attempt with fresh secrets from `random`, which is `ATTEMPT_RANDOM_BYTES` long."""
     if len(random) != ATTEMPT_RANDOM_BYTES:
         raise ValueError(f"an attempt needs {ATTEMPT_RANDOM_BYTES} random bytes")
-    state, nonce, code_verifier = (
-        base64.urlsafe_b64encode(random[i : i + 32]).rstrip(b"=").decode() for i in (0, 32, 64)
-    )
+    state, nonce, code_verifier = (base64url(random[i : i + 32]) for i in (0, 32, 64))
     return LoginAttempt(state, nonce, code_verifier, return_url, redirect_uri, now, silent)
 
 
@@ -153,8 +152,7 @@ def requested_scope(
 
 def _code_challenge(verifier: str) -> str:
     """RFC 7636 section 4.2, by S256."""
-    digest = hashlib.sha256(verifier.encode()).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return base64url(hashlib.sha256(verifier.encode()).digest())
 
 
 @dataclass(frozen=True, slots=True)

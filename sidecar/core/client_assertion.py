@@ -1,6 +1,5 @@
 """The client's own assertion: a key, and the short JWT it signs (RFC 7523 section 2.2)."""
 
-import base64
 import hashlib
 import json
 import re
@@ -13,6 +12,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
+
+from sidecar.core.base64url import base64url
 
 _BY_RSA, _BY_EC = ("RS256", "PS256"), ("ES256",)
 ALGORITHMS = (*_BY_RSA, *_BY_EC)
@@ -131,4 +132,4 @@ def _thumbprint(text: str) -> str:
     except ValueError:
         raise ValueError("has a certificate that cannot be read. Correct it") from None
     digest = hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return base64url(digest)

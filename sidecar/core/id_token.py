@@ -4,7 +4,6 @@ PyJWT checks the signature, with a fixed list of asymmetric algorithms. The clai
 here: it asks the system's clock for the time.
 """
 
-import base64
 import hashlib
 import hmac
 import json
@@ -17,6 +16,7 @@ from typing import Any
 import jwt
 import jwt.warnings
 
+from sidecar.core.base64url import base64url
 from sidecar.core.provider_addresses import is_issuer
 from sidecar.core.session import user_tag
 from sidecar.errors import TokenInvalid
@@ -253,8 +253,8 @@ def _fits_access_token(at_hash: object, alg: str, access_token: str) -> bool:
         return True
     name = "sha512" if alg == "EdDSA" else f"sha{alg[2:]}"
     digest = hashlib.new(name, access_token.encode(errors="replace")).digest()
-    half = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=")
-    return isinstance(at_hash, str) and _is_same(at_hash, half.decode())
+    half = base64url(digest[: len(digest) // 2])
+    return isinstance(at_hash, str) and _is_same(at_hash, half)
 
 
 def _is_same(said: str, expected: str) -> bool:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from sidecar.core.base64url import base64url
 from sidecar.errors import KeyUnknown, RecordBroken
 
 KEY_BYTES = 32
@@ -194,4 +195,4 @@ def _derive(secret: bytes, purpose: str, salt: bytes | None = None) -> bytes:
 
 def _mac(key: bytes, text: str) -> str:
     digest = hmac.new(key, text.encode(), hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return base64url(digest)

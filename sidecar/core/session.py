@@ -1,12 +1,12 @@
 """A browser's login: its cookie value, its record, and why it may end."""
 
-import base64
 import hashlib
 import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from sidecar.core.base64url import base64url
 from sidecar.core.sealing import KeyRing
 
 SESSION_SECRET_BYTES = 32
@@ -52,7 +52,7 @@ LOGOUTS = frozenset((EndReason.LOGOUT, EndReason.PROVIDER_LOGOUT, EndReason.ENDE
 def user_tag(issuer: str, client_id: str, subject: str) -> str:
     """The tag that all records of one user carry: 128 bits of SHA-256, as base64url."""
     named = json.dumps([issuer, client_id, subject]).encode()
-    return _base64url(hashlib.sha256(named).digest()[:16])
+    return base64url(hashlib.sha256(named).digest()[:16])
 
 
 def provider_sid_hash(issuer: str, client_id: str, provider_sid: str) -> str:
@@ -108,7 +108,7 @@ def new_session_cookie(tag: str, ring: KeyRing, *, random: bytes) -> tuple[str, 
     """A cookie value `u.secret.mac` with its key; `random` is `SESSION_SECRET_BYTES` long."""
     if len(random) != SESSION_SECRET_BYTES:
         raise ValueError(f"a session needs {SESSION_SECRET_BYTES} random bytes")
-    secret = _base64url(random)
+    secret = base64url(random)
     named = f"{tag}.{secret}"
     return f"{named}.{ring.sign(named)}", _key(tag, secret)
 
@@ -151,7 +151,3 @@ def _form(key: SessionKey) -> str:
 
 def _key(tag: str, secret: str) -> SessionKey:
     return SessionKey(tag, hashlib.sha256(secret.encode()).hexdigest())
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

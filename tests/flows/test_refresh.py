@@ -272,12 +272,8 @@ async def test_what_a_renewal_got_for_an_ended_grant_is_given_back(here: Flows) 
     assert [event.kind for event in here.provider.log][-2:] == ["refresh", "revoked"]
 
 
-async def test_an_answer_that_was_lost_stays_lost_though_a_later_try_was_turned_away(
-    here: Flows,
-) -> None:
-    key = await here.logged_in()
-    here.clock.advance(301)
-    here.provider.script.extend([Drop(after_commit=True), Answer(status=503)])
+async def asked_again_until_it_is_lost(here: Flows, key: SessionKey) -> None:
+    """Two tries that come to nothing, and then the end."""
     for _ in range(2):
         with pytest.raises(TryLater):
             await here.first.refresh.current(key)
@@ -285,6 +281,15 @@ async def test_an_answer_that_was_lost_stays_lost_though_a_later_try_was_turned_
 
     with pytest.raises(SessionOver, match=EndReason.LOST_ANSWER):
         await here.first.refresh.current(key)
+
+
+async def test_an_answer_that_was_lost_stays_lost_though_a_later_try_was_turned_away(
+    here: Flows,
+) -> None:
+    key = await here.logged_in()
+    here.clock.advance(301)
+    here.provider.script.extend([Drop(after_commit=True), Answer(status=503)])
+    await asked_again_until_it_is_lost(here, key)
 
 
 async def test_after_an_outage_every_session_goes_on_with_one_renewal_each(here: Flows) -> None:
@@ -565,10 +570,4 @@ async def test_an_answer_that_was_lost_stays_lost_though_the_client_was_refused_
     here.clock.advance(301)
     refused = Answer(status=401, body='{"error":"invalid_client"}')
     here.provider.script.extend([Drop(after_commit=True), refused])
-    for _ in range(2):
-        with pytest.raises(TryLater):
-            await here.first.refresh.current(key)
-        here.clock.advance(31)
-
-    with pytest.raises(SessionOver, match=EndReason.LOST_ANSWER):
-        await here.first.refresh.current(key)
+    await asked_again_until_it_is_lost(here, key)

@@ -7,8 +7,10 @@ import pytest
 from aiohttp import web
 
 from sidecar.core.grant import Grant, Sharing
+from sidecar.core.id_token import IdTokenClaims
 from sidecar.core.session import SessionKey
 from sidecar.core.timings import Timings
+from sidecar.core.tokens import TokenSet
 from sidecar.errors import SessionOver, TryLater
 from sidecar.flows.records import Live
 from sidecar.flows.saving import SAVED_BY_THEN_SECONDS
@@ -19,9 +21,11 @@ from tests.world import eventually
 LIFE = 300.0
 
 
-async def asking(
-    here: Flows, key: SessionKey
-) -> tuple[asyncio.Task[Live | None], Callable[[], None]]:
+Waiting = asyncio.Task[Live | None]
+Given = tuple[TokenSet, IdTokenClaims]
+
+
+async def asking(here: Flows, key: SessionKey) -> tuple[Waiting, Callable[[], None]]:
     """Who waits for a renewal that stands at the provider's door, and what lets it go on."""
     gate = here.provider.hold()
     waiting = asyncio.ensure_future(here.first.refresh.current(key))
@@ -114,14 +118,19 @@ async def test_who_waits_for_another_replica_in_vain_renews_by_itself_in_the_end
 # A provider that refuses
 
 
-async def test_a_login_that_comes_while_the_old_token_is_refused_saves_the_session(
-    here: Flows,
-) -> None:
+async def about_to_be_refused(here: Flows) -> tuple[Waiting, Callable[[], None], Given]:
+    """Who waits for a renewal that will be refused, what lets it go on, and a login meanwhile."""
     key = await here.logged_in(Sharing.PER_USER)
     here.clock.advance(LIFE + 1)
     waiting, go_on = await asking(here, key)
     here.provider.end_all()
-    given = await here.signed_in()
+    return waiting, go_on, await here.signed_in()
+
+
+async def test_a_login_that_comes_while_the_old_token_is_refused_saves_the_session(
+    here: Flows,
+) -> None:
+    waiting, go_on, given = await about_to_be_refused(here)
 
     await logs_in(await here.add(), given)()
     go_on()
@@ -134,11 +143,7 @@ async def test_a_login_that_comes_while_the_old_token_is_refused_saves_the_sessi
 async def test_a_login_that_is_stored_right_after_its_predecessor_was_refused_saves_the_session(
     here: Flows,
 ) -> None:
-    key = await here.logged_in(Sharing.PER_USER)
-    here.clock.advance(LIFE + 1)
-    waiting, go_on = await asking(here, key)
-    here.provider.end_all()
-    given = await here.signed_in()
+    waiting, go_on, given = await about_to_be_refused(here)
 
     here.store.then["load_grant"].append(logs_in(await here.add(), given))
     go_on()
@@ -151,11 +156,7 @@ async def test_a_login_that_is_stored_right_after_its_predecessor_was_refused_sa
 async def test_a_login_that_comes_while_a_refused_grant_is_ended_saves_the_session(
     here: Flows,
 ) -> None:
-    key = await here.logged_in(Sharing.PER_USER)
-    here.clock.advance(LIFE + 1)
-    waiting, go_on = await asking(here, key)
-    here.provider.end_all()
-    given = await here.signed_in()
+    waiting, go_on, given = await about_to_be_refused(here)
 
     async def nothing() -> None: ...
 
