@@ -65,15 +65,17 @@ def _binary(node: Binary) -> Node:
             return node.left
         if decides in (left, right):
             return Literal(decides, node.at)
-    elif node.operator == "==" and isinstance(node.left, Literal):
-        return _equality(node, node.left, node.right)
+    elif node.operator == "==":
+        return _equality(node)
     return node
 
 
-def _equality(node: Binary, left: Literal, right: Node) -> Node:
-    same = isinstance(right, Literal) and type(left.value) is type(right.value)
-    if same and isinstance(left.value, bool | int | str):
-        return Literal(left == right, node.at)
+def _equality(node: Binary) -> Node:
+    match node.left, node.right:
+        case Literal(value=bool() | int() | str() as left), Literal(value=right) if type(
+            left
+        ) is type(right):
+            return Literal(left == right, node.at)
     return node
 
 

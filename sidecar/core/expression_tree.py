@@ -1,9 +1,9 @@
 """What a condition consists of, in the terms of the expression language's own syntax tree.
 
-`at` is where a node's text begins, from 0; it takes no part in comparisons.
+`at` is where a node's text begins, from 0.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 
@@ -20,7 +20,7 @@ class Literal:
     """A string, a number, true, false or nil."""
 
     value: str | int | float | bool | None
-    at: int = field(compare=False)
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,14 @@ class Name:
     """A claim, or `$env` for all of them."""
 
     name: str
-    at: int = field(compare=False)
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
     """The element that a predicate is about: `#`, or nothing before a `.`."""
 
-    at: int = field(compare=False)
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Unary:
 
     operator: str
     operand: "Node"
-    at: int = field(compare=False)
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Binary:
     operator: str
     left: "Node"
     right: "Node"
-    at: int = field(compare=False)
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Conditional:
     condition: "Node"
     then: "Node"
     otherwise: "Node"
-    at: int = field(compare=False)
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Array:
     """`[1, 2]`."""
 
     items: tuple["Node", ...]
-    at: int = field(compare=False)
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Member:
     base: "Node"
     key: "Node"
     optional: bool
-    at: int = field(compare=False)
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Chain:
     """As far as a `?.` reaches: nil in the place of all of it, where one finds nil."""
 
     node: "Node"
-    at: int = field(compare=False)
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Slice:
     base: "Node"
     first: "Node | None"
     end: "Node | None"
-    at: int = field(compare=False)
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Call:
 
     name: str
     arguments: tuple["Node", ...]
-    at: int = field(compare=False)
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Each:
     name: str
     collection: "Node"
     predicate: "Node"
-    at: int = field(compare=False)
+    at: int
 
 
 Node: TypeAlias = (
