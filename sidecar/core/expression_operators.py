@@ -9,19 +9,22 @@ from sidecar.core.expression_tree import Binary, ExpressionBroken, Node, Unary
 
 MAX_DEPTH = 100  # each level takes three frames of a thousand
 
-# expr's own table: what binds tighter has the higher number.
-_UNARY = {"not": 50, "!": 50, "-": 90, "+": 90}
+# expr's own table: what binds looser stands above.
+_LEVELS = (
+    "or ||",
+    "and &&",
+    "== != < > <= >= in matches contains startsWith endsWith",
+    "..",
+    "+ -",
+    "* / %",
+    "** ^",
+    "??",
+)
 _BINARY = {
-    **dict.fromkeys(("or", "||"), 10),
-    **dict.fromkeys(("and", "&&"), 15),
-    **dict.fromkeys(("==", "!=", "<", ">", "<=", ">="), 20),
-    **dict.fromkeys(("in", "matches", "contains", "startsWith", "endsWith"), 20),
-    "..": 25,
-    **dict.fromkeys(("+", "-"), 30),
-    **dict.fromkeys(("*", "/", "%"), 60),
-    **dict.fromkeys(("**", "^"), 100),
-    "??": 500,
+    operator: level for level, operators in enumerate(_LEVELS) for operator in operators.split()
 }
+# A prefix reaches over operators that bind at least as tight as this one.
+_UNARY = {"not": _BINARY["*"], "!": _BINARY["*"], "-": _BINARY["**"], "+": _BINARY["**"]}
 _COMPARISONS = ("<", ">", "<=", ">=")
 _SAME = {"&&": "and", "||": "or", "!": "not", "^": "**"}
 
@@ -38,18 +41,19 @@ class Climbing:
 
     def expression(self, lowest: int = 0, depth: int = 0) -> Node:
         """What comes next, as far as operators bind at least as tight as `lowest`."""
+        if depth >= MAX_DEPTH:
+            raise too_deep(_place(self._parts[self._next]))
         left = self._operand(depth)
-        before = ""
+        is_coalesced: bool = False
         while self._next < len(self._parts):
             *negation, operator = self._parts[self._next]
-            binding = _BINARY[operator]
-            if binding < lowest:
+            if _BINARY[operator] < lowest:
                 break
-            if before == "??" and operator != "??":
+            if is_coalesced and operator != "??":
                 raise ExpressionBroken(
                     "?? and other operators need parentheses around one of them", start_of(operator)
                 )
-            before = str(operator)
+            is_coalesced = operator == "??"
             left = self._operation(left, negation, operator, depth)
         return left
 
@@ -60,15 +64,11 @@ class Climbing:
         if not isinstance(part, lark.Token):
             node: Node = part
             return node
-        if depth > MAX_DEPTH:
-            raise too_deep(start_of(part))
         operand = self.expression(_UNARY[part], depth + 1)
         return Unary(_SAME.get(part, str(part)), operand, start_of(part))
 
     def _operation(self, left: Node, negation: list[Any], operator: lark.Token, depth: int) -> Node:
         binding = _BINARY[operator]
-        if depth > MAX_DEPTH:
-            raise too_deep(start_of(operator))
         if operator in _COMPARISONS:
             return self._comparisons(left, binding, depth)
         self._next += 1
@@ -94,6 +94,10 @@ class Climbing:
 def too_deep(place: int) -> ExpressionBroken:
     """What is said of a condition that is nested too deep there."""
     return ExpressionBroken(f"is nested deeper than {MAX_DEPTH} levels", place)
+
+
+def _place(part: Node | lark.Token) -> int:
+    return start_of(part) if isinstance(part, lark.Token) else part.at
 
 
 def start_of(token: lark.Token) -> int:

@@ -8,7 +8,6 @@ import difflib
 import re
 import sys
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import lark
@@ -38,8 +37,10 @@ from sidecar.errors import ExpressionFailed
 MAX_TEXT = 8 * 1024
 _BIGGEST_INTEGER = 2**63 - 1
 
-_WORDS = ("and", "or", "not", "in", "matches", "contains", "startsWith", "endsWith")
-_NOT_NAMES = frozenset((*_WORDS, "let", "if", "else", "true", "false", "nil"))
+# In a name's place: `not`, `true`, `false` and `nil` have a meaning there.
+_NOT_NAMES = frozenset(
+    ("and", "or", "in", "matches", "contains", "startsWith", "endsWith", "let", "if", "else")
+)
 _NOT_TAKEN = {
     "|": "pipes are not taken here: write upper(name), not name | upper()",
     "{": "maps are not taken here",
@@ -70,10 +71,10 @@ def parse(text: str) -> Node:
 
 @cache
 def _grammar() -> lark.Lark:
-    grammar = Path(__file__).with_name("expression.lark").read_text(encoding="utf-8")
     # With the builder inside, nodes are made while it parses: no text makes it recurse.
-    return lark.Lark(
-        grammar,
+    return lark.Lark.open(
+        "expression.lark",
+        rel_to=__file__,
         parser="lalr",
         start="expression",
         transformer=_Builder(),
@@ -145,9 +146,8 @@ class _Builder(lark.Transformer[lark.Token, Node]):
             raise ExpressionBroken(why, start_of(token))
         return Name(str(token), start_of(token))
 
-    @lark.v_args(inline=False)
-    def array(self, items: list[Node]) -> Node:
-        return Array(tuple(items), items[0].at if items else 0)
+    def array(self, bracket: lark.Token, *items: Node) -> Node:
+        return Array(items, start_of(bracket))
 
     def member(self, base: Node, name: lark.Token) -> Node:
         return _member(base, name, optional=False)
@@ -180,7 +180,7 @@ class _Builder(lark.Transformer[lark.Token, Node]):
     def call(self, token: lark.Token, *arguments: Node) -> Node:
         name, at = str(token), start_of(token)
         if name not in FUNCTIONS:
-            near = difflib.get_close_matches(name, [*FUNCTIONS, *_EACH], 1)
+            near = difflib.get_close_matches(name, [*FUNCTIONS, *_EACH])
             hint = f": did you mean {near[0]}?" if near else ""
             raise ExpressionBroken(f"there is no function {name[:40]!r} here{hint}", at)
         takes = FUNCTIONS[name].takes
@@ -210,7 +210,7 @@ def _number(token: lark.Token) -> int | float:
     text = token.replace("_", "").lower()
     try:
         whole = text[:2] in ("0x", "0o", "0b")
-        broken = not whole and any(mark in text for mark in ".e")
+        broken = not whole and not text.isdigit()
         value = float(text) if broken else int(text, 0 if whole else 10)
     except ValueError:
         raise ExpressionBroken(f"no number: {str(token)[:40]!r}", start_of(token)) from None
