@@ -297,6 +297,6 @@ def _below(url: str, base_origin: str) -> str | None:
     Compared as text, not parsed: no parser's idea of userinfo, ports or hosts comes in.
     """
     head, rest = url[: len(base_origin)], url[len(base_origin) :]
-    if head.lower() != base_origin or (rest and rest[0] not in "/?#"):
+    if head.lower() != base_origin or rest[:1] not in ("", "/", "?", "#"):
         return None
     return rest

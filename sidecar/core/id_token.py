@@ -139,8 +139,9 @@ def read_header(id_token: str) -> dict[str, Any]:
     if not _COMPACT.fullmatch(id_token):
         raise TokenInvalid("header")
     try:
-        # Of the header alone, with `{}` behind it: PyJWT decodes all that it is given.
-        header = jwt.get_unverified_header(id_token.partition(".")[0] + ".e30.")
+        # Of the header alone, with bytes behind it: PyJWT decodes all that it is given, and takes
+        # none for a payload that is kept elsewhere (`b64`).
+        header = jwt.get_unverified_header(id_token.partition(".")[0] + ".0000.")
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
         raise TokenInvalid("header") from error
     alg = header.get("alg")
@@ -251,8 +252,8 @@ def _fits_access_token(at_hash: object, alg: str, access_token: str) -> bool:
     """Core 3.1.3.6, if the token has a hash: the left half of what its own algorithm uses."""
     if not at_hash or not access_token:
         return True
-    name = "sha512" if alg == "EdDSA" else f"sha{alg[2:]}"
-    digest = hashlib.new(name, access_token.encode(errors="replace")).digest()
+    bits = "512" if alg == "EdDSA" else alg[2:]
+    digest = hashlib.new(f"sha{bits}", access_token.encode(errors="replace")).digest()
     half = base64url(digest[: len(digest) // 2])
     return isinstance(at_hash, str) and _is_same(at_hash, half)
 
