@@ -14,9 +14,8 @@ from sidecar.errors import RequestMalformed
 # All others pass, and nothing is decided by them: a field that is to be read has to be named here.
 _READ = frozenset(
     ("accept", "accept-encoding", "api-token", "authorization", "connection", "content-length",
-     "cookie", "expect", "grpc-metadata-token", "host", "keep-alive", "origin",
-     "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "token",
-     "transfer-encoding", "upgrade")
+     "cookie", "expect", "host", "keep-alive", "origin", "proxy-authenticate",
+     "proxy-authorization", "proxy-connection", "te", "token", "transfer-encoding", "upgrade")
 )  # fmt: skip
 _NO_FIELDS = {"close"}  # options of Connection that name none
 _FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")
@@ -32,7 +31,7 @@ class Line:
         found = _FIELD_LINE.fullmatch(raw)
         if not found:
             raise RequestMalformed("a line that is no field")
-        name, value = found[1], found[2].strip(b" \t")
+        name, value = found[1], found[2].strip()
         self.to_bytes = b"%b: %b\r\n" % (name, value)
         self.field = (name.decode(), value.decode("latin-1"))
         lowered = self.field[0].lower()

@@ -57,6 +57,10 @@ def test_a_session_cookies_mac_is_none_of_a_state(session: str) -> None:
     assert not is_our_state(f"{session.partition('.')[0]}.{RING.sign(session)}", RING)
 
 
+def test_nobody_guesses_the_state_of_a_logout() -> None:
+    assert STATE_RANDOM_BYTES * 8 == 128
+
+
 def test_no_two_logouts_have_one_state() -> None:
     states = {new_state(RING, random=bytes([n]) * STATE_RANDOM_BYTES) for n in range(3)}
 

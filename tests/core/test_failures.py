@@ -415,6 +415,17 @@ def test_a_refusal_repeats_the_word_and_nothing_else_of_the_answer() -> None:
     assert str(found) == "the provider refused: invalid_grant"
 
 
+def test_an_operators_error_is_called_by_its_word() -> None:
+    found = failure(Answer(400, body("invalid_client")))
+
+    assert isinstance(found, ProviderRefused)
+    assert (found.error, found.over) == ("invalid_client", False)
+
+
+def test_an_answers_headers_that_are_not_there_are_empty() -> None:
+    assert Answer(503, b"") == Answer(503, b"", content_type="", retry_after="", date="")
+
+
 def test_an_outage_repeats_the_status_and_nothing_else_of_the_answer() -> None:
     found = failure(Answer(400, body("eyJhbGciOi")))
 

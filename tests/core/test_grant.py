@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.grant import Candidate, Grant, Intent, Sharing, refresh_token_hash
+from sidecar.core.grant import GRANT_ID_BYTES, Candidate, Grant, Intent, Sharing, refresh_token_hash
 from sidecar.core.tokens import TokenSet
 from tests.core.examples import grant, properties, token_set
 
@@ -65,6 +65,49 @@ def test_a_grant_is_read_that_a_release_has_written_which_knew_less_of_it() -> N
     assert Grant.from_bytes(stored.id, stored.user_tag, stored.version, older) == stored
 
 
+@pytest.mark.parametrize("sharing", Sharing)
+def test_a_grant_is_written_in_the_words_that_other_releases_read(sharing: Sharing) -> None:
+    fields = json.loads(grant(sharing=sharing).with_intent(now=1200.0, asker="r1").to_bytes())
+    intent = {"refresh_token_hash": refresh_token_hash("refresh-1"), "at": 1200.0, "asker": "r1"}
+
+    assert fields == {
+        "issuer": grant().issuer,
+        "client_id": grant().client_id,
+        "subject": grant().subject,
+        "sharing": {Sharing.PER_SESSION: "per-session", Sharing.PER_USER: "per-user"}[sharing],
+        "tokens": fields["tokens"],
+        "ends_at": grant().ends_at,
+        "nonce": grant().nonce,
+        "provider_sid": grant().provider_sid,
+        "intent": intent,
+        "answers_without_id_token": 0,
+        "others": [],
+        "renewals": 0,
+    }
+
+
+def test_nobody_comes_upon_the_id_of_a_grant_by_chance() -> None:
+    assert GRANT_ID_BYTES * 8 == 128
+
+
+def test_a_grant_that_is_new_has_no_nonce_and_no_session_of_the_provider() -> None:
+    known = grant()
+    new = Grant(
+        known.id,
+        known.user_tag,
+        known.version,
+        known.issuer,
+        known.client_id,
+        known.subject,
+        known.sharing,
+        known.tokens,
+        known.ends_at,
+    )
+
+    assert (new.nonce, new.provider_sid, new.intent, new.others) == ("", "", None, ())
+    assert (new.answers_without_id_token, new.renewals) == (0, 0)
+
+
 def test_what_the_seal_binds_is_taken_from_where_it_was_found() -> None:
     read = Grant.from_bytes("other", "mallory", 9, grant().to_bytes())
 
@@ -97,6 +140,46 @@ def test_new_tokens_close_the_intent() -> None:
     assert renewed.intent is None
     assert renewed.tokens.refresh_token == "refresh-2"
     assert not renewed.answer_unknown
+
+
+def test_answers_without_an_id_token_are_counted_until_one_has_it() -> None:
+    tokens = token_set(refresh_token="refresh-2")
+    once = grant().with_tokens(tokens, has_id_token=False)
+    twice = once.with_tokens(tokens, has_id_token=False)
+
+    counts = [each.answers_without_id_token for each in (grant(), once, twice)]
+    assert counts == [0, 1, 2]
+    assert [each.renews_id_token for each in (grant(), once, twice)] == [True, True, False]
+    assert twice.with_tokens(tokens).answers_without_id_token == 0
+    login = twice.with_login(tokens, nonce="n", ends_at=1.0)
+    assert login.answers_without_id_token == 0
+
+
+def test_each_change_of_the_tokens_is_one_renewal_and_no_other_change_is() -> None:
+    tokens = token_set(refresh_token="refresh-2")
+
+    renewed = grant().with_tokens(tokens)
+    assert renewed.renewals == 1
+    assert renewed.with_login(tokens, nonce="n", ends_at=1.0).renewals == 2
+    assert renewed.with_intent(now=1200.0).without_intent().renewals == 1
+
+
+def test_a_login_closes_the_intent() -> None:
+    asked = grant().with_intent(now=1200.0)
+
+    assert asked.with_login(token_set(), nonce="n", ends_at=1.0).intent is None
+
+
+def test_an_intent_says_who_asks() -> None:
+    asked = grant().with_intent(now=1200.0, asker="renewal-7")
+
+    assert asked.intent == Intent(refresh_token_hash("refresh-1"), 1200.0, "renewal-7")
+
+
+def test_an_intent_about_an_older_refresh_token_does_not_say_when_this_one_was_presented() -> None:
+    moved = replace(grant().with_intent(now=1200.0), tokens=token_set(refresh_token="refresh-2"))
+
+    assert moved.with_intent(now=1300.0).intent == Intent(refresh_token_hash("refresh-2"), 1300.0)
 
 
 def test_an_intent_names_the_refresh_token_without_showing_it() -> None:
@@ -198,8 +281,18 @@ def test_a_login_may_prolong_a_grant_and_never_shortens_it() -> None:
     assert shorter.ends_at == grant().ends_at
 
 
-def test_no_refresh_token_is_in_what_is_printed_of_a_grant() -> None:
-    assert "login-1" not in repr(logged_in(logged_in(grant(), 1), 2))
+def test_no_refresh_token_and_no_nonce_to_try_is_in_what_is_printed_of_a_grant() -> None:
+    [*others] = logged_in(logged_in(grant(), 1), 2).others
+
+    assert len(others) == 2
+    assert "login-1" not in repr(others)
+    assert "nonce-1" not in repr(others)
+
+
+def test_where_there_is_no_refresh_token_there_is_none_to_try() -> None:
+    without = replace(grant(), tokens=token_set(refresh_token=""))
+
+    assert tried(logged_in(without, 1)) == ["login-1"]
 
 
 def test_a_grant_that_has_gone_back_is_behind_though_it_was_written_to_since() -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sidecar.core.cookies import CookieJar, crumbs
 from sidecar.core.heads import (
     PASSING,
+    Credential,
     Kind,
     OwnPath,
     Paths,
@@ -455,6 +456,14 @@ def test_cookies_of_which_nothing_is_taken_go_up_as_they_came() -> None:
     assert up(["a=1;b=2 ;", 'c="x"']) == ["a=1;b=2 ;", 'c="x"']
 
 
+def test_a_local_token_and_our_cookie_are_told_apart_without_being_asked_to() -> None:
+    fields = [("Cookie", f"argocd.token=x; {SESSION}=u.s.m")]
+
+    sent = upstream_fields(fields, crumbs(values(fields, "cookie")))
+
+    assert sent == [("Cookie", "argocd.token=x")]
+
+
 def test_an_ended_sessions_token_does_not_go_up() -> None:
     assert up([f"a=1; argocd.token=old; {SESSION}=u.s.m"], drop_tokens=True) == ["a=1"]
 
@@ -663,3 +672,20 @@ def test_the_token_takes_the_place_of_the_first_cookie_field() -> None:
     given = upstream_fields(fields, crumbs(values(fields, "cookie")), id_token="fresh")
 
     assert given == [("A", "1"), ("Cookie", "a=b; c=d; argocd.token=fresh"), ("B", "2"), ("C", "3")]
+
+
+def test_the_rules_are_called_as_metrics_and_logs_call_them() -> None:
+    assert [each.value for each in Credential] == [
+        "client",
+        "session",
+        "local",
+        "none",
+        "ended",
+        "machine",
+        "silent",
+    ]
+
+
+def test_argo_cd_is_at_the_root_unless_it_is_said_to_be_elsewhere() -> None:
+    assert Paths().inner("/api/version") == "/api/version"
+    assert Paths().inner("/") == "/"

@@ -175,8 +175,11 @@ def test_where_a_value_alone_changes_nothing_else_is_read_again() -> None:
     messages.forget()
     second = reader.read(b"\r\n".join([*lines[:5], b"C:567", *lines[6:]]))
 
-    assert second.block is first.block
+    third = reader.read(b"\r\n".join([*lines[:5], b"C:", *lines[6:]]))
+
+    assert second.block is third.block is first.block
     assert list(second.passing) == [b"A: 1\r\n", b"B: 2\r\nC: 567\r\n"]
+    assert list(third.passing) == [b"A: 1\r\n", b"B: 2\r\nC: \r\n"]
 
 
 _LINES = [

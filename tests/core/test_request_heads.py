@@ -13,6 +13,7 @@ from sidecar.core.messages import (
     check_length,
     feed,
 )
+from sidecar.core.request_lines import lines_of
 from sidecar.errors import RequestMalformed
 
 HOST = b"Host: argocd.example.org"
@@ -142,6 +143,35 @@ def test_a_long_block_is_read_as_a_short_one_and_not_remembered() -> None:
     assert list(first.passing) == list(second.passing) == [b"X-Id: 1\r\n"]
 
 
+@pytest.mark.parametrize(("bytes_of_lines", "remembered"), [(4096, True), (4097, False)])
+def test_what_strangers_can_have_remembered_is_bounded(
+    bytes_of_lines: int, remembered: bool
+) -> None:
+    cookie = b"Cookie: a=" + b"b" * (bytes_of_lines - len(HOST + b"\r\nCookie: a=\r\n\r\n"))
+
+    first, second = read(cookie), read(cookie)
+
+    assert (first.block is second.block) is remembered
+
+
+@pytest.mark.parametrize(("bytes_of_lines", "remembered"), [(4096, True), (4097, False)])
+def test_a_line_is_remembered_among_so_many_bytes_of_lines(
+    bytes_of_lines: int, remembered: bool
+) -> None:
+    raw = b"A: " + b"b" * (bytes_of_lines - len(b"A: \r\n")) + b"\r\n"
+
+    [first], [second] = lines_of(raw, 1), lines_of(raw, 1)
+
+    assert (first is second) is remembered
+
+
+def test_a_head_that_comes_twice_on_a_connection_is_read_once_at_any_length() -> None:
+    reader = RequestReader()
+    raw = b"GET / HTTP/1.1\r\n" + HOST + b"\r\nCookie: a=" + b"b" * 5000 + b"\r\n\r\n"
+
+    assert reader.read(raw).block is reader.read(raw).block
+
+
 # The first line
 
 
@@ -199,6 +229,7 @@ def test_a_request_may_be_sent_again_if_it_changes_nothing_and_has_no_body(
         (b"GET / HTTP/2.0", "another version of HTTP"),
         (b"TRACE / HTTP/1.1", "a method that is not for a reverse proxy"),
         (b"OPTIONS * HTTP/1.1", "a target that is not in origin form"),
+        (b"GET / HTTP/1.1\r\nA", "this is not HTTP"),
     ],
 )
 def test_the_log_says_what_of_a_first_line_is_wrong(first: bytes, why: str) -> None:
@@ -263,6 +294,16 @@ def test_a_request_has_a_body_as_its_framing_says(
 
     assert (found.length, found.chunked, found.has_body) == (length, chunked, has_body)
     assert type(found.body()) is body
+
+
+def test_a_body_with_a_length_is_no_longer_than_it_may_be() -> None:
+    four = block(b"Content-Length: 4")
+
+    assert four.body(4).take(b"abcde") == (b"abcd", b"e")
+    with pytest.raises(RequestMalformed, match="a body is too long") as refused:
+        four.body(3)
+    assert refused.value.status == 413
+    assert block().body(0).done
 
 
 def test_a_body_in_chunks_is_no_longer_than_it_may_be() -> None:

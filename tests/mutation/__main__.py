@@ -1,7 +1,8 @@
 """Mutation testing of the core: `python -m tests.mutation [module | module:function]...`.
 
-Exits with 1 where a mutant survives that `survivors.toml` does not explain, or explains one that
-does not survive, or where more than two in a hundred survive.
+The tests of the core judge them, and of those that no test notices the type check, which looks at
+each change of the code too. Exits with 1 where a mutant survives that `survivors.toml` does not
+explain, or explains one that does not survive, or where more than two in a hundred survive.
 """
 
 import os
@@ -17,6 +18,7 @@ from tests.mutation.imports import CORE
 from tests.mutation.judges import Broken, Found, judged
 from tests.mutation.mutants import Mutant, mutants
 from tests.mutation.survivors import Change, differences, explained
+from tests.mutation.typed import refused
 
 _MOST_SURVIVING = 0.02
 _WRITTEN = Path("build/mutation")
@@ -35,6 +37,11 @@ def main(arguments: Sequence[str]) -> int:
     except (Broken, EOFError):
         print('the tests do not pass as they are, and cannot judge: make test-py ARGS="tests/core"')
         return 1
+    untyped = refused(mutant for mutant, verdict in found if verdict is Verdict.SURVIVED)
+    found = [
+        (mutant, Verdict.REFUSED if mutant.name in untyped else verdict)
+        for mutant, verdict in found
+    ]
     print(f"\n{_table(found)}\n{time.monotonic() - begun_at:.0f} seconds\n")
     survivors = sorted(
         (mutant for mutant, verdict in found if verdict is Verdict.SURVIVED),
@@ -90,12 +97,13 @@ def _table(found: Sequence[Found]) -> str:
         counts[mutant.module][verdict] += 1
         counts["all"][verdict] += 1
     modules = [*sorted(set(counts) - {"all"}), "all"]
-    lines = [f"{'':26}{'mutants':>8}{'endless':>8}{'survived':>9}"]
+    shown = (Verdict.ENDLESS, Verdict.REFUSED, Verdict.SURVIVED)
+    lines = [f"{'':26}{'mutants':>8}" + "".join(f"{each:>9}" for each in shown)]
     for module in modules:
         count = counts[module]
-        endless, survived = count[Verdict.ENDLESS], count[Verdict.SURVIVED]
-        share = survived / count.total()
-        lines.append(f"{module:26}{count.total():8}{endless:8}{survived:9}{share:8.1%}")
+        share = count[Verdict.SURVIVED] / count.total()
+        columns = "".join(f"{count[each]:9}" for each in shown)
+        lines.append(f"{module:26}{count.total():8}{columns}{share:8.1%}")
     return "\n".join(lines)
 
 

@@ -26,6 +26,9 @@ class Verdict(StrEnum):
     ENDLESS = "endless"
     """Stopped after many times of what its tests take: killed as well."""
 
+    REFUSED = "refused"
+    """No test notices it, but the type check does."""
+
 
 @dataclass(frozen=True)
 class Task(Generic[_About]):
