@@ -15,7 +15,7 @@ _HALVES = re.compile("[\ud800-\udfff]")
 
 def whole(text: str) -> str:
     """The text, with Go's sign for what is only half of a pair, and so no character."""
-    return _HALVES.sub("\ufffd", text)
+    return text if text.isascii() else _HALVES.sub("\ufffd", text)
 
 
 def unescaped(text: str) -> str:
