@@ -427,6 +427,9 @@ class IdentityProvider(Protocol):
         They are fetched again for an unknown `kid`, or when asked to `again`, but never more
         often than an interval, whatever tokens come: the second one is for tokens that came
         straight from the provider, and is shorter.
+
+        Raises:
+            ProviderUnavailable: they could not be fetched, so that nothing can be said.
         """
         ...
 

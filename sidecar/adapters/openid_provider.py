@@ -134,7 +134,7 @@ class OpenIdProvider:
             max_age = ASK_AT_ONCE_SECONDS if again else ASK_AGAIN_SECONDS
             if not self._keys.is_due(max_age):
                 self._metrics.limited.labels("jwks").inc()
-            fitting = _fitting(await self._keys.get(max_age_seconds=max_age), kid)
+            fitting = _fitting(await self._keys.fresh(max_age_seconds=max_age), kid)
         return fitting
 
     async def read_keys(self, *, max_age_seconds: float) -> None:

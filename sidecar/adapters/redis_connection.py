@@ -29,6 +29,10 @@ class AuthenticationError(ConnectionError):
     """The server does not take the user name and password, or wants some."""
 
 
+class NotSent(ConnectionError):
+    """The connection was closed before the commands went out: the server has not seen them."""
+
+
 def packed(*words: str | bytes | int) -> bytes:
     """A command as it goes over the wire."""
     command: bytes = pack_command(words)  # type: ignore[arg-type]  # it takes more than one word
@@ -85,12 +89,13 @@ class RedisConnection(asyncio.Protocol):
         They go out with what else is asked in this turn of the event loop, and side by side.
 
         Raises:
-            OSError: the connection is broken, or broke before all were answered.
+            NotSent: the connection is broken, or broke before they went out.
+            OSError: it broke before all were answered.
             TimeoutError: they were not answered in time.
         """
         done: asyncio.Future[list[Any]] = self._loop.create_future()
         if not self.is_open:
-            done.set_exception(_closed())
+            done.set_exception(NotSent())
             return done
         now = self._loop.time()
         self._trips.append(_Trip(count, now, done))
@@ -102,7 +107,7 @@ class RedisConnection(asyncio.Protocol):
         return done
 
     def abort(self, error: Exception | None = None) -> None:
-        """Close it at once; whoever waits is told `error`."""
+        """Close it at once; whoever waits is told `error`, or `NotSent`."""
         self.is_open = False
         if self._alarm is not None:
             self._alarm.cancel()
@@ -110,9 +115,11 @@ class RedisConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         trips, self._trips = self._trips, deque()
-        for trip in trips:
+        sent = len(trips) - len(self._unsent)
+        self._unsent.clear()
+        for number, trip in enumerate(trips):
             if not trip.done.done():
-                trip.done.set_exception(error or _closed())
+                trip.done.set_exception((error or _closed()) if number < sent else NotSent())
 
     async def aclose(self) -> None:
         """Close it, and wait until the event loop is done with it."""
@@ -157,7 +164,7 @@ class RedisConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
-        if self._transport is not None and self.is_open:
+        if self._transport is not None and unsent:
             self._transport.write(b"".join(unsent))
 
     def _ring(self) -> None:

@@ -1,10 +1,12 @@
 """One server of a store: its connection, and when that was last made anew."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from sidecar.adapters.redis_connection import (
     AuthenticationError,
+    NotSent,
     RedisConnection,
     ResponseError,
     packed,
@@ -58,10 +60,7 @@ class Node:
             ResponseError: the server refuses to begin.
         """
         try:
-            connection = self._connection
-            if connection is None or not connection.is_open:
-                connection = await self._connected()
-            answers = await connection.send(commands, count)
+            answers = await self._sent(commands, count)
         except OSError:
             self.failed = True
             raise
@@ -69,6 +68,14 @@ class Node:
             if isinstance(answer, ResponseError):
                 self._learn_from(answer)
         return answers
+
+    async def _sent(self, commands: bytes, count: int) -> list[Any]:
+        """The answers, by a connection that may have just been found to be closed."""
+        if self._connection is not None:
+            with suppress(NotSent):
+                return await self._connection.send(commands, count)
+        connection = await self._connected()
+        return await connection.send(commands, count)
 
     async def ask(self, *command: Any, source: str = "") -> Any:
         """A command's answer. A script that the server does not know is loaded, and asked again.

@@ -44,6 +44,17 @@ class Remembered(Generic[_T]):
                 return self._value
             return await self._fetch_again()
 
+    async def fresh(self, *, max_age_seconds: float) -> _T:
+        """The value, if it is no older than that or could be fetched again.
+
+        Raises:
+            ProviderUnavailable: it could not.
+        """
+        value = await self.get(max_age_seconds=max_age_seconds)
+        if self._clock.monotonic() > self._fetched_at + max_age_seconds:
+            raise ProviderUnavailable(self._why)
+        return value
+
     def is_due(self, max_age_seconds: float) -> bool:
         """Whether a value that is as old as that would be fetched again."""
         now = self._clock.monotonic()

@@ -8,6 +8,7 @@ import pytest
 
 from sidecar.adapters.redis_connection import (
     AuthenticationError,
+    NotSent,
     RedisConnection,
     ResponseError,
     packed,
@@ -215,15 +216,23 @@ async def test_a_connection_that_is_closed_takes_no_question(near: RedisConnecti
         await near.send(PING)
 
 
-async def test_what_was_not_sent_when_the_connection_closed_is_not_sent(
-    near: RedisConnection,
+async def test_what_was_not_sent_when_the_connection_closed_is_told_from_what_may_have_run(
+    far: RedisConnection, relay: Relay
 ) -> None:
-    waiting = near.send(PING)
+    relay.hold_answers()
+    sent = far.send(PING)
+    await relay.arrival_of(b"PING").wait()
+    unsent = far.send(PING)
 
-    near.abort()
+    far.abort()
 
-    with pytest.raises(ConnectionError):
-        await waiting
+    with pytest.raises(ConnectionError) as may_have_run:
+        await sent
+    assert not isinstance(may_have_run.value, NotSent)
+    with pytest.raises(NotSent):
+        await unsent
+    with pytest.raises(NotSent):
+        await far.send(PING)
 
 
 async def test_what_is_no_answer_breaks_the_connection(near: RedisConnection) -> None:
@@ -365,6 +374,20 @@ async def test_a_connection_that_broke_is_made_anew_for_the_next_question(
         assert asked.failed
 
         assert await asked.ask("CLIENT", "ID") != first
+        assert not asked.failed
+
+
+async def test_who_asks_in_the_moment_in_which_the_server_closes_is_answered_by_another_connection(
+    relay: Relay, node: Callable[[str], Node]
+) -> None:
+    async with relay.running() as url:
+        asked = node(url)
+        first = await asked.ask("CLIENT", "ID")
+
+        asking = asyncio.create_task(asked.ask("CLIENT", "ID"))
+        asyncio.get_running_loop().call_soon(asked.leave)
+
+        assert await asking != first
         assert not asked.failed
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from sidecar.core.grant import Grant, Sharing
 from sidecar.core.id_token import IdTokenClaims
@@ -294,6 +295,28 @@ async def test_a_new_refresh_token_is_kept_though_the_keys_for_its_id_token_cann
     assert tokens.refresh_token != before.refresh_token
     assert tokens.id_token == before.id_token
     assert metric(started, "renewals_total", result="passing") == 1
+    here.clock.advance(LIFE - 199)
+    assert await here.first.refresh.current(key)
+    assert (here.provider.refreshes, here.provider.reuses) == (2, 0)
+
+
+async def test_a_key_that_changes_while_the_keys_cannot_be_read_is_nothing_to_mend(
+    here: Flows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await here.logged_in()
+    here.clock.advance(200)
+    here.provider.rotate_keys()
+
+    async def away(_: web.Request) -> web.Response:
+        return web.Response(status=503)
+
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        patched.setattr(here.provider, "_jwks", away)
+        assert await here.first.refresh.current(key)
+        await here.first.tasks.idle()
+
+    assert metric(here.first, "renewals_total", result="passing") == 1
+    assert "id_token_refused" not in [line["event"] for line in logs]
     here.clock.advance(LIFE - 199)
     assert await here.first.refresh.current(key)
     assert (here.provider.refreshes, here.provider.reuses) == (2, 0)
