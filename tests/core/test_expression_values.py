@@ -121,6 +121,20 @@ def test_whoever_does_not_take_a_value_is_named(text: str, why: str) -> None:
     assert str(caught.value) == why
 
 
+_SPACES = [one for one in map(chr, range(0x110000)) if one.isspace()]
+
+
+@pytest.mark.parametrize("space", _SPACES, ids=ascii)
+def test_spaces_are_trimmed_that_are_some_to_go(space: str) -> None:
+    is_trimmed = not "\x1c" <= space <= "\x1f"
+
+    assert Expression("trim(s) == 'x'").holds({"s": f"{space}x{space}"}) is is_trimmed
+
+
+def test_letters_are_not_trimmed() -> None:
+    assert Expression("trim('Xx') == 'Xx'").holds({})
+
+
 @pytest.mark.parametrize(
     "text",
     ["lower('ABC') == 'abc'", "lower('x\\u03a3') == 'x\\u03c3'", "lower('A') + 'b' == 'ab'"],
