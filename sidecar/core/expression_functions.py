@@ -24,11 +24,16 @@ def _each_character(change: Callable[[str], str], text: str) -> str:
 
 
 _TEXT = ("string",)
+# Python's own, but for four separators that Go does not count (\x1c to \x1f).
+_SPACES = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 FUNCTIONS: Mapping[str, Function] = {
     "len": Function((("string", "list", "map"),), "int", len),
     "lower": Function((_TEXT,), "string", lambda text: _each_character(str.lower, text)),
     "upper": Function((_TEXT,), "string", lambda text: _each_character(str.upper, text)),
-    "trim": Function((_TEXT,), "string", str.strip),
+    "trim": Function((_TEXT,), "string", lambda text: text.strip(_SPACES)),
     "hasPrefix": Function((_TEXT, _TEXT), "bool", str.startswith),
     "hasSuffix": Function((_TEXT, _TEXT), "bool", str.endswith),
     "split": Function(

@@ -151,7 +151,7 @@ class _Checker:
         if not types:
             return _list_of(UNKNOWN)
         # To expr, nil and what is not known are of one kind here.
-        kinds = {"" if one in (UNKNOWN, NIL) else one.kind for one in types}
+        kinds = {None if one in (UNKNOWN, NIL) else one.kind for one in types}
         return _list_of(types[-1] if len(kinds) == 1 else ANY)
 
     def _member(self, node: Member) -> Type:

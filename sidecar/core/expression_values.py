@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
+from sidecar.core.expression_strings import whole
 from sidecar.errors import ExpressionFailed
 
 MAX_STEPS = 50_000
@@ -103,23 +104,24 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def equal(left: object, right: object, steps: Steps) -> bool:
+def equal(left: Any, right: Any, steps: Steps) -> bool:
     """Whether two values are the same; 1 and 1.0 are, and no two of different kinds."""
     steps.take()
     if is_number(left) and is_number(right):
-        return left == right
+        return bool(left == right)
     if type(left) is not type(right):
         return False
-    if isinstance(left, list) and isinstance(right, list):
-        pairs = zip(left, right, strict=False)
-        return len(left) == len(right) and all(equal(a, b, steps) for a, b in pairs)
-    if isinstance(left, dict) and isinstance(right, dict):
+    if isinstance(left, list):
+        return len(left) == len(right) and all(
+            equal(one, right[at], steps) for at, one in enumerate(left)
+        )
+    if isinstance(left, dict):
         return left.keys() == right.keys() and all(
             equal(value, right[key], steps) for key, value in left.items()
         )
-    if isinstance(left, str) and isinstance(right, str):
+    if isinstance(left, str):
         steps.read(left)
-    return left == right
+    return bool(left == right)
 
 
 def is_in(needle: object, found: object, steps: Steps) -> bool:
@@ -152,14 +154,10 @@ def fetch(base: object, key: object) -> Any:
 
 def cut(base: object, first: int, end: int | None) -> Any:
     """A part of a list, or of a string by its bytes; without an end, to the last one."""
-    whole: Any = base.encode(errors="replace") if isinstance(base, str) else base
-    if not isinstance(whole, bytes | list):
-        raise ExpressionFailed(f"[:] does not take a {kind(base)}")
-    last = len(whole) if end is None else end
-    last = min(last if last >= 0 else max(0, len(whole) + last), len(whole))
-    start = min(first if first >= 0 else max(0, len(whole) + first), last)
-    part = whole[start:last]
-    return part.decode(errors="surrogateescape") if isinstance(part, bytes) else part
+    if isinstance(base, str):
+        # Half a character is a byte that is escaped, until it is cut again.
+        return base.encode(errors="surrogateescape")[first:end].decode(errors="surrogateescape")
+    return expect(base, list, "[:]")[first:end]
 
 
 def as_int(value: object) -> int:
@@ -171,7 +169,7 @@ def as_int(value: object) -> int:
 
 def _wrapped(value: int) -> int:
     """The 64 bits that Go would have left."""
-    return (value + 2**63) % 2**64 - 2**63
+    return ((value & (2**64 - 1)) ^ 2**63) - 2**63
 
 
 def _compare(name: str, test: Callable[[Any, Any], bool]) -> Callable[[Any, Any, Steps], Any]:
@@ -210,10 +208,7 @@ def _add(left: Any, right: Any, steps: Steps) -> Any:
 
 
 def _divide(left: float, right: float) -> float:
-    if right:
-        return float(left) / float(right)
-    signed = math.copysign(1.0, left) * math.copysign(1.0, right)
-    return math.nan if not left or math.isnan(left) else signed * math.inf
+    return float(left) / float(right) if right else left * math.copysign(math.inf, right)
 
 
 def _power(left: float, right: float) -> float:
@@ -229,13 +224,8 @@ def _remainder(left: Any, right: Any, steps: Steps) -> int:
             raise _mismatch("%", left, right)
     if right == 0:
         raise ExpressionFailed("% does not divide by zero")
-    return int(left - right * _quotient(left, right))
-
-
-def _quotient(left: int, right: int) -> int:
-    """Towards zero, as Go divides."""
-    found = abs(left) // abs(right)
-    return found if (left < 0) == (right < 0) else -found
+    sign = int(math.copysign(1, left))  # Go divides towards zero
+    return int(sign * (abs(left) % abs(right)))
 
 
 def _range(left: Any, right: Any, steps: Steps) -> list[int]:
@@ -258,7 +248,7 @@ def _of_texts(name: str, test: Callable[[str, str], bool]) -> Callable[[Any, Any
 def _matches(left: Any, right: str, steps: Steps) -> bool:
     if left is None:
         return False
-    text = expect(left, str, "matches").encode(errors="replace")
+    text = whole(expect(left, str, "matches")).encode()
     pattern = compiled_pattern(right)
     steps.take(1 + len(text) * pattern.programsize // _STATES_A_STEP)
     return pattern.search(text) is not None

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sidecar.core.expression_folding import folded
 from sidecar.core.expression_functions import call
+from sidecar.core.expression_strings import whole
 from sidecar.core.expression_tree import (
     Array,
     Binary,
@@ -56,7 +57,7 @@ class Expression:
         from sidecar.core.expression_parser import parse  # lark: 4 MiB, for those who have rules
 
         self.text: Final = text
-        self._root: Final = parse(text)
+        self._root: Final = parse(whole(text))
         self._folded: Final = folded(self._root)
 
     def __eq__(self, other: object) -> bool:
@@ -83,7 +84,8 @@ class Expression:
         """
         values = as_values(claims)
         parts = _conjunction(self._root, self.text)
-        first = next((text for part, text in parts if _Evaluation(values).value(part) is False), "")
+        false = (text for part, text in parts if _Evaluation(values).value(part) is False)
+        first = next(false, None)
         return first if first and _is_whole(first) else " ".join(self.text.split())
 
 
@@ -91,7 +93,7 @@ def _conjunction(root: Node, text: str) -> list[tuple[Node, str]]:
     """The parts of `a and b and c`, each with its text."""
     end, parts = len(text), list[tuple[Node, str]]()
     while isinstance(root, Binary) and root.operator == "and":
-        sign = next((sign for sign in ("&&", "and") if text.startswith(sign, root.at)), "")
+        sign = next((sign for sign in ("&&", "and") if text.startswith(sign, root.at)), None)
         if not sign:  # `a < b < c`
             break
         parts.append((root.right, " ".join(text[root.at + len(sign) : end].split())))
@@ -151,8 +153,10 @@ def _as_value(claim: object, depth: int) -> Any:
     if depth > MAX_CLAIMS_DEPTH:
         raise ExpressionFailed(f"the claims are nested deeper than {MAX_CLAIMS_DEPTH} levels")
     match claim:
-        case None | bool() | str() | float():
+        case None | bool() | float():
             return claim
+        case str():
+            return whole(claim)
         case int():
             try:
                 return float(claim)
@@ -161,7 +165,7 @@ def _as_value(claim: object, depth: int) -> Any:
         case list() | tuple():
             return [_as_value(one, depth + 1) for one in claim]
         case dict():
-            return {str(key): _as_value(one, depth + 1) for key, one in claim.items()}
+            return {whole(str(key)): _as_value(one, depth + 1) for key, one in claim.items()}
     raise ExpressionFailed("the claims are not JSON")
 
 
@@ -250,12 +254,12 @@ class _Evaluation:
 
     def _each(self, node: Each) -> Any:
         found = expect(self.value(node.collection), list, node.name)
+        if node.name == "filter":
+            return [one for one in found if self._of_element(node, one)]
         values = (self._of_element(node, one) for one in found)
         match node.name:
             case "map":
                 return list(values)
-            case "filter":
-                return [one for one, is_kept in zip(found, values, strict=True) if is_kept]
             case "all":
                 return all(values)
             case "any":
