@@ -39,6 +39,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {
         "quiet_seconds": 2.0,
         "told": 50,
         "opened": 50,
+        "times": 1,
     },
     "alone": {"few": 200, "more": 500, "many": 1000},
     "crowd": {"sessions": 300, "rate": 100.0, "seconds": 5.0},

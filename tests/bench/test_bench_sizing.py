@@ -14,7 +14,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bench import sizing
-from bench.costs import costs
+from bench.costs import costs, medians
 from bench.crowd import crowd
 from bench.million import FilledStore, alone
 from bench.place import maker, replica, use_all
@@ -42,7 +42,7 @@ async def found() -> Mapping[str, Any]:
     usable = os.sched_getaffinity(0)
     try:
         parts = await asyncio.gather(
-            costs(sessions=60, rate=100.0, quiet_seconds=1.5, told=20, opened=20),
+            costs(sessions=60, rate=100.0, quiet_seconds=1.5, told=20, opened=20, times=1),
             alone(few=100, more=200, many=300),
             crowd(known, sessions=100, rate=50.0, seconds=3.0),
         )
@@ -60,6 +60,13 @@ async def test_every_cost_of_the_model_is_measured(found: Mapping[str, Any]) -> 
     assert measured.store_bytes > measured.token_bytes
     assert measured.cached_bytes > measured.token_bytes
     assert math.isfinite(measured.stream_kib)
+
+
+async def test_of_several_runs_the_one_in_the_middle_counts_at_the_machines_pace() -> None:
+    runs = [{"look_us": 0.3, "rest_mib": 62.0}, {"look_us": -1.0, "rest_mib": 63.0}]
+    runs.append({"look_us": 0.2, "rest_mib": 90.0})
+
+    assert medians(runs, 14.04) == {"look_us": 2.81, "rest_mib": 63.0, "yardstick_ms": 14.0}
 
 
 async def test_a_renewal_asks_the_store_eight_things_four_of_them_scripts(
