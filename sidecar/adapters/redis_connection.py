@@ -30,7 +30,14 @@ class AuthenticationError(ConnectionError):
 
 
 class NotSent(ConnectionError):
-    """The connection was closed before the commands went out: the server has not seen them."""
+    """The connection was closed before the commands went out: the server has not seen them.
+
+    `why` is what closed it.
+    """
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 def packed(*words: str | bytes | int) -> bytes:
@@ -81,6 +88,7 @@ class RedisConnection(asyncio.Protocol):
         self._alarm: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._lost = self._loop.create_future()
+        self._why: Exception = _closed()
         self.is_open = False
 
     def send(self, commands: bytes, count: int = 1) -> asyncio.Future[list[Any]]:
@@ -95,7 +103,7 @@ class RedisConnection(asyncio.Protocol):
         """
         done: asyncio.Future[list[Any]] = self._loop.create_future()
         if not self.is_open:
-            done.set_exception(NotSent())
+            done.set_exception(NotSent(self._why))
             return done
         now = self._loop.time()
         self._trips.append(_Trip(count, now, done))
@@ -108,6 +116,8 @@ class RedisConnection(asyncio.Protocol):
 
     def abort(self, error: Exception | None = None) -> None:
         """Close it at once; whoever waits is told `error`, or `NotSent`."""
+        if self.is_open:
+            self._why = error or self._why
         self.is_open = False
         if self._alarm is not None:
             self._alarm.cancel()
@@ -119,7 +129,7 @@ class RedisConnection(asyncio.Protocol):
         self._unsent.clear()
         for number, trip in enumerate(trips):
             if not trip.done.done():
-                trip.done.set_exception((error or _closed()) if number < sent else NotSent())
+                trip.done.set_exception(self._why if number < sent else NotSent(self._why))
 
     async def aclose(self) -> None:
         """Close it, and wait until the event loop is done with it."""

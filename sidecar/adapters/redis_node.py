@@ -61,6 +61,9 @@ class Node:
         """
         try:
             answers = await self._sent(commands, count)
+        except NotSent as unsent:
+            self.failed = True
+            raise unsent.why from None
         except OSError:
             self.failed = True
             raise

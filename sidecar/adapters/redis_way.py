@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sidecar.adapters.redis_connection import (
     AuthenticationError,
+    NotSent,
     RedisConnection,
     ResponseError,
     packed,
@@ -78,6 +79,8 @@ class RedisWay:
         connection, place = await self._opened()
         try:
             await self._greet(connection)
+        except NotSent as unsent:
+            raise unsent.why from None
         except BaseException:
             # Half a greeting is none: whoever asks next would be given the rest of it.
             connection.abort()

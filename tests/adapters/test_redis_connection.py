@@ -235,6 +235,17 @@ async def test_what_was_not_sent_when_the_connection_closed_is_told_from_what_ma
         await far.send(PING)
 
 
+async def test_what_was_not_sent_is_told_why(near: RedisConnection) -> None:
+    why = OSError("tlsv13 alert certificate required")
+    unsent = near.send(PING)
+
+    near.abort(why)
+
+    with pytest.raises(NotSent) as caught:
+        await unsent
+    assert caught.value.why is why
+
+
 async def test_what_is_no_answer_breaks_the_connection(near: RedisConnection) -> None:
     waiting = near.send(PING)
 
@@ -304,6 +315,30 @@ async def test_a_password_that_cannot_be_read_is_an_error_of_the_connection(
 
     with pytest.raises(ConnectionError):
         await way.connected()
+
+
+async def test_a_connection_that_is_lost_before_the_greeting_fails_for_what_ended_it(
+    valkey_server: ValkeyServer,
+) -> None:
+    why = OSError("tlsv13 alert certificate required")
+
+    class Lost(RedisConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            asyncio.get_running_loop().call_soon(self.connection_lost, why)
+
+    class Way(RedisWay):
+        def _protocol(self) -> RedisConnection:
+            return Lost(seconds=1)
+
+    way = Way(valkey_server.unix.removeprefix("unix://"), Access(), **PATIENT, database=1)
+    node = Node(way, FakeClock())
+
+    for connecting in (way.connected(), node.ask("PING")):
+        with pytest.raises(OSError, match="certificate required") as caught:
+            await connecting
+        assert caught.value is why
+    assert node.failed
 
 
 async def test_a_server_that_does_not_greet_back_is_left_in_time(relay: Relay) -> None:
