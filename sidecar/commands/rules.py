@@ -2,7 +2,6 @@
 
 import sys
 from argparse import Namespace
-from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from sidecar.config.environment import variable
 from sidecar.config.machine_rules import RulesBroken, read_machine_rules, read_text
 from sidecar.config.provider_values import resolve as resolved
 from sidecar.config.tls import provider_authorities, provider_tls
+from sidecar.core.base64url import from_base64url
 from sidecar.core.bearer_tokens import MOST_LENGTH, claimed, read_header, verify
 from sidecar.core.expressions import Expression
 from sidecar.core.id_token import SigningKey
@@ -207,7 +207,7 @@ def _token(path: str) -> str:
 def _unverified(token: str) -> dict[str, Any]:
     payload = token.split(".")[1]
     try:
-        return read_object(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), named="claims")
+        return read_object(from_base64url(payload), named="claims")
     except ValueError:
         raise _NotSaid("the token's claims cannot be read") from None
 

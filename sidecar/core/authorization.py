@@ -1,6 +1,5 @@
 """A login attempt: state, nonce, PKCE, the request to the provider, the safe way back."""
 
-import base64
 import hashlib
 import hmac
 import json
@@ -10,7 +9,7 @@ from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from urllib.parse import urlencode, urlsplit
 
-from sidecar.core.base64url import base64url
+from sidecar.core.base64url import base64url, from_base64url
 from sidecar.core.heads import OwnPath, Paths, clean_path
 from sidecar.core.provider_profiles import ProviderProfile
 from sidecar.core.sealing import KeyRing, Label
@@ -96,7 +95,7 @@ def open_attempt(
     )
     state_hash = hash_state(state)
     try:
-        sealed = base64.urlsafe_b64decode(cookie + "==")  # more than is missing does no harm
+        sealed = from_base64url(cookie)
         attempt = LoginAttempt(*json.loads(ring.open(sealed, Label(prefix, "login", state_hash))))
     except (TypeError, ValueError, RecordBroken, StoreUnavailable) as error:
         raise refused from error

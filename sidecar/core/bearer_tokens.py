@@ -6,11 +6,11 @@ no trusted issuer is the upstream's affair. What is of one is verified here, or 
 
 import json
 import re
-from base64 import urlsafe_b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sidecar.core.base64url import from_base64url
 from sidecar.core.id_token import ALGORITHMS, SigningKey, instant, signed_payload
 from sidecar.core.machine_rules import Claims, TrustedIssuer
 from sidecar.core.strict_json import read_object
@@ -63,7 +63,7 @@ def claimed(token: str) -> Claimed | None:
     if not _COMPACT.fullmatch(token):
         return None
     try:
-        text = _decoded(token.split(".")[1]).decode("utf-8", "replace")
+        text = from_base64url(token.split(".")[1]).decode("utf-8", "replace")
         found, _ = _LENIENT.raw_decode(text.lstrip())
     except RecursionError as error:
         raise TokenInvalid("nested") from error
@@ -131,7 +131,7 @@ def _header(token: str) -> dict[str, Any]:
     if not _COMPACT.fullmatch(token):
         raise TokenInvalid("header")
     try:
-        text = _decoded(token.partition(".")[0])
+        text = from_base64url(token.partition(".")[0])
     except ValueError as error:
         raise TokenInvalid("header") from error
     return read_object(text, named="header")
@@ -183,10 +183,6 @@ def _texts(values: Sequence[Any]) -> frozenset[str]:
     """The texts in values of `aud`, each of which is one or a list of them (RFC 7519 4.1.3)."""
     lists = [value if type(value) is list else [value] for value in values]
     return frozenset(text for each in lists for text in each if isinstance(text, str))
-
-
-def _decoded(part: str) -> bytes:
-    return urlsafe_b64decode(part + "==")  # more than is missing is no fault
 
 
 class _Members(list[tuple[str, Any]]):

@@ -4,10 +4,11 @@ Whoever asks has verified the token: here it is only read.
 """
 
 import json
-from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from sidecar.core.base64url import from_base64url
 
 GROUPS_CLAIMS = ("groups",)  # Argo CD's own default
 MAX_CLAIMS = 20
@@ -57,7 +58,7 @@ def claims_in(id_token: str) -> dict[str, Any]:
     """What an ID token says; nothing where it is none."""
     try:
         _, part, _ = id_token.split(".")
-        claims = json.loads(urlsafe_b64decode(part + "=="))  # more than is missing is no fault
+        claims = json.loads(from_base64url(part))
     except (ValueError, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}

@@ -3,11 +3,8 @@
 It goes past the sidecar: what is learned is the provider's. What may end the login comes last.
 """
 
-import base64
-import json
 import os
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sidecar import edges
 from sidecar.adapters.openid_provider import OpenIdProvider
@@ -21,6 +18,7 @@ from sidecar.core.authorization import (
     requested_scope,
 )
 from sidecar.core.client_authentication import Credentials
+from sidecar.core.groups import claims_in
 from sidecar.core.id_token import Expected, verify
 from sidecar.core.provider_profiles import GENERIC, ProviderProfile
 from sidecar.core.tokens import TokenResponse
@@ -256,11 +254,7 @@ class _Look:
 
 def _groups(id_token: str) -> tuple[str, ...] | None:
     """The groups in an ID token that has been verified."""
-    payload = id_token.split(".")[1]
-    claims: dict[str, Any] = json.loads(
-        base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
-    )
-    groups = claims.get("groups")
+    groups = claims_in(id_token).get("groups")
     if isinstance(groups, str):
         return (groups,)
     return tuple(map(str, groups)) if isinstance(groups, list) else None

@@ -1,6 +1,6 @@
 import pytest
 
-from sidecar.core.base64url import base64url
+from sidecar.core.base64url import base64url, from_base64url
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,4 @@ from sidecar.core.base64url import base64url
 )
 def test_bytes_are_text_of_urls_without_padding(data: bytes, text: str) -> None:
     assert base64url(data) == text
+    assert from_base64url(text) == data

@@ -29,7 +29,7 @@ def refused(mutants: Iterable[Mutant]) -> frozenset[str]:
         return frozenset()
     rmtree(_COPIES, ignore_errors=True)
     _COPIES.mkdir(parents=True)
-    for name, text in {**{name: each.text for name, each in texts.items()}, **unchanged}.items():
+    for name, text in ({name: each.text for name, each in texts.items()} | unchanged).items():
         (_COPIES / f"{name}.py").write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "mypy", "--no-error-summary", str(_COPIES)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
